@@ -1,0 +1,170 @@
+"""metaxy-dagster: one call makes a Dagster repository incremental, record by record.
+
+```python
+import metaxy_dagster as mxd
+
+defs = mxd.metaxify_definitions(defs)
+```
+
+Every public name is found here. Names are imported when they are first used, so that importing
+the package costs little beside importing Dagster.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "metaxy_dagster.definitions": (
+        "MetaxifyPlan",
+        "MetaxifySettings",
+        "MetaxyTranslator",
+        "metaxify",
+        "metaxify_definitions",
+        "plan_definitions",
+    ),
+    "metaxy_dagster.errors": (
+        "ConfigError",
+        "DefinitionsError",
+        "FeatureError",
+        "FrameError",
+        "MetaxyError",
+        "MetaxyErrorGroup",
+        "RunError",
+        "StoreBusyError",
+        "StoreError",
+    ),
+    "metaxy_dagster.features": (
+        "BaseFeature",
+        "FeatureDep",
+        "FeatureGraph",
+        "FeatureKey",
+        "FeatureSpec",
+        "FieldDep",
+        "FieldKey",
+        "FieldSpec",
+        "FieldsMapping",
+        "LineageRelationship",
+    ),
+    "metaxy_dagster.runtime": (
+        "MetaxyIOManager",
+        "MetaxyStoreFromConfigResource",
+        "generate_materialize_results",
+    ),
+    "metaxy_dagster.stores": (
+        "Counts",
+        "DuckDBMetadataStore",
+        "Increment",
+        "MetadataStore",
+        "MetaxyConfig",
+        "StoreConfig",
+        "WriteResult",
+        "load_config",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+if TYPE_CHECKING:
+    from metaxy_dagster.definitions import (
+        MetaxifyPlan,
+        MetaxifySettings,
+        MetaxyTranslator,
+        metaxify,
+        metaxify_definitions,
+        plan_definitions,
+    )
+    from metaxy_dagster.errors import (
+        ConfigError,
+        DefinitionsError,
+        FeatureError,
+        FrameError,
+        MetaxyError,
+        MetaxyErrorGroup,
+        RunError,
+        StoreBusyError,
+        StoreError,
+    )
+    from metaxy_dagster.features import (
+        BaseFeature,
+        FeatureDep,
+        FeatureGraph,
+        FeatureKey,
+        FeatureSpec,
+        FieldDep,
+        FieldKey,
+        FieldsMapping,
+        FieldSpec,
+        LineageRelationship,
+    )
+    from metaxy_dagster.runtime import (
+        MetaxyIOManager,
+        MetaxyStoreFromConfigResource,
+        generate_materialize_results,
+    )
+    from metaxy_dagster.stores import (
+        Counts,
+        DuckDBMetadataStore,
+        Increment,
+        MetadataStore,
+        MetaxyConfig,
+        StoreConfig,
+        WriteResult,
+        load_config,
+    )
+
+
+__all__ = [
+    "BaseFeature",
+    "ConfigError",
+    "Counts",
+    "DefinitionsError",
+    "DuckDBMetadataStore",
+    "FeatureDep",
+    "FeatureError",
+    "FeatureGraph",
+    "FeatureKey",
+    "FeatureSpec",
+    "FieldDep",
+    "FieldKey",
+    "FieldSpec",
+    "FieldsMapping",
+    "FrameError",
+    "Increment",
+    "LineageRelationship",
+    "MetadataStore",
+    "MetaxifyPlan",
+    "MetaxifySettings",
+    "MetaxyConfig",
+    "MetaxyError",
+    "MetaxyErrorGroup",
+    "MetaxyIOManager",
+    "MetaxyStoreFromConfigResource",
+    "MetaxyTranslator",
+    "RunError",
+    "StoreBusyError",
+    "StoreConfig",
+    "StoreError",
+    "WriteResult",
+    "__version__",
+    "generate_materialize_results",
+    "load_config",
+    "metaxify",
+    "metaxify_definitions",
+    "plan_definitions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,76 @@
+"""Every metadata key, tag, resource name and system column name, in one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Metadata keys read from assets (and from specs).
+KEY_FEATURE: Final = "metaxy/feature"
+KEY_ID_COLUMNS: Final = "metaxy/id_columns"
+KEY_FIELDS: Final = "metaxy/fields"
+KEY_DEPS: Final = "metaxy/deps"
+KEY_PARTITION: Final = "metaxy/partition"
+KEY_INPUT: Final = "metaxy/input"
+KEY_WRITE: Final = "metaxy/write"
+KEY_PARTITION_BY: Final = "partition_by"
+INLINE_KEYS: Final = (KEY_ID_COLUMNS, KEY_FIELDS, KEY_DEPS)
+
+# Metadata keys written to assets and events.
+KEY_INFO: Final = "metaxy/info"
+KEY_STORE: Final = "metaxy/store"
+KEY_MATERIALIZED_IN_RUN: Final = "metaxy/materialized_in_run"
+KEY_NEW: Final = "metaxy/new"
+KEY_STALE: Final = "metaxy/stale"
+KEY_ORPHANED: Final = "metaxy/orphaned"
+KEY_WRITTEN: Final = "metaxy/written"
+KEY_UNCHANGED: Final = "metaxy/unchanged"
+KEY_DELETED: Final = "metaxy/deleted"
+KEY_PREVIEW: Final = "metaxy/preview"
+
+# A feature's own metadata may carry Dagster attributes under this key.
+KEY_DAGSTER_ATTRIBUTES: Final = "dagster/attributes"
+
+# Dagster's standard keys that are reused.
+KEY_ROW_COUNT: Final = "dagster/row_count"
+KEY_PARTITION_ROW_COUNT: Final = "dagster/partition_row_count"
+KEY_COLUMN_SCHEMA: Final = "dagster/column_schema"
+KEY_COLUMN_LINEAGE: Final = "dagster/column_lineage"
+KEY_TABLE_NAME: Final = "dagster/table_name"
+KEY_URI: Final = "dagster/uri"
+
+TAG_FEATURE: Final = "metaxy/feature"
+TAG_PROJECT: Final = "metaxy/project"
+KIND: Final = "metaxy"
+
+RESOURCE_STORE: Final = "store"
+RESOURCE_IO_MANAGER: Final = "metaxy_io_manager"
+
+INPUT_ALL: Final = "all"
+INPUT_INCREMENT: Final = "increment"
+INPUT_MODES: Final = (INPUT_ALL, INPUT_INCREMENT)
+WRITE_UPSERT: Final = "upsert"
+WRITE_REPLACE: Final = "replace"
+WRITE_MODES: Final = (WRITE_UPSERT, WRITE_REPLACE)
+
+# System columns of a feature's table.
+PREFIX: Final = "metaxy_"
+COL_PROVENANCE_BY_FIELD: Final = "metaxy_provenance_by_field"
+COL_PROVENANCE: Final = "metaxy_provenance"
+COL_DATA_VERSION_BY_FIELD: Final = "metaxy_data_version_by_field"
+COL_DATA_VERSION: Final = "metaxy_data_version"
+COL_FEATURE_VERSION: Final = "metaxy_feature_version"
+COL_CREATED_AT: Final = "metaxy_created_at"
+COL_UPDATED_AT: Final = "metaxy_updated_at"
+COL_DELETED_AT: Final = "metaxy_deleted_at"
+COL_MATERIALIZATION_ID: Final = "metaxy_materialization_id"
+SYSTEM_COLUMNS: Final = (
+    COL_PROVENANCE_BY_FIELD,
+    COL_PROVENANCE,
+    COL_DATA_VERSION_BY_FIELD,
+    COL_DATA_VERSION,
+    COL_FEATURE_VERSION,
+    COL_CREATED_AT,
+    COL_UPDATED_AT,
+    COL_DELETED_AT,
+    COL_MATERIALIZATION_ID,
+)

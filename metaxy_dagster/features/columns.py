@@ -1,0 +1,84 @@
+"""Column names: which are allowed, and how a list of them is read."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from metaxy_dagster.constants import PREFIX
+from metaxy_dagster.errors import FeatureError
+from metaxy_dagster.features.text import check_name
+
+__all__ = ["Columns", "check_distinct", "columns", "in_order"]
+
+
+def columns(names: object) -> tuple[str, ...]:
+    """Check a list of column names: text, none reserved, no two that a database takes for one.
+
+    Raises:
+        FeatureError: with what was found and the remedy.
+
+    Example:
+        >>> columns(["video_id", "frame_id"])
+        ('video_id', 'frame_id')
+    """
+    checked = tuple(map(_column, in_order(names, "columns")))
+    check_distinct(checked, "columns")
+    return checked
+
+
+Columns = Annotated[tuple[str, ...], BeforeValidator(columns)]
+
+
+def in_order(items: object, noun: str) -> tuple[object, ...]:
+    """Read a list of something. A lone text is refused: it would be taken letter by letter.
+
+    Sets are sorted, since their order differs between processes.
+
+    Raises:
+        FeatureError: it is text, a mapping, or not iterable.
+    """
+    if isinstance(items, set | frozenset):
+        return tuple(sorted(items, key=str))
+    if isinstance(items, str | bytes | Mapping | type) or not isinstance(items, Iterable):
+        raise FeatureError(
+            f"not a list of {noun}",
+            found=f"{reprlib.repr(items)} of type {type(items).__name__}",
+            remedy=f"write [{items!r}]" if isinstance(items, str) else "write it as a list",
+        )
+    return tuple(items)
+
+
+def check_distinct(names: Iterable[str], noun: str) -> None:
+    """Refuse names that are equal, or equal but for case (DuckDB takes them for one).
+
+    Raises:
+        FeatureError: naming the first such pair.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = name.casefold()
+        if folded in seen:
+            other = seen[folded]
+            raise FeatureError(
+                f"two {noun} differ only by case" if other != name else f"two {noun} are the same",
+                found=f"{other!r} and {name!r}",
+                allowed="names that differ by more than case, which DuckDB ignores",
+                remedy="drop or rename one of them",
+            )
+        seen[folded] = name
+
+
+def _column(value: object) -> str:
+    name = check_name(value, "a column name", "sample_id")
+    if name.casefold().startswith(PREFIX):
+        raise FeatureError(
+            f"a column name begins with {PREFIX!r}",
+            found=repr(name),
+            allowed=f"{PREFIX}… is kept for the columns that the store adds",
+            remedy="rename the column",
+        )
+    return name

@@ -1,0 +1,258 @@
+"""From the text of a filter to its parsed form."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from dataclasses import dataclass
+
+from metaxy_dagster.errors import FeatureError
+from metaxy_dagster.features.filters import (
+    KEYWORDS,
+    MAX_DEPTH,
+    And,
+    Between,
+    Compare,
+    Filter,
+    In,
+    IsNull,
+    Like,
+    Literal,
+    Not,
+    Or,
+)
+
+__all__ = ["parse_filter"]
+
+MAX_LENGTH = 10_000
+# The widest integer that databases know has 39 digits.
+MAX_DIGITS = 40
+_TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<number>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+    | (?P<text>'(?:[^']|'')*')
+    | (?P<quoted>"(?:[^"]|"")+")
+    | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<op><=|>=|<>|!=|==|=|<|>)
+    | (?P<mark>[(),])
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+_SYNONYMS = {"<>": "!=", "==": "="}
+_GRAMMAR = (
+    "column = value (also != < <= > >=), column [NOT] IN (…), column IS [NOT] NULL,"
+    " column [NOT] BETWEEN … AND …, column [NOT] LIKE '…', joined by AND, OR, NOT and parentheses"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+
+
+def parse_filter(text: object) -> Filter:
+    """Parse a condition on the columns of an upstream.
+
+    Args:
+        text: comparisons of a column with a literal, ``IN``, ``IS NULL``, ``BETWEEN`` and
+            ``LIKE``, joined by ``AND``, ``OR``, ``NOT`` and parentheses. Words in any case;
+            columns bare or in double quotes; text in single quotes.
+
+    Raises:
+        FeatureError: the text is something else; the error shows where.
+
+    Example:
+        >>> one = parse_filter("height > 720 and codec in ('av1', 'vp9')")
+        >>> str(one)
+        "height > 720 AND codec IN ('av1', 'vp9')"
+        >>> sorted(one.columns)
+        ['codec', 'height']
+        >>> one.parts[0]
+        Compare(column='height', op='>', value=720)
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise FeatureError(
+            "not a filter",
+            found=reprlib.repr(text),
+            allowed=_GRAMMAR,
+            remedy="write the condition as text, for instance 'height > 720'",
+        )
+    if len(text) > MAX_LENGTH:
+        raise FeatureError(
+            "a filter is too long",
+            found=f"{len(text)} characters",
+            allowed=f"{MAX_LENGTH} characters",
+            remedy="move the condition into a column of the upstream",
+        )
+    parser = _Parser(text)
+    parsed = parser.disjunction()
+    parser.end()
+    return parsed
+
+
+class _Parser:
+    """Recursive descent; every level of nesting that recurses is counted against ``MAX_DEPTH``."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = self._tokenise()
+        self._next = 0
+        self._depth = 0
+
+    def disjunction(self) -> Filter:
+        parts = [self._conjunction()]
+        while self._word("OR"):
+            parts.append(self._conjunction())
+        return Or(tuple(parts)) if len(parts) > 1 else parts[0]
+
+    def end(self) -> None:
+        """Refuse what is left over."""
+        if self._peek().kind != "end":
+            raise self._expected("AND, OR or the end of the filter")
+
+    def _conjunction(self) -> Filter:
+        parts = [self._negation()]
+        while self._word("AND"):
+            parts.append(self._negation())
+        return And(tuple(parts)) if len(parts) > 1 else parts[0]
+
+    def _negation(self) -> Filter:
+        self._depth += 1
+        if self._depth > MAX_DEPTH + 1:
+            raise FeatureError(
+                "a filter is nested too deeply",
+                found=reprlib.repr(self._text),
+                allowed=f"{MAX_DEPTH} levels of parentheses and NOT",
+                remedy="write it flatter, for instance with IN (...)",
+            )
+        if self._word("NOT"):
+            parsed: Filter = Not(self._negation())
+        elif self._mark("("):
+            parsed = self.disjunction()
+            self._require(")")
+        else:
+            parsed = self._predicate()
+        self._depth -= 1
+        return parsed
+
+    def _predicate(self) -> Filter:
+        column = self._column()
+        token = self._peek()
+        if token.kind == "op":
+            self._next += 1
+            return Compare(column, _SYNONYMS.get(token.text, token.text), self._literal(column))
+        if self._word("IS"):
+            negated = self._word("NOT")
+            if not self._word("NULL"):
+                raise self._expected("NULL")
+            return IsNull(column, negated)
+        negated = self._word("NOT")
+        if self._word("IN"):
+            return In(column, self._literals(column), negated)
+        if self._word("BETWEEN"):
+            low = self._literal(column)
+            if not self._word("AND"):
+                raise self._expected("AND")
+            return Between(column, low, self._literal(column), negated)
+        if self._word("LIKE"):
+            if self._peek().kind != "text":
+                raise self._expected("a pattern in single quotes")
+            return Like(column, str(self._literal(column)), negated)
+        raise self._expected("an operator: = != < <= > >= IN IS BETWEEN LIKE")
+
+    def _column(self) -> str:
+        token = self._peek()
+        if token.kind == "quoted":
+            self._next += 1
+            return token.text[1:-1].replace('""', '"')
+        if token.kind == "word" and token.text.lower() not in KEYWORDS:
+            self._next += 1
+            return token.text
+        raise self._expected("a column")
+
+    def _literals(self, column: str) -> tuple[Literal, ...]:
+        self._require("(")
+        values = [self._literal(column)]
+        while self._mark(","):
+            values.append(self._literal(column))
+        self._require(")")
+        return tuple(values)
+
+    def _literal(self, column: str) -> Literal:
+        token = self._peek()
+        self._next += 1
+        if token.kind == "text":
+            return token.text[1:-1].replace("''", "'")
+        if token.kind == "number":
+            return self._number(token)
+        word = token.text.lower() if token.kind == "word" else ""
+        if word in ("true", "false"):
+            return word == "true"
+        self._next -= 1
+        if word == "null":
+            raise self._expected("a value", remedy=f"write {column} IS NULL, or IS NOT NULL")
+        if token.kind in ("quoted", "word"):
+            text = token.text.strip('"')
+            raise self._expected(
+                "a value", remedy=f"if {text} is text, write it in single quotes: '{text}'"
+            )
+        raise self._expected("a value")
+
+    def _number(self, token: _Token) -> int | float:
+        if token.text.lstrip("-").isdigit():
+            if len(token.text) <= MAX_DIGITS:
+                return int(token.text)
+            self._next -= 1
+            raise self._expected(f"a number of at most {MAX_DIGITS} digits")
+        return float(token.text)
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _word(self, word: str) -> bool:
+        """Step over a keyword if it comes next."""
+        token = self._peek()
+        found = token.kind == "word" and token.text.upper() == word
+        self._next += found
+        return found
+
+    def _mark(self, mark: str) -> bool:
+        """Step over a bracket or comma if it comes next."""
+        token = self._peek()
+        found = token.kind == "mark" and token.text == mark
+        self._next += found
+        return found
+
+    def _require(self, mark: str) -> None:
+        if not self._mark(mark):
+            raise self._expected(repr(mark))
+
+    def _tokenise(self) -> list[_Token]:
+        tokens: list[_Token] = []
+        at, stop = 0, len(self._text.rstrip())
+        while at < stop:
+            match = _TOKEN.match(self._text, at)
+            if match is None or match.lastgroup is None:
+                at += len(self._text[at:]) - len(self._text[at:].lstrip())
+                raise self._refusal(at, "a column, a value, an operator or a parenthesis", None)
+            tokens.append(
+                _Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup))
+            )
+            at = match.end()
+        return [*tokens, _Token("end", "", stop)]
+
+    def _expected(self, expected: str, *, remedy: str | None = None) -> FeatureError:
+        return self._refusal(self._peek().start, expected, remedy)
+
+    def _refusal(self, at: int, expected: str, remedy: str | None) -> FeatureError:
+        rest = self._text[at : at + 20]
+        return FeatureError(
+            f"a filter cannot be read: expected {expected} at character {at + 1}",
+            found=f"{rest!r} in {reprlib.repr(self._text)}"
+            if rest
+            else f"the end of {self._text!r}",
+            allowed=_GRAMMAR,
+            remedy=remedy or "correct the filter; quote columns with \"…\" and text with '…'",
+        )
