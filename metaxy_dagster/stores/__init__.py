@@ -1,0 +1,19 @@
+"""Metadata stores: where samples and what they were computed from are remembered."""
+
+from __future__ import annotations
+
+from metaxy_dagster.stores.config import MetaxyConfig, StoreConfig, load_config
+from metaxy_dagster.stores.duckdb.store import DuckDBMetadataStore
+from metaxy_dagster.stores.increment import Counts, Increment
+from metaxy_dagster.stores.protocol import MetadataStore, WriteResult
+
+__all__ = [
+    "Counts",
+    "DuckDBMetadataStore",
+    "Increment",
+    "MetadataStore",
+    "MetaxyConfig",
+    "StoreConfig",
+    "WriteResult",
+    "load_config",
+]

@@ -1,0 +1,227 @@
+"""One way to the file: lock, connect, hand out, close, unlock.
+
+Every opener of ours goes through an operating-system lock that is held from before ``connect``
+to after ``close``. DuckDB 2.0.0 was seen to lose acknowledged commits when several processes
+open and close one file without it. Readers share the lock, a writer has it alone; it is held for
+one operation, never while user code computes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+from filelock import ReadWriteLock, Timeout
+
+from metaxy_dagster.errors import StoreBusyError, StoreError
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal
+
+__all__ = ["DuckDBFile", "Mode"]
+
+Mode = Literal["r", "w"]
+# Connections that are on loan to the code running now, by file: (process, mode, connection).
+_LEASES: ContextVar[Mapping[Path, tuple[int, Mode, duckdb.DuckDBPyConnection]]] = ContextVar(
+    "leases"
+)
+_HOLDER = re.compile(r"PID (\d+)")
+
+
+@dataclass(frozen=True)
+class DuckDBFile:
+    """A DuckDB file and how to open it. Holds no connection, so it can be copied and pickled.
+
+    Args:
+        path: the database file; it and its directory are made by the first write.
+        lock_timeout: seconds to wait for other processes of ours.
+        settings: DuckDB settings such as ``{"memory_limit": "2GB", "threads": 2}``.
+    """
+
+    path: Path
+    lock_timeout: float = 60.0
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the file is there; a store that was never written has none."""
+        return self.path.is_file()
+
+    @contextlib.contextmanager
+    def connect(self, mode: Mode) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection under the lock, closed and unlocked on the way out.
+
+        Raises:
+            StoreBusyError: others held the file for longer than ``lock_timeout``.
+            StoreError: the file cannot be opened, read or written.
+        """
+        if leased := self._leased(mode):
+            yield leased
+            return
+        if mode == "w":
+            self._prepare_directory()
+        elif not self.path.exists():
+            # A store that was never written is an empty one; reading must not make the file.
+            with self._engine() as nothing:
+                yield nothing
+            return
+        with self._locked(mode), self._engine() as connection:
+            self._attach(connection, mode)
+            try:
+                yield connection
+            except duckdb.Error as error:
+                raise self._failed(mode, error) from error
+            finally:
+                _detach(connection)
+
+    @contextlib.contextmanager
+    def lease(self, mode: Mode) -> Iterator[None]:
+        """Let several calls in a row share one connection; never around a user's code."""
+        with self.connect(mode) as connection:
+            leases = {**_LEASES.get({}), self.path: (os.getpid(), mode, connection)}
+            token = _LEASES.set(leases)
+            try:
+                yield
+            finally:
+                _LEASES.reset(token)
+
+    def _leased(self, mode: Mode) -> duckdb.DuckDBPyConnection | None:
+        pid, held, connection = _LEASES.get({}).get(self.path, (0, "r", None))
+        if connection is None or pid != os.getpid():
+            return None
+        if held == "r" and mode == "w":
+            raise StoreError(
+                "a write was asked for inside a block that only reads",
+                remedy="write before or after it",
+            )
+        return connection
+
+    def _prepare_directory(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        target = self.path if self.path.exists() else self.path.parent
+        if not os.access(target, os.W_OK) or self.path.is_dir():
+            raise self._unwritable(None)
+
+    def _unwritable(self, error: OSError | None) -> StoreError:
+        return StoreError(
+            f"the metadata store cannot be written at {str(self.path)!r}",
+            found="a directory" if self.path.is_dir() else error or "no permission to write there",
+            allowed="a file in a directory that this process may write to",
+            remedy="change the path of the store, or the permissions of its directory",
+        )
+
+    @contextlib.contextmanager
+    def _locked(self, mode: Mode) -> Iterator[None]:
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        if mode == "r" and not os.access(self.path.parent, os.W_OK):
+            # Nobody can hold or take a lock in a read-only directory, and nobody can write.
+            yield
+            return
+        try:
+            lock = ReadWriteLock(lock_path, is_singleton=False)
+        except (OSError, ValueError) as error:
+            raise self._unwritable(error if isinstance(error, OSError) else None) from error
+        try:
+            take = lock.acquire_read if mode == "r" else lock.acquire_write
+            try:
+                take(timeout=self.lock_timeout)
+            except Timeout as error:
+                raise self._busy(mode) from error
+            if mode == "w":
+                self._sign()
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            lock.close()
+
+    @property
+    def _holder_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock.holder")
+
+    def _sign(self) -> None:
+        """Leave word of who writes, for the error message of those who wait in vain."""
+        note = {"pid": os.getpid(), "host": socket.gethostname()}
+        with contextlib.suppress(OSError):
+            self._holder_path.write_text(json.dumps(note), encoding="utf-8")
+
+    def _busy(self, mode: Mode) -> StoreBusyError:
+        try:
+            note = json.loads(self._holder_path.read_text(encoding="utf-8"))
+            holder = f"last written by process {note['pid']} on {note['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            holder = "held by readers"
+        return StoreBusyError(
+            f"the metadata store at {str(self.path)!r} stayed busy for {self.lock_timeout:g} s "
+            f"while waiting to {'read' if mode == 'r' else 'write'}",
+            found=holder,
+            remedy="end that process if it hangs, or set a longer lock_timeout",
+        )
+
+    @contextlib.contextmanager
+    def _engine(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to this thread's in-memory database, to which the file is attached.
+
+        Making a database costs more than attaching a file to one, so it is kept; closing the
+        connection drops its temporary tables. A forked child makes its own.
+        """
+        pid, engine = getattr(self._local, "engine", (0, None))
+        if engine is None or pid != os.getpid():
+            spill = {"temp_directory": f"{self.path}.tmp"}
+            engine = duckdb.connect(":memory:", config={**spill, **self.settings})
+            engine.execute("SET GLOBAL TimeZone = 'UTC'")
+            self._local.abandoned = getattr(self._local, "engine", None)
+            self._local.engine = (os.getpid(), engine)
+        connection = engine.cursor()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, mode: Mode) -> None:
+        options = " (READ_ONLY)" if mode == "r" else ""
+        try:
+            connection.execute(f"ATTACH {literal(str(self.path))} AS {CATALOG}{options}")
+        except duckdb.Error as error:
+            raise self._failed(mode, error) from error
+
+    def _failed(self, mode: Mode, error: duckdb.Error) -> StoreError:
+        text = str(error)
+        if holder := _HOLDER.search(text):
+            return StoreBusyError(
+                f"another program has the metadata store at {str(self.path)!r} open",
+                found=f"process {holder.group(1)}",
+                remedy="close that program's connection; this library waits only for its own",
+            )
+        if "different configuration" in text or "file handle conflict" in text:
+            return StoreBusyError(
+                f"this process has {str(self.path)!r} open through a connection of its own",
+                found=text.splitlines()[0],
+                remedy="close that connection before the store is used",
+            )
+        return StoreError(
+            f"the metadata store at {str(self.path)!r} cannot be "
+            f"{'read' if mode == 'r' else 'written'}",
+            found=text,
+            remedy="check that the file is a metadata store and was not written by a newer DuckDB",
+        )
+
+
+def _detach(connection: duckdb.DuckDBPyConnection) -> None:
+    """Undo what was not committed and let go of the file."""
+    with contextlib.suppress(duckdb.TransactionException):
+        connection.execute("ROLLBACK")
+    connection.execute(f"DETACH {CATALOG}")

@@ -1,0 +1,114 @@
+"""Parsed filters become SQL conditions: columns quoted, values bound, never a text pasted in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import (
+    And,
+    Between,
+    Compare,
+    Filter,
+    In,
+    IsNull,
+    Like,
+    Not,
+    Or,
+    parse_filter,
+)
+from metaxy_dagster.stores.duckdb.provenance import Values
+
+__all__ = ["FilterLike", "condition", "parsed"]
+
+FilterLike: TypeAlias = str | Filter
+
+
+def parsed(filters: object) -> tuple[Filter, ...]:
+    """One filter, several (all must hold) or none, each as text or already parsed.
+
+    Raises:
+        StoreError: something that is neither text nor a parsed filter.
+    """
+    if filters is None:
+        return ()
+    given = filters if isinstance(filters, (list, tuple)) else (filters,)
+    found = []
+    for one in given:
+        if isinstance(one, str):
+            found.append(parse_filter(one))
+        elif isinstance(one, Filter):
+            found.append(one)
+        else:
+            raise StoreError(
+                "this filter cannot be used here",
+                found=type(one).__qualname__,
+                allowed='text such as "height > 720", or a parsed filter',
+                remedy="write the condition as text",
+            )
+    return tuple(found)
+
+
+def condition(
+    filters: Iterable[Filter], columns: Mapping[str, str], values: Values, *, where: str
+) -> str:
+    """All filters as one SQL condition; ``TRUE`` for none. NULL counts as false.
+
+    Args:
+        filters: parsed filters.
+        columns: for each column that may be named, the SQL that reads it.
+        values: receives the literals.
+        where: what is being filtered, for the error.
+
+    Raises:
+        StoreError: a filter names a column that is not there.
+    """
+    writer = _Writer({name.casefold(): sql for name, sql in columns.items()}, values, where)
+    terms = [writer.write(one) for one in filters]
+    return f"coalesce({' AND '.join(terms)}, FALSE)" if terms else "TRUE"
+
+
+class _Writer:
+    def __init__(self, columns: Mapping[str, str], values: Values, where: str) -> None:
+        self._columns = columns
+        self._values = values
+        self._where = where
+
+    def write(self, node: Filter) -> str:
+        match node:
+            case Compare(column, op, value):
+                sql = f"{self._column(column)} {op} {self._values.bind(value)}"
+            case In(column, items, negated):
+                bound = ", ".join(map(self._values.bind, items))
+                sql = f"{self._column(column)} {_not(negated)}IN ({bound})"
+            case IsNull(column, negated):
+                sql = f"{self._column(column)} IS {_not(negated)}NULL"
+            case Like(column, pattern, negated):
+                bound = self._values.bind(pattern)
+                sql = f"{self._column(column)} {_not(negated)}LIKE {bound}"
+            case Between(column, low, high, negated):
+                span = f"{self._values.bind(low)} AND {self._values.bind(high)}"
+                sql = f"{self._column(column)} {_not(negated)}BETWEEN {span}"
+            case And(parts):
+                sql = " AND ".join(map(self.write, parts))
+            case Or(parts):
+                sql = " OR ".join(map(self.write, parts))
+            case Not(part):
+                sql = f"NOT {self.write(part)}"
+        return f"({sql})"
+
+    def _column(self, name: str) -> str:
+        try:
+            return self._columns[name.casefold()]
+        except KeyError:
+            raise StoreError(
+                f"a filter names a column that {self._where} does not have",
+                found=name,
+                allowed=sorted(self._columns),
+                remedy="correct the filter, or store the column with the samples",
+            ) from None
+
+
+def _not(negated: bool) -> str:  # noqa: FBT001 - a flag of the parsed node
+    return "NOT " if negated else ""

@@ -1,0 +1,78 @@
+"""Names and values on their way into SQL: quoted identifiers, escaped literals, table names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from metaxy_dagster.features import FeatureKey
+
+__all__ = ["CATALOG", "columns", "history_table", "literal", "quote", "table_name", "table_of"]
+
+# What may stand for itself in a table name: lower case, no double underscore, so that the
+# joined name reads back in one way only.
+_PLAIN = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+_MAX_PLAIN = 60
+# The name under which the file is attached, whatever the file is called.
+CATALOG = "metaxy_store"
+
+
+def quote(name: str) -> str:
+    """A quoted SQL identifier.
+
+    Example:
+        >>> quote('a"b')
+        '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A quoted SQL string; DuckDB knows no other escape than the doubled quote.
+
+    Example:
+        >>> literal("it's")
+        "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def columns(names: Iterable[str], alias: str | None = None) -> str:
+    """A comma-separated list of quoted columns, qualified by ``alias`` if one is given.
+
+    Example:
+        >>> columns(["id", "path"], "t")
+        't."id", t."path"'
+    """
+    prefix = f"{alias}." if alias else ""
+    return ", ".join(f"{prefix}{quote(name)}" for name in names)
+
+
+def table_name(key: FeatureKey) -> str:
+    """The table of a feature: readable where possible, never shared by two keys.
+
+    DuckDB folds case, and ``a/b__c`` would meet ``a__b/c``; a key that is not plain gets a
+    suffix of its own hash behind a ``~``, which no plain key can contain.
+
+    Example:
+        >>> table_name(FeatureKey("audio/clusters"))
+        'audio__clusters'
+        >>> table_name(FeatureKey("Audio/clusters"))
+        'audio__clusters~df6ae0e2e8f1f8a2f6f4f0a35ed2be5c'
+    """
+    plain = "__".join(key.parts)
+    if len(plain) <= _MAX_PLAIN and all(_PLAIN.fullmatch(part) for part in key.parts):
+        return plain
+    digest = hashlib.sha256(str(key).encode()).hexdigest()[:32]
+    return f"{plain.lower()[:_MAX_PLAIN]}~{digest}"
+
+
+def table_of(key: FeatureKey) -> str:
+    """The quoted, qualified name of a feature's current-state table."""
+    return f"{CATALOG}.main.{quote(table_name(key))}"
+
+
+def history_table(key: FeatureKey) -> str:
+    """The quoted, qualified name of a feature's history table."""
+    return f"{CATALOG}.history.{quote(table_name(key))}"

@@ -1,0 +1,223 @@
+"""What the file looks like inside, and how it grows.
+
+* ``main.<feature>``: the current state, one row per sample. What a person who opens the file sees.
+* ``history.<feature>``: every row that was superseded or deleted, with the commit that ended it.
+* ``metaxy.commits``: one row per write; its number orders everything (a clock never does).
+* ``metaxy.features``: the features that were written, with their specs.
+* ``metaxy.format``: the version of this layout.
+
+A row is valid from ``metaxy_commit`` up to, not including, ``metaxy_ended``: the state of a
+feature at any commit can be read back, so a lazy frame is a snapshot and holds no file open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb.identifiers import (
+    CATALOG,
+    history_table,
+    literal,
+    quote,
+    table_of,
+)
+
+__all__ = [
+    "COL_COMMIT",
+    "COL_ENDED",
+    "COL_UPSTREAM",
+    "FORMAT_VERSION",
+    "INTERNAL_COLUMNS",
+    "Table",
+    "ensure_format",
+    "ensure_table",
+    "last_commit",
+    "tables",
+]
+
+FORMAT_VERSION = 1
+COL_COMMIT = "metaxy_commit"
+COL_ENDED = "metaxy_ended"
+# The upstream data versions a row was computed from, one entry per upstream field.
+COL_UPSTREAM = "metaxy_upstream"
+INTERNAL_COLUMNS = (COL_COMMIT, COL_ENDED, COL_UPSTREAM)
+
+_TIMESTAMP = "TIMESTAMP WITH TIME ZONE"
+# Stored in both tables, in this order, behind the user's columns.
+STORED_COLUMNS: Mapping[str, str] = {
+    c.COL_PROVENANCE: "VARCHAR",
+    c.COL_DATA_VERSION: "VARCHAR",
+    c.COL_FEATURE_VERSION: "VARCHAR",
+    c.COL_CREATED_AT: _TIMESTAMP,
+    c.COL_UPDATED_AT: _TIMESTAMP,
+    c.COL_MATERIALIZATION_ID: "VARCHAR",
+    COL_COMMIT: "BIGINT",
+}
+STRUCT_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_DATA_VERSION_BY_FIELD, COL_UPSTREAM)
+
+_CREATE = f"""
+CREATE SCHEMA IF NOT EXISTS {CATALOG}.metaxy;
+CREATE SCHEMA IF NOT EXISTS {CATALOG}.history;
+CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.format (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.commits (
+    commit BIGINT NOT NULL, feature VARCHAR NOT NULL, kind VARCHAR NOT NULL,
+    "new" BIGINT, updated BIGINT, deleted BIGINT, feature_version VARCHAR,
+    materialization_id VARCHAR, committed_at TIMESTAMP WITH TIME ZONE);
+CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.features (
+    feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL, feature_version VARCHAR, spec VARCHAR);
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the file holds of one feature.
+
+    Attributes:
+        types: the user's columns and their DuckDB types, in stored order.
+        fields: the entries of each STRUCT column, by column.
+        last_commit: the commit of the last write.
+        last_ended: the last commit that superseded or deleted a row; 0 if none did.
+    """
+
+    key: FeatureKey
+    types: Mapping[str, str]
+    fields: Mapping[str, tuple[str, ...]]
+    last_commit: int
+    last_ended: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The user's columns."""
+        return tuple(self.types)
+
+    def column_named(self, name: str) -> str | None:
+        """The stored column that DuckDB would take for ``name`` (it folds case)."""
+        folded = name.casefold()
+        return next((column for column in self.types if column.casefold() == folded), None)
+
+
+def ensure_format(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the layout of an empty file, and refuse one that this release cannot know.
+
+    Called outside a transaction: looking for a table that is not there would abort it.
+    """
+    found = read_format(connection)
+    if found is None:
+        connection.execute(_CREATE)
+        connection.execute(f"INSERT INTO {CATALOG}.metaxy.format VALUES (?)", [FORMAT_VERSION])
+
+
+def read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """The layout version of a file, ``None`` for a file without one.
+
+    Raises:
+        StoreError: the file was written by a newer release of this library.
+    """
+    try:
+        rows = connection.execute(f"SELECT max(version) FROM {CATALOG}.metaxy.format").fetchall()
+    except duckdb.CatalogException:
+        return None
+    (found,) = rows[0]
+    if found is not None and found > FORMAT_VERSION:
+        raise StoreError(
+            "the metadata store was written by a newer release of metaxy-dagster",
+            found=f"store format {found}",
+            allowed=f"store format {FORMAT_VERSION} or older",
+            remedy="upgrade metaxy-dagster in this environment",
+        )
+    return None if found is None else int(found)
+
+
+def last_commit(connection: duckdb.DuckDBPyConnection) -> int:
+    """The number of the newest commit; 0 for an empty store."""
+    (row,) = connection.execute(
+        f"SELECT coalesce(max(commit), 0) FROM {CATALOG}.metaxy.commits"
+    ).fetchall()
+    return int(row[0])
+
+
+def tables(
+    connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey]
+) -> dict[FeatureKey, Table]:
+    """Describe the tables of those features that were written; the others are left out."""
+    wanted = {str(key): key for key in keys}
+    if not wanted or read_format(connection) is None:
+        return {}
+    names = ", ".join(literal(name) for name in wanted)
+    rows = connection.execute(
+        "SELECT feature, any_value(f.table_name), max(k.commit),"
+        " coalesce(max(k.commit) FILTER (k.updated > 0 OR k.deleted > 0), 0)"
+        f" FROM {CATALOG}.metaxy.features f JOIN {CATALOG}.metaxy.commits k USING (feature)"
+        f" WHERE feature IN ({names}) GROUP BY feature"
+    ).fetchall()
+    described = {}
+    for name, _, newest, ended in rows:
+        key = wanted[name]
+        types, fields = _describe(connection, key)
+        described[key] = Table(key, types, fields, int(newest), int(ended))
+    return described
+
+
+def _describe(
+    connection: duckdb.DuckDBPyConnection, key: FeatureKey
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    relation = connection.sql(f"SELECT * FROM {table_of(key)} LIMIT 0")
+    types: dict[str, str] = {}
+    fields: dict[str, tuple[str, ...]] = {}
+    for name, kind in zip(relation.columns, relation.types, strict=True):
+        if name in STRUCT_COLUMNS:
+            fields[name] = tuple(child for child, _ in kind.children)
+        elif name not in STORED_COLUMNS:
+            types[name] = str(kind)
+    return types, fields
+
+
+def ensure_table(
+    connection: duckdb.DuckDBPyConnection,
+    key: FeatureKey,
+    *,
+    found: Table | None,
+    types: Mapping[str, str],
+    fields: Mapping[str, Iterable[str]],
+) -> None:
+    """Make a feature's two tables, or add the columns and STRUCT entries that they lack.
+
+    Args:
+        connection: an open transaction.
+        key: the feature.
+        found: what the file holds of it.
+        types: the user's columns and their DuckDB types.
+        fields: the entries that each STRUCT column must have.
+    """
+    if found is None:
+        structs = {name: _struct(fields[name]) for name in STRUCT_COLUMNS}
+        body = ", ".join(
+            f"{quote(name)} {kind}" for name, kind in {**types, **structs, **STORED_COLUMNS}.items()
+        )
+        connection.execute(f"CREATE TABLE {table_of(key)} ({body})")
+        ended = f"{quote(COL_ENDED)} BIGINT, {quote(c.COL_DELETED_AT)} {_TIMESTAMP}"
+        connection.execute(f"CREATE TABLE {history_table(key)} ({body}, {ended})")
+        return
+    for table in (table_of(key), history_table(key)):
+        for name, kind in types.items():
+            if found.column_named(name) is None:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {quote(name)} {kind}")
+        for name in STRUCT_COLUMNS:
+            present = {entry.casefold() for entry in found.fields[name]}
+            for entry in fields[name]:
+                if entry.casefold() not in present:
+                    connection.execute(
+                        f"ALTER TABLE {table} ADD COLUMN {quote(name)}.{quote(entry)} VARCHAR"
+                    )
+
+
+def _struct(entries: Iterable[str]) -> str:
+    # DuckDB has no empty STRUCT; a root has no upstream, so its entry is never filled.
+    names = tuple(entries) or ("-",)
+    return "STRUCT(" + ", ".join(f"{quote(name)} VARCHAR" for name in names) + ")"

@@ -1,0 +1,144 @@
+"""Reads: the rows of one feature as of a commit, with their system columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import duckdb
+import pyarrow as pa
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import FeatureKey, FeatureSpec, Filter
+from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
+from metaxy_dagster.stores.duckdb.filtering import condition
+from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote
+from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
+from metaxy_dagster.stores.duckdb.snapshot import Query, fetch
+from metaxy_dagster.stores.encoding import hash_parts
+
+__all__ = ["Read", "arrow_schema", "count", "data_version"]
+
+_NO_DELETION = f"NULL::TIMESTAMPTZ AS {quote(c.COL_DELETED_AT)}"
+
+
+@dataclass(frozen=True)
+class Read:
+    """What to read of a feature.
+
+    Attributes:
+        spec: the feature.
+        commit: the state that is read.
+        names: the columns wanted; ``None`` for all, system columns included.
+        filters: only rows for which these hold.
+        history: also rows that were superseded or deleted by then.
+    """
+
+    spec: FeatureSpec
+    commit: int
+    names: tuple[str, ...] | None = None
+    filters: tuple[Filter, ...] = ()
+    history: bool = False
+
+    @property
+    def key(self) -> FeatureKey:
+        """The feature's key."""
+        return self.spec.key
+
+    def query(self, connection: duckdb.DuckDBPyConnection) -> Query:
+        """The SELECT; of no rows if the feature was not written by then."""
+        catalog = read_catalog(connection, [self.key], self.commit)
+        table = catalog.get(self.key)
+        if table is None:
+            return Query("SELECT * FROM metaxy_empty", {}, {"metaxy_empty": self._empty()})
+        available = (*table.columns, *c.SYSTEM_COLUMNS)
+        names = available if self.names is None else self._checked(available)
+        values = Values()
+        where = condition(
+            self.filters,
+            {name: quote(name) for name in available},
+            values,
+            where=f"feature {str(self.key)!r}",
+        )
+        rows = self._rows(catalog, table)
+        return Query(f"SELECT {columns(names)} FROM ({rows}) WHERE {where}", values)
+
+    def _rows(self, catalog: Catalog, table: layout.Table) -> str:
+        stored = (*table.columns, *(n for n in c.SYSTEM_COLUMNS if n != c.COL_DELETED_AT))
+        current = f"SELECT *, {_NO_DELETION} FROM ({catalog.rows(self.key, stored)})"
+        if not self.history:
+            return current
+        commit = quote(layout.COL_COMMIT)
+        ended = (
+            f"SELECT {columns((*stored, c.COL_DELETED_AT))} FROM {history_table(self.key)}"
+            f" WHERE {quote(layout.COL_ENDED)} <= {self.commit} AND {commit} <= {self.commit}"
+        )
+        return f"{ended} UNION ALL {current}"
+
+    def _empty(self) -> pa.Table:
+        """The columns of a feature that was never written: its ids, untyped, and system columns."""
+        structs = pa.struct([(str(field.key), pa.string()) for field in self.spec.fields])
+        moment = pa.timestamp("us", tz="UTC")
+        kinds: Mapping[str, pa.DataType] = {
+            c.COL_PROVENANCE_BY_FIELD: structs,
+            c.COL_DATA_VERSION_BY_FIELD: structs,
+            c.COL_CREATED_AT: moment,
+            c.COL_UPDATED_AT: moment,
+            c.COL_DELETED_AT: moment,
+        }
+        names = self.names or (*self.spec.id_columns, *c.SYSTEM_COLUMNS)
+        schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+        return schema.empty_table()
+
+    def _checked(self, available: Sequence[str]) -> tuple[str, ...]:
+        folded = {name.casefold(): name for name in available}
+        wanted = self.names or ()
+        missing = [name for name in wanted if name.casefold() not in folded]
+        if missing:
+            raise StoreError(
+                "columns were asked for that the feature does not have",
+                feature=str(self.key),
+                found=missing,
+                allowed=list(available),
+                remedy="correct the column names",
+            )
+        return tuple(folded[name.casefold()] for name in wanted)
+
+
+def arrow_schema(connection: duckdb.DuckDBPyConnection, query: Query) -> pa.Schema:
+    """Names and types of a query's result, without running it."""
+    limited = replace(query, sql=f"SELECT * FROM ({query.sql}) LIMIT 0")
+    for name, table in query.tables.items():
+        connection.register(name, table)
+    relation = connection.sql(limited.sql, params=dict(query.values) or None)
+    return relation.to_arrow_table().schema
+
+
+def count(connection: duckdb.DuckDBPyConnection, read: Read) -> int:
+    """How many rows a read would give."""
+    query = read.query(connection)
+    counted = replace(query, sql=f"SELECT count(*) AS n FROM ({query.sql})")
+    return int(fetch(connection, counted).column("n")[0].as_py())
+
+
+def data_version(connection: duckdb.DuckDBPyConnection, read: Read) -> str:
+    """A hash of the set of (ids, data version), whatever the order of the rows.
+
+    The sum of the rows' 128-bit hashes, each half for itself, beside their number: adding,
+    removing or changing a row moves it, writing the same rows again does not.
+    """
+    table = read_catalog(connection, [read.key], read.commit).get(read.key)
+    if table is None:
+        return hash_parts(["0", "0", "0"])
+    query = read.query(connection)
+    ids = [encoded(id_text(quote(n), table.types[n])) for n in read.spec.id_columns]
+    row = " || ".join([*ids, encoded(quote(c.COL_DATA_VERSION))])
+    rows = connection.execute(
+        "SELECT count(*), coalesce(sum(md5_number_lower(h)::HUGEINT), 0),"
+        " coalesce(sum(md5_number_upper(h)::HUGEINT), 0)"
+        f" FROM (SELECT {row} AS h FROM ({query.sql}))",
+        dict(query.values) or None,
+    ).fetchall()
+    return hash_parts(str(part) for part in rows[0])

@@ -1,0 +1,314 @@
+"""The full resolve: one query that says which samples are new, stale or orphaned, and why.
+
+``expected`` holds one row per sample that the upstreams call for, with the provenance it would
+have; ``own`` what is stored; a single full join compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import FeatureError
+from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter, ParentField
+from metaxy_dagster.stores.duckdb import layout, provenance
+from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
+from metaxy_dagster.stores.duckdb.filtering import condition
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.duckdb.snapshot import Query
+from metaxy_dagster.stores.duckdb.views import UpstreamView, join_order, sample_columns
+from metaxy_dagster.stores.increment import ORPHANED, STALE, STATUS, UNCHANGED
+
+__all__ = ["Resolve"]
+
+SAMPLES = "metaxy_samples"
+DELTA = "metaxy_delta"
+_UPSTREAM = quote(layout.COL_UPSTREAM)
+
+
+@dataclass(frozen=True)
+class Resolve:
+    """One question to the store: what must be computed for a feature, as of a commit?
+
+    Attributes:
+        plan: the feature and its upstreams.
+        feature_version: its current version; a root's stored rows of another one are stale.
+        commit: the state that is looked at.
+        samples: for a root, one row per expected sample with its provenance by field.
+        filters: only samples for which these hold are looked at.
+        stale_when: stored samples for which these hold count as stale whatever their provenance.
+        keep_unchanged: also list samples that need nothing.
+    """
+
+    plan: FeaturePlan
+    feature_version: str
+    commit: int
+    samples: pa.Table | None = None
+    filters: tuple[Filter, ...] = ()
+    stale_when: tuple[Filter, ...] = ()
+    keep_unchanged: bool = False
+
+    @property
+    def sample_columns(self) -> tuple[str, ...]:
+        """The columns that name a row of the increment."""
+        return sample_columns(self.plan)
+
+    def open(self, connection: duckdb.DuckDBPyConnection) -> OpenResolve:
+        """Look at the file's tables, as of the commit."""
+        keys = [self.plan.key, *(dep.upstream.key for dep in self.plan.deps)]
+        return OpenResolve(self, read_catalog(connection, keys, self.commit))
+
+
+@dataclass
+class OpenResolve:
+    """A resolve against the tables that are really there; writes the queries."""
+
+    resolve: Resolve
+    catalog: Catalog
+    values: Values = field(default_factory=Values)
+
+    def __post_init__(self) -> None:
+        self._plan = self.resolve.plan
+        self._own = self.catalog.get(self._plan.key)
+        self._views = [
+            UpstreamView(self._plan, i, self.catalog.get(dep.upstream.key), self.catalog)
+            for i, dep in enumerate(self._plan.deps)
+        ]
+        self._keys = self.resolve.sample_columns
+
+    def delta(self) -> Query:
+        """Sample columns, status, provenance by field, provenance, upstream versions."""
+        keys = columns(self._keys)
+        sql = (
+            f"{self._with()} SELECT {keys}, {self._status()} AS {quote(STATUS)},"
+            f" {quote(c.COL_PROVENANCE_BY_FIELD)}, e.{quote(c.COL_PROVENANCE)}, {_UPSTREAM}"
+            f" FROM expected e FULL JOIN own o USING ({keys}) WHERE {self._wanted()}"
+        )
+        return self._query(sql)
+
+    def counts(self) -> Query:
+        """Rows of (status, number of samples)."""
+        keys = columns(self._keys)
+        sql = (
+            f"{self._with()} SELECT {self._status()} AS status, count(*) AS samples"
+            f" FROM expected e FULL JOIN own o USING ({keys}) WHERE {self._wanted()} GROUP BY ALL"
+        )
+        return self._query(sql)
+
+    def frame(self, delta: pa.Table, statuses: Sequence[int]) -> Query:
+        """What a function computes from: ids, upstream columns and the provenance to write."""
+        wanted = ", ".join(map(str, statuses))
+        picked = f"SELECT * FROM {DELTA} WHERE {quote(STATUS)} IN ({wanted})"
+        user = self._user_columns()
+        version = self.values.bind(self.resolve.feature_version)
+        selected = [
+            columns(self._keys),
+            *(quote(name) for name in user),
+            f"d.{quote(c.COL_PROVENANCE_BY_FIELD)}",
+            f"d.{quote(c.COL_PROVENANCE)}",
+            f"{version}::VARCHAR AS {quote(c.COL_FEATURE_VERSION)}",
+        ]
+        source = f"({picked}) d"
+        if user:
+            clauses = ", ".join(
+                f"{view.name} AS ({view.sql(self.values, tuple(view.user_columns()))})"
+                for view in self._views
+            )
+            joined = f"SELECT {columns([*self._keys, *user])} FROM {self._joined()}"
+            source += f" JOIN ({joined}) USING ({columns(self._keys)})"
+            return self._query(f"WITH {clauses} SELECT {', '.join(selected)} FROM {source}", delta)
+        if self._plan.is_root and self.resolve.samples is not None:
+            extra = [n for n in self.resolve.samples.column_names if not n.startswith(c.PREFIX)]
+            extra = [name for name in extra if name not in self._keys]
+            selected[1:1] = [f"s.{quote(name)}" for name in extra]
+            source += f" JOIN {SAMPLES} s USING ({columns(self._keys)})"
+        return self._query(f"SELECT {', '.join(selected)} FROM {source}", delta)
+
+    def orphaned(self, delta: pa.Table) -> Query:
+        """The stored rows that nothing calls for any more."""
+        if self._own is None:
+            return self._query(f"SELECT {columns(self._keys)} FROM {DELTA} WHERE FALSE", delta)
+        rows = self.catalog.rows(self._plan.key, self._own.columns)
+        sql = (
+            f"SELECT r.* FROM ({rows}) r SEMI JOIN (SELECT * FROM {DELTA}"
+            f" WHERE {quote(STATUS)} = {ORPHANED}) USING ({columns(self._keys)})"
+        )
+        return self._query(sql, delta)
+
+    def upstream(self, samples: pa.Table | None, key: FeatureKey) -> Query:
+        """The rows of an upstream that some samples (or, for ``None``, all) are computed from."""
+        view = self._view(key)
+        if view.table is None:
+            nothing = ", ".join(
+                f"NULL::VARCHAR AS {quote(n)}" for n in view.dep.upstream.id_columns
+            )
+            return Query(f"SELECT {nothing} WHERE FALSE")
+        rows = self.catalog.rows(key, view.table.columns)
+        names = {name: quote(name) for name in view.table.columns}
+        where = condition(view.dep.dep.filters or (), names, self.values, where=f"{str(key)!r}")
+        sql = f"SELECT * FROM ({rows}) r WHERE {where}"
+        if samples is None:
+            return self._query(sql)
+        on = " AND ".join(
+            f"r.{quote(there)} = k.{quote(here)}" for here, there in view.dep.source_columns.items()
+        )
+        return self._query(f"SELECT r.* FROM ({sql}) r SEMI JOIN {DELTA} k ON {on}", samples)
+
+    def _view(self, key: FeatureKey) -> UpstreamView:
+        for view in self._views:
+            if view.key == key:
+                return view
+        raise FeatureError(
+            "the increment was asked for rows of a feature that is not one of its upstreams",
+            feature=str(self._plan.key),
+            found=str(key),
+            allowed=[str(view.key) for view in self._views],
+            remedy="ask for one of the upstreams, or declare the dependency",
+        )
+
+    def _query(self, sql: str, delta: pa.Table | None = None) -> Query:
+        found = {SAMPLES: self.resolve.samples, DELTA: delta}
+        tables = {name: table for name, table in found.items() if table is not None}
+        return Query(sql, self.values, tables)
+
+    # The parts of the comparison.
+
+    def _with(self) -> str:
+        clauses = [
+            f"{view.name} AS ({view.sql(self.values, self._filtered(view))})"
+            for view in self._views
+        ]
+        clauses += [f"expected AS ({self._expected()})", f"own AS ({self._stored()})"]
+        return "WITH " + ", ".join(clauses)
+
+    def _filtered(self, view: UpstreamView) -> tuple[str, ...]:
+        """The upstream columns that the resolve's filters need."""
+        wanted = {name.casefold() for one in self.resolve.filters for name in one.columns}
+        return tuple(name for name in view.user_columns() if name.casefold() in wanted)
+
+    def _joined(self) -> str:
+        terms = ""
+        for kind, index, shared in join_order(self._plan):
+            term = self._views[index].name
+            terms += f" {kind} {term} USING ({columns(shared)})" if terms else term
+        return terms
+
+    def _expected(self) -> str:
+        """One row per sample that the upstreams (or the given samples) call for."""
+        plan = self._plan
+        versions: dict[ParentField, str] = {}
+        for view in self._views:
+            versions.update(view.versions())
+        if plan.is_root:
+            by_field = {
+                f.key: f"{quote(c.COL_PROVENANCE_BY_FIELD)}.{quote(str(f.key))}"
+                for f in plan.fields
+            }
+            source, available = SAMPLES, {name: quote(name) for name in plan.spec.id_columns}
+            if self.resolve.samples is not None:
+                available.update((n, quote(n)) for n in self.resolve.samples.column_names)
+        else:
+            by_field = {
+                f.key: provenance.field_provenance(f, versions, self.values) for f in plan.fields
+            }
+            source = self._joined()
+            available = {name: quote(name) for name in self._keys}
+            for view in self._views:
+                available.update((name, quote(name)) for name in self._filtered(view))
+        scope = condition(self.resolve.filters, available, self.values, where="the increment")
+        aliases = {key: quote(f"metaxy_p:{key}") for key in by_field}
+        hashed = ", ".join(f"{sql} AS {aliases[key]}" for key, sql in by_field.items())
+        upstream = provenance.struct_of(
+            {f"{parent.feature}:{parent.field}": column for parent, column in versions.items()}
+        )
+        struct = provenance.struct_of({str(key): alias for key, alias in aliases.items()})
+        whole = provenance.sample_provenance(aliases, self.values)
+        present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in self._keys)
+        return (
+            f"SELECT {self._typed_keys()}, {struct} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
+            f" {whole} AS {quote(c.COL_PROVENANCE)}, {_UPSTREAM}, in_scope, TRUE AS present"
+            f" FROM (SELECT {columns(self._keys)}, {hashed}, {upstream} AS {_UPSTREAM},"
+            f" {scope} AS in_scope FROM {source} WHERE {present})"
+        )
+
+    def _typed_keys(self) -> str:
+        """Ids in the type in which they are stored, so that both sides compare alike."""
+        types: Mapping[str, str] = {} if self._own is None else self._own.types
+        return ", ".join(
+            f"{quote(name)}::{types[name]} AS {quote(name)}" if name in types else quote(name)
+            for name in self._keys
+        )
+
+    def _stored(self) -> str:
+        """What is stored: one row per sample, or per parent in an expansion."""
+        own = self._own
+        if own is None:
+            keys = ", ".join(f"{quote(name)}" for name in self._keys)
+            return (
+                f"SELECT {keys}, NULL::VARCHAR AS stored, TRUE AS in_scope,"
+                " FALSE AS forced, TRUE AS present FROM expected WHERE FALSE"
+            )
+        names = {name: quote(name) for name in own.columns}
+        scope = condition(self.resolve.filters, names, self.values, where="the stored feature")
+        forced = (
+            condition(self.resolve.stale_when, names, self.values, where="the stored feature")
+            if self.resolve.stale_when
+            else "FALSE"
+        )
+        if self._plan.is_root:
+            current = f"{self.values.bind(self.resolve.feature_version)}::VARCHAR"
+            forced = f"({forced} OR {quote(c.COL_FEATURE_VERSION)} IS DISTINCT FROM {current})"
+        stored = (*own.columns, c.COL_PROVENANCE, c.COL_FEATURE_VERSION)
+        rows = self.catalog.rows(self._plan.key, stored)
+        keys = columns(self._keys)
+        if self._keys == self._plan.spec.id_columns:
+            return (
+                f"SELECT {keys}, {quote(c.COL_PROVENANCE)} AS stored, {scope} AS in_scope,"
+                f" {forced} AS forced, TRUE AS present FROM ({rows})"
+            )
+        one = quote(c.COL_PROVENANCE)
+        # A parent whose children were written under different provenances is stale.
+        return (
+            f"SELECT {keys}, CASE WHEN min({one}) = max({one}) THEN min({one}) END AS stored,"
+            f" bool_or({scope}) AS in_scope, bool_or({forced}) AS forced, TRUE AS present"
+            f" FROM ({rows}) GROUP BY {keys}"
+        )
+
+    def _status(self) -> str:
+        changed = f"(e.{quote(c.COL_PROVENANCE)} IS DISTINCT FROM o.stored OR o.forced)"
+        return (
+            "(CASE WHEN o.present IS NULL THEN 0"
+            f" WHEN e.present IS NULL THEN {ORPHANED}"
+            f" WHEN {changed} THEN {STALE} ELSE {UNCHANGED} END)::UTINYINT"
+        )
+
+    def _wanted(self) -> str:
+        scope = "(CASE WHEN e.present IS NULL THEN o.in_scope ELSE e.in_scope END)"
+        if self.resolve.keep_unchanged:
+            return scope
+        return f"{scope} AND {self._status()} <> {UNCHANGED}"
+
+    def _user_columns(self) -> tuple[str, ...]:
+        """All upstream columns of the increment's frames.
+
+        Raises:
+            FeatureError: two upstreams bring a column of the same name.
+        """
+        owners: dict[str, str] = {}
+        for view in self._views:
+            for name in view.user_columns():
+                other = owners.setdefault(name.casefold(), str(view.key))
+                if other != str(view.key) or name in self._plan.spec.id_columns:
+                    raise FeatureError(
+                        f"upstreams {other!r} and {str(view.key)!r} both bring column {name!r}",
+                        feature=str(self._plan.key),
+                        found=name,
+                        remedy="rename or leave out one of them: FeatureDep(rename={...}) or "
+                        "FeatureDep(select=[...])",
+                    )
+        return tuple(name for view in self._views for name in view.user_columns())

@@ -1,0 +1,65 @@
+"""Answers an increment's questions from the file, each time as of the increment's commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import pyarrow as pa
+
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.reader import arrow_schema
+from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
+from metaxy_dagster.stores.duckdb.snapshot import Query, Snapshot, fetch
+from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE, Counts
+
+__all__ = ["DuckDBIncrementSource"]
+
+
+@dataclass(frozen=True)
+class DuckDBIncrementSource:
+    """One resolve against one file."""
+
+    file: DuckDBFile
+    resolve: Resolve
+
+    @property
+    def sample_columns(self) -> tuple[str, ...]:
+        """The columns that name a row of the increment."""
+        return self.resolve.sample_columns
+
+    def counts(self) -> Counts:
+        """Count without making frames."""
+        with self.file.connect("r") as connection:
+            rows = fetch(connection, self.resolve.open(connection).counts()).to_pylist()
+        found = {row["status"]: row["samples"] for row in rows}
+        return Counts(*(found.get(status, 0) for status in (NEW, STALE, ORPHANED)))
+
+    def delta(self) -> pa.Table:
+        """Sample columns, status, provenance and upstream versions of each listed sample."""
+        with self.file.connect("r") as connection:
+            return fetch(connection, self.resolve.open(connection).delta())
+
+    def frame(self, delta: pa.Table, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
+        """Ids, upstream columns and provenance of the samples with these statuses."""
+        return self._lazy(lambda resolve: resolve.frame(delta, statuses))
+
+    def orphaned(self, delta: pa.Table) -> nw.LazyFrame[Any]:
+        """The stored rows of the orphaned samples."""
+        return self._lazy(lambda resolve: resolve.orphaned(delta))
+
+    def upstream(self, samples: pa.Table | None, key: FeatureKey) -> nw.LazyFrame[Any]:
+        """The upstream rows that some samples (or, for ``None``, all of them) come from."""
+        return self._lazy(lambda resolve: resolve.upstream(samples, key))
+
+    def _lazy(self, make: Callable[[OpenResolve], Query]) -> nw.LazyFrame[Any]:
+        def query(connection: duckdb.DuckDBPyConnection) -> Query:
+            return make(self.resolve.open(connection))
+
+        with self.file.connect("r") as connection:
+            schema = arrow_schema(connection, query(connection))
+        return Snapshot(self.file, schema, query).lazy()

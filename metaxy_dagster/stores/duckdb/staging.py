@@ -1,0 +1,356 @@
+"""From a user's frame to a staged table: checks first, then the provenance of every row.
+
+Nothing is written to the feature here; whatever is refused is refused before the store changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import FrameError
+from metaxy_dagster.features import FeaturePlan, FieldKey
+from metaxy_dagster.stores.content import content_versions
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM, INTERNAL_COLUMNS
+from metaxy_dagster.stores.duckdb.provenance import Values, sample_provenance, struct_of
+from metaxy_dagster.stores.duckdb.views import sample_columns
+from metaxy_dagster.stores.frames import check_ids, to_arrow
+from metaxy_dagster.stores.increment import NEW, ORPHANED, STATUS, Increment
+
+__all__ = ["STAGE", "Staged", "prepare", "prepare_samples", "stage"]
+
+STAGE = "metaxy_stage"
+_INPUT = "metaxy_input"
+_DELTA = "metaxy_written_delta"
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A checked frame, ready for a transaction.
+
+    Attributes:
+        plan: the feature.
+        table: its user columns, and ``metaxy_provenance_by_field`` unless ``delta`` brings it.
+        types: the user's columns and the DuckDB types in which they arrive.
+        delta: provenance and upstream versions by sample, from an increment.
+        sample_columns: the columns on which ``delta`` is joined.
+    """
+
+    plan: FeaturePlan
+    feature_version: str
+    table: pa.Table
+    types: Mapping[str, str]
+    delta: pa.Table | None
+    sample_columns: tuple[str, ...]
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether an increment was answered by no rows, of whatever columns."""
+        return self.delta is not None and not self.table.num_rows
+
+    @property
+    def user_columns(self) -> tuple[str, ...]:
+        """The columns that belong to the user."""
+        return tuple(self.types)
+
+    @property
+    def parent_columns(self) -> tuple[str, ...]:
+        """In an expansion, the columns that name the parent of a row; else none."""
+        if all(dep.lineage_type != "expansion" for dep in self.plan.deps):
+            return ()
+        return sample_columns(self.plan)
+
+    @property
+    def upstream_entries(self) -> tuple[str, ...]:
+        """The upstream fields whose versions are remembered with each row."""
+        return tuple(
+            f"{dep.upstream.key}:{field}" for dep in self.plan.deps for field in dep.used_fields
+        )
+
+
+def prepare(
+    plan: FeaturePlan,
+    feature_version: str,
+    frame: Any,
+    *,
+    increment: Increment | None,
+    declared: Mapping[str, bool] | None,
+) -> Staged:
+    """Check a frame against its feature and find out where its provenance comes from.
+
+    Args:
+        plan: the feature.
+        feature_version: its current version.
+        frame: anything narwhals accepts.
+        increment: the increment that the frame was computed from, if there is one.
+        declared: the columns of the feature's class, and whether each is required.
+
+    Raises:
+        FrameError: wrong type, columns or ids, or no way to know the provenance.
+    """
+    table = to_arrow(frame, str(plan.key))
+    if increment is not None and not table.num_rows:
+        columns_of = increment.sample_columns
+        return Staged(plan, feature_version, table.select([]), {}, increment.delta, columns_of)
+    check_ids(table, plan.spec)
+    _check_columns(table, plan, declared)
+    _check_id_values(table, plan)
+    delta = None
+    if increment is not None:
+        delta = increment.delta
+        table = _without(table, c.COL_PROVENANCE_BY_FIELD)
+    elif c.COL_PROVENANCE_BY_FIELD in table.column_names:
+        _check_provenance(table, plan, feature_version)
+    elif plan.is_root:
+        table = _with_content_versions(table, plan)
+    else:
+        raise FrameError(
+            "the provenance of these rows is unknown, so later changes could not be detected",
+            feature=str(plan.key),
+            found=f"columns {table.column_names}",
+            allowed=f"a frame with {c.COL_PROVENANCE_BY_FIELD}, or the increment that it was "
+            "computed from",
+            remedy="compute from store.resolve_update(...) and keep its provenance columns, or "
+            "write(..., increment=increment)",
+        )
+    keep = {c.COL_PROVENANCE_BY_FIELD, c.COL_DATA_VERSION_BY_FIELD}
+    user = [name for name in table.column_names if not name.startswith(c.PREFIX)]
+    table = table.select(user + [name for name in table.column_names if name in keep])
+    sample = increment.sample_columns if increment is not None else plan.spec.id_columns
+    return Staged(plan, feature_version, table, _arrived_types(table, user), delta, sample)
+
+
+def prepare_samples(plan: FeaturePlan, feature_version: str, samples: Any) -> pa.Table | None:
+    """The samples that a root should have, with their provenance.
+
+    Raises:
+        FrameError: a root without samples, samples for a derived feature, or a bad frame.
+    """
+    if plan.is_root is (samples is not None):
+        if samples is None:
+            return None
+        return _with_provenance(samples, plan, feature_version)
+    if plan.is_root:
+        problem, remedy = (
+            "a feature without upstreams cannot tell by itself what has changed",
+            "pass samples=, a frame with the samples that there should be",
+        )
+    else:
+        problem, remedy = (
+            "the samples of a derived feature follow from its upstreams",
+            "leave samples= out, or narrow the increment by filters=",
+        )
+    raise FrameError(problem, feature=str(plan.key), remedy=remedy)
+
+
+def _with_provenance(samples: Any, plan: FeaturePlan, feature_version: str) -> pa.Table:
+    table = to_arrow(samples, str(plan.key))
+    check_ids(table, plan.spec)
+    _check_id_values(table, plan)
+    if c.COL_PROVENANCE_BY_FIELD in table.column_names:
+        _check_provenance(table, plan, feature_version)
+        return table
+    return _with_content_versions(table, plan)
+
+
+def _without(table: pa.Table, name: str) -> pa.Table:
+    return table.drop_columns([name]) if name in table.column_names else table
+
+
+def _arrived_types(table: pa.Table, names: list[str]) -> dict[str, str]:
+    with duckdb.connect(":memory:") as connection:
+        relation = connection.from_arrow(table.select(names))
+        return dict(zip(relation.columns, map(str, relation.types), strict=True))
+
+
+def _check_columns(table: pa.Table, plan: FeaturePlan, declared: Mapping[str, bool] | None) -> None:
+    feature = str(plan.key)
+    known = {*c.SYSTEM_COLUMNS, *INTERNAL_COLUMNS, STATUS}
+    reserved = [n for n in table.column_names if n.lower().startswith(c.PREFIX) and n not in known]
+    if reserved:
+        raise FrameError(
+            f"column names that begin with {c.PREFIX!r} are reserved",
+            feature=feature,
+            found=reserved,
+            remedy="rename these columns",
+        )
+    if not declared:
+        return
+    user = {name for name in table.column_names if not name.startswith(c.PREFIX)}
+    allowed = {*declared, *plan.spec.id_columns}
+    required = {name for name, needed in declared.items() if needed}
+    if user - allowed or required - user:
+        raise FrameError(
+            "the frame does not have the columns that the feature class declares",
+            feature=feature,
+            found=f"unknown {sorted(user - allowed)}, missing {sorted(required - user)}",
+            allowed=sorted(allowed),
+            remedy="return exactly the declared columns, or change the feature class",
+        )
+
+
+def _check_id_values(table: pa.Table, plan: FeaturePlan) -> None:
+    ids = list(plan.spec.id_columns)
+    feature = str(plan.key)
+    for name in ids:
+        nulls = table.column(name).null_count
+        if nulls:
+            raise FrameError(
+                f"id column {name!r} has nulls",
+                feature=feature,
+                found=f"{nulls} of {table.num_rows} rows",
+                remedy="give every sample an id, or drop the rows without one",
+            )
+    groups = table.select(ids).group_by(ids).aggregate([([], "count_all")])
+    if groups.num_rows < table.num_rows:
+        import pyarrow.compute as pc  # noqa: PLC0415 - only on the way to an error
+
+        doubled = groups.filter(pc.greater(groups.column("count_all"), 1))
+        raise FrameError(
+            "ids must be unique within one write",
+            feature=feature,
+            found=f"{doubled.num_rows} ids occur more than once, for example "
+            f"{doubled.slice(0, _SHOWN).to_pylist()}",
+            remedy=f"drop the duplicates, or add the column that tells the rows apart to "
+            f"id_columns {ids}",
+        )
+
+
+def _check_provenance(table: pa.Table, plan: FeaturePlan, feature_version: str) -> None:
+    feature = str(plan.key)
+    column = table.column(c.COL_PROVENANCE_BY_FIELD)
+    fields = {str(field.key) for field in plan.fields}
+    if not pa.types.is_struct(column.type):
+        found: object = str(column.type)
+    else:
+        found = sorted(field.name for field in column.type)
+    if found != sorted(fields) or column.null_count:
+        raise FrameError(
+            f"{c.COL_PROVENANCE_BY_FIELD} must be a struct with one text per field in every row",
+            feature=feature,
+            found=f"{found}, {column.null_count} nulls",
+            allowed=sorted(fields),
+            remedy="keep the column as the increment gave it",
+        )
+    if c.COL_FEATURE_VERSION in table.column_names:
+        versions = set(table.column(c.COL_FEATURE_VERSION).unique().to_pylist())
+        if versions - {feature_version}:
+            raise FrameError(
+                "the frame carries the provenance of another feature, or of another version",
+                feature=feature,
+                found=f"{c.COL_FEATURE_VERSION} {sorted(map(str, versions))}",
+                allowed=feature_version,
+                remedy="drop the metaxy_ columns of the upstream and write with increment=, or "
+                "resolve again after the feature was changed",
+            )
+
+
+def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
+    """A root's provenance: the content of each field's columns, hashed row by row."""
+    ids = {name.casefold() for name in plan.spec.id_columns}
+    everything = [
+        name
+        for name in table.column_names
+        if name.casefold() not in ids and not name.startswith(c.PREFIX)
+    ]
+    arrays, names = [], []
+    for field in plan.spec.fields:
+        wanted = everything if field.columns is None else list(field.columns)
+        missing = [name for name in wanted if name not in table.column_names]
+        if missing:
+            raise FrameError(
+                f"field {str(field.key)!r} is made of columns that the frame lacks",
+                feature=str(plan.key),
+                found=f"missing {missing}; the frame has {table.column_names}",
+                remedy="return these columns, or correct the columns of the field",
+            )
+        arrays.append(content_versions(table, wanted))
+        names.append(str(field.key))
+    struct = pa.StructArray.from_arrays(arrays, names=names)
+    return table.append_column(c.COL_PROVENANCE_BY_FIELD, struct)
+
+
+def stage(connection: duckdb.DuckDBPyConnection, staged: Staged, types: Mapping[str, str]) -> None:
+    """Make the temporary table of rows to write, in the stored types.
+
+    Args:
+        connection: an open transaction.
+        staged: the checked frame.
+        types: the DuckDB type that each user column is stored in.
+
+    Raises:
+        FrameError: rows that the increment did not ask for.
+    """
+    connection.register(_INPUT, staged.table)
+    user = ", ".join(f"i.{quote(n)}::{types[n]} AS {quote(n)}" for n in staged.user_columns)
+    source = f"{_INPUT} i"
+    given = f"i.{quote(c.COL_PROVENANCE_BY_FIELD)}"
+    upstream = "NULL"
+    if staged.delta is not None:
+        given = f"d.{quote(c.COL_PROVENANCE_BY_FIELD)}"
+        upstream = struct_of(
+            {e: f"d.{quote(COL_UPSTREAM)}.{quote(e)}" for e in staged.upstream_entries}
+        )
+        connection.register(_DELTA, staged.delta)
+        _check_asked_for(connection, staged)
+        source += f" JOIN {_DELTA} d USING ({columns(staged.sample_columns)})"
+    values = Values()
+    fields = {field.key: f"{given}.{quote(str(field.key))}" for field in staged.plan.fields}
+    provenance = struct_of({str(key): sql for key, sql in fields.items()})
+    version, own = provenance, dict(fields)
+    if c.COL_DATA_VERSION_BY_FIELD in staged.table.column_names:
+        own = _data_versions(staged, fields)
+        version = struct_of({str(key): sql for key, sql in own.items()})
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {STAGE} AS SELECT {user},"
+        f" {provenance} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
+        f" {version} AS {quote(c.COL_DATA_VERSION_BY_FIELD)}, {upstream} AS {quote(COL_UPSTREAM)},"
+        f" {sample_provenance(fields, values)} AS {quote(c.COL_PROVENANCE)},"
+        f" {sample_provenance(own, values)} AS {quote(c.COL_DATA_VERSION)},"
+        f" {values.bind(staged.feature_version)}::VARCHAR AS {quote(c.COL_FEATURE_VERSION)}"
+        f" FROM {source}",
+        values,
+    )
+
+
+def _data_versions(staged: Staged, provenance: Mapping[FieldKey, str]) -> dict[FieldKey, str]:
+    """The user's data versions; a field without one follows its provenance."""
+    kind = staged.table.schema.field(c.COL_DATA_VERSION_BY_FIELD).type
+    given = {field.name for field in kind} if pa.types.is_struct(kind) else set()
+    known = {str(field.key) for field in staged.plan.fields}
+    if not given or given - known:
+        raise FrameError(
+            f"{c.COL_DATA_VERSION_BY_FIELD} must be a struct of texts, one per field",
+            feature=str(staged.plan.key),
+            found=sorted(given) or str(kind),
+            allowed=sorted(known),
+            remedy="name only fields of this feature",
+        )
+    column = f"i.{quote(c.COL_DATA_VERSION_BY_FIELD)}"
+    return {
+        key: f"coalesce({column}.{quote(str(key))}::VARCHAR, {sql})" if str(key) in given else sql
+        for key, sql in provenance.items()
+    }
+
+
+def _check_asked_for(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
+    names = columns(staged.sample_columns)
+    strangers = connection.execute(
+        f"SELECT {columns(staged.sample_columns, 'i')} FROM {_INPUT} i ANTI JOIN"
+        f" (SELECT * FROM {_DELTA} WHERE {quote(STATUS)} <> {ORPHANED}) d USING ({names})"
+    ).fetchall()
+    if strangers:
+        raise FrameError(
+            "the frame has samples that the increment did not ask for",
+            feature=str(staged.plan.key),
+            found=f"{len(strangers)} samples, for example {strangers[:_SHOWN]}",
+            allowed=f"{staged.delta.num_rows if staged.delta is not None else NEW} listed samples",
+            remedy="return only ids that came in through the increment's frames",
+        )

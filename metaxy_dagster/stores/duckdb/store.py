@@ -1,0 +1,416 @@
+"""The embedded metadata store: one DuckDB file, no server, no extension, no network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+import duckdb
+import narwhals as nw
+
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey, FeaturePlan
+from metaxy_dagster.stores.duckdb import layout, reader
+from metaxy_dagster.stores.duckdb.catalog import read_catalog
+from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, history_table, quote, table_name, table_of
+from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.duckdb.resolve import Resolve
+from metaxy_dagster.stores.duckdb.snapshot import Snapshot
+from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource
+from metaxy_dagster.stores.duckdb.staging import prepare, prepare_samples
+from metaxy_dagster.stores.duckdb.writer import Write, Writer
+from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.protocol import MetadataStore, WriteMode, WriteResult
+
+__all__ = ["DuckDBMetadataStore"]
+
+_Filters: TypeAlias = FilterLike | Sequence[FilterLike] | nw.Expr | None
+
+
+@dataclass(frozen=True)
+class _Session:
+    mode: Literal["r", "w"]
+    commit: int | None
+
+
+class DuckDBMetadataStore(MetadataStore):
+    """Samples and their provenance in one DuckDB file.
+
+    Several processes of one machine may use the file at once: every call opens it under an
+    operating-system lock, does its work and closes it. A frame that was read stays usable.
+
+    Args:
+        path: the file; made, with its directory, by the first write.
+        graph: the features; by default the current :class:`FeatureGraph` at each call.
+        lock_timeout: seconds to wait for other processes of ours.
+        settings: DuckDB settings, such as ``{"memory_limit": "2GB", "threads": 2}``.
+
+    Example:
+        >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+        >>> graph = mxd.FeatureGraph()
+        >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+        >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+        >>> with store.open("w"):
+        ...     result = store.write("image", pa.table({"id": [1, 2], "path": ["a", "b"]}))
+        >>> result.new, result.unchanged
+        (2, 0)
+        >>> with store:
+        ...     frame = store.read("image", columns=["id", "path"])
+        >>> frame.collect().to_native().to_pylist()
+        [{'id': 1, 'path': 'a'}, {'id': 2, 'path': 'b'}]
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        graph: FeatureGraph | None = None,
+        lock_timeout: float = 60.0,
+        settings: Mapping[str, str | int | float | bool] | None = None,
+    ) -> None:
+        self._file = DuckDBFile(Path(path).expanduser().absolute(), lock_timeout, settings or {})
+        self._graph = graph
+        self._sessions: ContextVar[tuple[_Session, ...]] = ContextVar("sessions", default=())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Sent to another process, the store arrives closed."""
+        file = self._file
+        return (_restore, (type(self), file.path, self._graph, file.lock_timeout, file.settings))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
+    @property
+    def graph(self) -> FeatureGraph:
+        """The features that this store knows; by default the current graph."""
+        return self._graph if self._graph is not None else FeatureGraph.current()
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether the store was given a graph of its own."""
+        return self._graph is not None
+
+    def with_graph(self, graph: FeatureGraph) -> Self:
+        """The same file, for other features."""
+        file = self._file
+        return type(self)(
+            file.path, graph=graph, lock_timeout=file.lock_timeout, settings=file.settings
+        )
+
+    @property
+    def uri(self) -> str:
+        """The file as a URI."""
+        return self.path.as_uri()
+
+    def display(self) -> str:
+        """The store for people."""
+        return f"DuckDBMetadataStore({str(self.path)!r})"
+
+    __repr__ = display
+
+    # Sessions
+
+    @contextlib.contextmanager
+    def open(self, mode: Literal["r", "w"] = "r") -> Iterator[Self]:
+        """A session: ``"r"`` reads one snapshot throughout, ``"w"`` also writes.
+
+        Raises:
+            StoreError: the file cannot be opened in this mode.
+        """
+        if mode not in ("r", "w"):
+            raise StoreError(
+                "a store is opened for reading or for writing",
+                found=mode,
+                allowed=["r", "w"],
+                remedy='call store.open("r") or store.open("w")',
+            )
+        self._enter(mode)
+        try:
+            yield self
+        finally:
+            self.__exit__()
+
+    def __enter__(self) -> Self:
+        """Begin a session that reads."""
+        self._enter("r")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End the session."""
+        self._sessions.set(self._sessions.get()[:-1])
+
+    def _enter(self, mode: Literal["r", "w"]) -> None:
+        commit = None
+        with self._file.connect(mode) as connection:
+            if mode == "w":
+                layout.ensure_format(connection)
+            else:
+                commit = read_catalog(connection, ()).commit
+        self._sessions.set((*self._sessions.get(), _Session(mode, commit)))
+
+    def _require_writable(self, key: FeatureKey) -> None:
+        sessions = self._sessions.get()
+        if sessions and sessions[-1].mode == "r":
+            raise StoreError(
+                "the store is open for reading",
+                feature=str(key),
+                remedy='write inside "with store.open(\\"w\\"):"',
+            )
+
+    def _commit(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """The snapshot of the session, or what is newest now."""
+        sessions = self._sessions.get()
+        if sessions and sessions[-1].commit is not None:
+            return sessions[-1].commit
+        return read_catalog(connection, ()).commit
+
+    @contextlib.contextmanager
+    def connected(self, mode: Literal["r", "w"] = "r") -> Iterator[Self]:
+        """Let several calls in a row share one connection, for code that does nothing else.
+
+        The file stays locked meanwhile, so no other work belongs inside.
+        """
+        with self._file.lease(mode):
+            yield self
+
+    # Writing
+
+    def write(
+        self,
+        feature: CoercibleToFeatureKey,
+        frame: Any,
+        *,
+        increment: Increment | None = None,
+        mode: WriteMode = "upsert",
+        delete_orphaned: bool = False,
+        max_deleted_share: float | None = None,
+        materialization_id: str | None = None,
+        scope: _Filters = None,
+    ) -> WriteResult:
+        """Write samples, all or none of them, in one transaction.
+
+        Args:
+            feature: key, spec or class.
+            frame: one row per sample, anything narwhals accepts: the id columns, any others, and
+                for a derived feature the provenance columns of its increment, unless
+                ``increment`` is given. A root's provenance is the content of its columns.
+            increment: the increment that the frame was computed from; its provenance is
+                brought to the rows by id.
+            mode: ``"upsert"`` adds and updates; with ``"replace"`` the frame is the whole state
+                and stored samples that it lacks are deleted.
+            delete_orphaned: also delete the increment's orphaned samples.
+            max_deleted_share: refuse a replace that would delete more than this share.
+            materialization_id: stored with each written row.
+            scope: with ``"replace"``, only stored samples for which this holds are deleted.
+
+        Returns:
+            What changed; rows that are stored just so are left alone.
+
+        Raises:
+            FrameError: the frame is refused; nothing was written.
+            StoreError: the store cannot be written.
+        """
+        key, plan = self._plan(feature)
+        self._require_writable(key)
+        version = self.graph.feature_version(key)
+        declared = _declared_columns(self.graph.feature_class(key))
+        staged = prepare(plan, version, frame, increment=increment, declared=declared)
+        values = Values()
+        with self._file.connect("w") as connection:
+            table = read_catalog(connection, [key]).get(key)
+            where = "TRUE"
+            if table is not None and scope is not None:
+                names = {name: quote(name) for name in table.columns}
+                where = condition(parsed(scope), names, values, where=f"feature {str(key)!r}")
+            how = Write(
+                replace=mode == "replace",
+                scope=where,
+                scope_values=values,
+                orphans=increment.orphaned_ids if increment and delete_orphaned else None,
+                max_deleted_share=max_deleted_share,
+                materialization_id=materialization_id,
+            )
+            return Writer(connection).write(staged, how)
+
+    def delete(
+        self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
+    ) -> WriteResult:
+        """Delete the stored samples for which the filters hold (all of them without filters).
+
+        Args:
+            feature: key, spec or class.
+            filters: as in :meth:`read`.
+            soft: keep them in the history; else erase them there too.
+        """
+        key, plan = self._plan(feature)
+        self._require_writable(key)
+        values = Values()
+        with self._file.connect("w") as connection:
+            table = read_catalog(connection, [key]).get(key)
+            if table is None:
+                return WriteResult(key, 0, 0, 0, 0, 0)
+            names = {name: quote(name) for name in (*table.columns, *layout.STORED_COLUMNS)}
+            where = condition(parsed(filters), names, values, where=f"feature {str(key)!r}")
+            version = self.graph.feature_version(key)
+            return Writer(connection).delete(plan.spec, version, where, values, soft=soft)
+
+    def drop(self, feature: CoercibleToFeatureKey) -> None:
+        """Forget a feature with all its samples and history; a feature not stored is no error."""
+        key = FeatureKey(feature)
+        self._require_writable(key)
+        if not self._file.exists:
+            return
+        with self._file.connect("w") as connection:
+            layout.ensure_format(connection)
+            connection.execute("BEGIN TRANSACTION")
+            connection.execute(f"DROP TABLE IF EXISTS {table_of(key)}")
+            connection.execute(f"DROP TABLE IF EXISTS {history_table(key)}")
+            for table in ("features", "commits"):
+                connection.execute(f"DELETE FROM {CATALOG}.metaxy.{table} WHERE feature = ?", [str(key)])
+            connection.execute("COMMIT")
+
+    # Reading
+
+    def read(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: _Filters = None,
+        columns: Sequence[str] | None = None,
+        history: bool = False,
+    ) -> nw.LazyFrame[Any]:
+        """Read samples as they are now; the frame stays usable after the session.
+
+        Args:
+            feature: key, spec or class.
+            filters: text such as ``"height > 720"``, several of them, or a narwhals expression.
+            columns: which columns; all of them, system columns included, by default.
+            history: also superseded and deleted rows, oldest first.
+
+        Returns:
+            A lazy frame over a snapshot. It opens the file only while it is collected, and only
+            the columns and rows that are needed then are read.
+
+        Raises:
+            StoreError: unknown columns, or the file cannot be read.
+        """
+        _, plan = self._plan(feature)
+        expression = filters if isinstance(filters, nw.Expr) else None
+        with self._file.connect("r") as connection:
+            read = reader.Read(
+                plan.spec,
+                self._commit(connection),
+                None if columns is None or expression is not None else tuple(columns),
+                () if expression is not None else parsed(filters),
+                history,
+            )
+            schema = reader.arrow_schema(connection, read.query(connection))
+        frame = Snapshot(self._file, schema, read.query).lazy()
+        if expression is not None:
+            frame = frame.filter(expression)
+            return frame.select(list(columns)) if columns is not None else frame
+        return frame
+
+    def count(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> int:
+        """How many samples are stored."""
+        if isinstance(filters, nw.Expr):
+            frame = self.read(feature, filters=filters).select(nw.len()).collect()
+            return int(frame.item())
+        spec = self._plan(feature)[1].spec
+        with self._file.connect("r") as connection:
+            read = reader.Read(spec, self._commit(connection), None, parsed(filters))
+            return reader.count(connection, read)
+
+    def data_version(self, feature: CoercibleToFeatureKey) -> str:
+        """One version for the whole feature, exact and independent of the order of rows.
+
+        Any addition, deletion or change of a data version moves it; an identical rewrite does not.
+        """
+        spec = self._plan(feature)[1].spec
+        with self._file.connect("r") as connection:
+            return reader.data_version(connection, reader.Read(spec, self._commit(connection)))
+
+    def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
+        """The user's columns and their DuckDB types; empty if the feature was never written."""
+        key = FeatureKey(feature)
+        with self._file.connect("r") as connection:
+            table = read_catalog(connection, [key]).get(key)
+        return {} if table is None else dict(table.types)
+
+    def features(self) -> list[FeatureKey]:
+        """The features that were written, in the order of their keys."""
+        with self._file.connect("r") as connection:
+            if layout.read_format(connection) is None:
+                return []
+            rows = connection.execute(f"SELECT feature FROM {CATALOG}.metaxy.features ORDER BY 1").fetchall()
+        return [FeatureKey(name) for (name,) in rows]
+
+    def table_name(self, feature: CoercibleToFeatureKey) -> str:
+        """The table that a person who opens the file with SQL finds the feature in."""
+        return table_name(FeatureKey(feature))
+
+    # Resolving
+
+    def resolve_update(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        samples: Any = None,
+        filters: _Filters = None,
+        stale_when: _Filters = None,
+        keep_unchanged: bool = False,
+    ) -> Increment:
+        """Find the samples that are new, stale or orphaned, as of now.
+
+        Args:
+            feature: key, spec or class.
+            samples: for a feature without upstreams, a frame with the samples that there should
+                be; their provenance is ``metaxy_provenance_by_field`` or the content of the
+                columns.
+            filters: look only at samples for which these hold.
+            stale_when: stored samples for which these hold count as stale.
+            keep_unchanged: list samples that need nothing too, so that a full recompute can be
+                written with its provenance.
+
+        Raises:
+            FrameError: a root without samples, or samples that are not valid.
+            FeatureError: the feature or one of its upstreams is not known.
+        """
+        key, plan = self._plan(feature)
+        version = self.graph.feature_version(key)
+        expected = prepare_samples(plan, version, samples)
+        with self._file.connect("r") as connection:
+            commit = self._commit(connection)
+        only, stale = parsed(filters), parsed(stale_when)
+        resolve = Resolve(plan, version, commit, expected, only, stale, keep_unchanged)
+        return Increment(key, DuckDBIncrementSource(self._file, resolve))
+
+    def _plan(self, feature: CoercibleToFeatureKey) -> tuple[FeatureKey, FeaturePlan]:
+        key = FeatureKey(feature)
+        return key, self.graph.plan(key)
+
+
+def _restore(
+    cls: type[DuckDBMetadataStore],
+    path: Path,
+    graph: FeatureGraph | None,
+    lock_timeout: float,
+    settings: Mapping[str, str | int | float | bool],
+) -> DuckDBMetadataStore:
+    return cls(path, graph=graph, lock_timeout=lock_timeout, settings=settings)
+
+
+def _declared_columns(cls: type | None) -> Mapping[str, bool] | None:
+    """The columns that a feature class declares, and whether a frame must have them."""
+    fields = getattr(cls, "model_fields", None)
+    if not fields:
+        return None
+    return {field.alias or name: field.is_required() for name, field in fields.items()}

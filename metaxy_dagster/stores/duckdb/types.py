@@ -1,0 +1,117 @@
+"""In which type a column is stored when a frame brings it in another one.
+
+Numbers widen (an int column that met a null arrives as float), dates become timestamps, a column
+that held nothing but nulls takes the type of its first values. Everything else is a mistake that
+would corrupt the column, and is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from metaxy_dagster.errors import FrameError
+from metaxy_dagster.stores.duckdb.identifiers import history_table, quote, table_of
+from metaxy_dagster.stores.duckdb.layout import Table
+
+if TYPE_CHECKING:
+    from metaxy_dagster.stores.duckdb.staging import Staged
+
+__all__ = ["stored_types"]
+
+_INTEGERS = {
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
+    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+}
+_FLOATS = {"FLOAT", "DOUBLE"}
+_DATES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
+_NULLS = {"NULL", '"NULL"'}
+
+
+def stored_types(
+    connection: duckdb.DuckDBPyConnection,
+    staged: Staged,
+    found: Table | None,
+    *,
+    replace: bool,
+) -> Mapping[str, str]:
+    """The type of each arriving column in the store; widens stored columns where that is safe.
+
+    Args:
+        connection: an open transaction.
+        staged: the frame.
+        found: what is stored; ``None`` for a new feature.
+        replace: whether the frame is the whole state, and may lack stored columns.
+
+    Raises:
+        FrameError: a type conflict, or stored columns are missing.
+    """
+    if found is None:
+        return {n: "VARCHAR" if t in _NULLS else t for n, t in staged.types.items()}
+    arrived = {name.casefold() for name in staged.types}
+    missing = [name for name in found.columns if name.casefold() not in arrived]
+    if missing and not replace:
+        raise FrameError(
+            "the frame lacks columns that the stored samples have",
+            feature=str(staged.plan.key),
+            found=f"missing {missing}; the frame has {list(staged.types)}",
+            allowed=list(found.columns),
+            remedy="return these columns too (null where unknown); a frame that is the whole "
+            "state may drop columns when it is written with mode='replace'",
+        )
+    types: dict[str, str] = {}
+    for name, kind in staged.types.items():
+        stored = found.column_named(name)
+        if stored is None:
+            types[name] = "VARCHAR" if kind in _NULLS else kind
+        else:
+            types[name] = _agree(connection, staged, stored, found.types[stored], kind)
+    return types
+
+
+def _agree(
+    connection: duckdb.DuckDBPyConnection, staged: Staged, name: str, stored: str, kind: str
+) -> str:
+    if kind == stored or kind in _NULLS:
+        return stored
+    key = staged.plan.key
+    wider = _wider(connection, stored, kind, is_id=name in staged.plan.spec.id_columns)
+    if wider is None and _is_empty(connection, staged, name):
+        wider = kind
+    if wider is None:
+        raise FrameError(
+            f"column {name!r} arrives in a type that does not fit the stored one",
+            feature=str(key),
+            found=kind,
+            allowed=stored,
+            remedy=f"cast {name!r} before it is written; to change the type of a column for good, "
+            "drop the feature and write it anew",
+        )
+    if wider != stored:
+        for table in (table_of(key), history_table(key)):
+            connection.execute(f"ALTER TABLE {table} ALTER {quote(name)} TYPE {wider}")
+    return wider
+
+
+def _wider(
+    connection: duckdb.DuckDBPyConnection, stored: str, kind: str, *, is_id: bool
+) -> str | None:
+    """The common type of two that may meet, ``None`` if they may not."""
+    both = {stored, kind}
+    numbers = _INTEGERS if is_id else _INTEGERS | _FLOATS
+    decimals = {t for t in both if t.startswith("DECIMAL")}
+    if not (both <= numbers or both <= _DATES or both <= decimals):
+        return None
+    sql = f"SELECT typeof(CASE WHEN TRUE THEN NULL::{stored} ELSE NULL::{kind} END)"
+    return str(connection.execute(sql).fetchall()[0][0])
+
+
+def _is_empty(connection: duckdb.DuckDBPyConnection, staged: Staged, name: str) -> bool:
+    """Whether neither table has a value in this column."""
+    for table in (table_of(staged.plan.key), history_table(staged.plan.key)):
+        sql = f"SELECT count({quote(name)}) FROM {table}"
+        if connection.execute(sql).fetchall()[0][0]:
+            return False
+    return True

@@ -1,0 +1,163 @@
+"""One view per upstream: its join columns in the feature's names, and its data versions.
+
+Identity and expansion read the upstream row by row; aggregation reads one row per group, whose
+version combines the (member id, data version) pairs in member id order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import FeatureError
+from metaxy_dagster.features import DepPlan, FeatureKey, FeaturePlan, FieldKey, ParentField
+from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.filtering import condition
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.layout import Table
+from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
+
+__all__ = ["UpstreamView", "join_order", "sample_columns"]
+
+AGGREGATION = "aggregation"
+
+
+def sample_columns(plan: FeaturePlan) -> tuple[str, ...]:
+    """The columns on which samples are compared: all ids, or the parent's in an expansion."""
+    if plan.is_root:
+        return plan.spec.id_columns
+    known = {name for dep in plan.deps for name in dep.join_columns}
+    return tuple(name for name in plan.spec.id_columns if name in known)
+
+
+def join_order(plan: FeaturePlan) -> list[tuple[str, int, tuple[str, ...]]]:
+    """How the views are joined: (kind of join, index of the dep, columns shared so far).
+
+    Required upstreams come first and decide which samples exist; optional ones only add to
+    them, unless all are optional. The first entry has no join.
+    """
+    required = [i for i, dep in enumerate(plan.deps) if not dep.dep.optional]
+    optional = [i for i, dep in enumerate(plan.deps) if dep.dep.optional]
+    order: list[tuple[str, int, tuple[str, ...]]] = []
+    seen: list[str] = []
+    for pending, kind in ((required, "JOIN"), (optional, "LEFT JOIN" if required else "FULL JOIN")):
+        # The finest grain first, so that every later one shares a column with what is there.
+        waiting = sorted(pending, key=lambda i: -len(plan.deps[i].join_columns))
+        while waiting:
+            index = next(
+                (i for i in waiting if not seen or set(plan.deps[i].join_columns) & set(seen)),
+                waiting[0],
+            )
+            waiting.remove(index)
+            names = plan.deps[index].join_columns
+            order.append((kind, index, tuple(name for name in names if name in seen)))
+            seen += [name for name in names if name not in seen]
+    return order
+
+
+@dataclass(frozen=True)
+class UpstreamView:
+    """The view ``d<index>`` of one upstream of a feature."""
+
+    plan: FeaturePlan
+    index: int
+    table: Table | None
+    catalog: Catalog
+
+    @property
+    def dep(self) -> DepPlan:
+        """The dependency that this view reads."""
+        return self.plan.deps[self.index]
+
+    @property
+    def key(self) -> FeatureKey:
+        """The upstream's key."""
+        return self.dep.upstream.key
+
+    @property
+    def name(self) -> str:
+        """The view's name in the query."""
+        return f"d{self.index}"
+
+    def version_column(self, field: FieldKey) -> str:
+        """The quoted column that holds the data version of an upstream field."""
+        return quote(f"metaxy_{self.index}:{field}")
+
+    def versions(self) -> Iterator[tuple[ParentField, str]]:
+        """Each upstream field that is used, with its column."""
+        for field in self.dep.used_fields:
+            yield ParentField(self.key, field), self.version_column(field)
+
+    def user_columns(self) -> Mapping[str, str]:
+        """The upstream's other columns, after select and rename: name here -> name there."""
+        if self.table is None or self.dep.lineage_type == AGGREGATION:
+            return {}
+        rename = dict(self.dep.dep.rename or {})
+        select = self.dep.dep.select
+        joined = set(self.dep.source_columns.values())
+        names = self.table.columns if select is None else tuple(select)
+        missing = [name for name in names if self.table.column_named(name) is None]
+        if missing:
+            raise FeatureError(
+                f"select names columns that upstream {str(self.key)!r} does not have",
+                feature=str(self.plan.key),
+                found=missing,
+                allowed=list(self.table.columns),
+                remedy="correct the select of this dependency",
+            )
+        return {rename.get(name, name): name for name in names if name not in joined}
+
+    def sql(self, values: Values, extra: Sequence[str] = ()) -> str:
+        """The view's SELECT.
+
+        Args:
+            values: receives the literals of the dependency's filters.
+            extra: names (here) of further columns to expose.
+        """
+        if self.table is None:
+            return self._empty()
+        table = self.table
+        stored = table.fields[c.COL_DATA_VERSION_BY_FIELD]
+        source = self.dep.source_columns
+        keys = [f"{quote(source[name])} AS {quote(name)}" for name in self.dep.join_columns]
+        user = self.user_columns()
+        keys += [f"{quote(user[name])} AS {quote(name)}" for name in extra]
+        versions = {
+            field: f"{quote(c.COL_DATA_VERSION_BY_FIELD)}.{quote(str(field))}"
+            if str(field) in stored
+            else "NULL::VARCHAR"
+            for field in self.dep.used_fields
+        }
+        available = {name: quote(name) for name in table.columns}
+        where = condition(
+            self.dep.dep.filters or (), available, values, where=f"upstream {str(self.key)!r}"
+        )
+        rows = self.catalog.rows(self.key, (*table.columns, c.COL_DATA_VERSION_BY_FIELD))
+        if self.dep.lineage_type == AGGREGATION:
+            return self._aggregated(rows, where, keys, versions)
+        selected = keys + [f"{sql} AS {self.version_column(f)}" for f, sql in versions.items()]
+        return f"SELECT {', '.join(selected)} FROM ({rows}) WHERE {where}"
+
+    def _aggregated(
+        self, rows: str, where: str, keys: list[str], versions: Mapping[FieldKey, str]
+    ) -> str:
+        table = self.table
+        types = {} if table is None else table.types
+        member = " || ".join(
+            encoded(id_text(quote(name), types[name])) for name in self.dep.member_columns
+        )
+        selected = keys + [
+            f"md5(string_agg(metaxy_member || {encoded(sql)}, '' ORDER BY metaxy_member))"
+            f" AS {self.version_column(field)}"
+            for field, sql in versions.items()
+        ]
+        group = columns(self.dep.source_columns[name] for name in self.dep.join_columns)
+        inner = f"SELECT *, {member} AS metaxy_member FROM ({rows}) WHERE {where}"
+        return f"SELECT {', '.join(selected)} FROM ({inner}) GROUP BY {group}"
+
+    def _empty(self) -> str:
+        """An upstream that was never written is an empty one."""
+        names = [f"NULL AS {quote(name)}" for name in self.dep.join_columns]
+        names += [f"NULL::VARCHAR AS {column}" for _, column in self.versions()]
+        return f"SELECT {', '.join(names)} WHERE FALSE"

@@ -1,0 +1,161 @@
+"""What every metadata store does, whatever holds the rows."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey
+
+if TYPE_CHECKING:
+    import narwhals as nw
+
+    from metaxy_dagster.stores.increment import Increment
+
+__all__ = ["MetadataStore", "WriteMode", "WriteResult"]
+
+WriteMode = Literal["upsert", "replace"]
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What one write changed.
+
+    Attributes:
+        feature: the feature written.
+        commit: the number of the commit; 0 if nothing had to change.
+        new: samples that were not stored before.
+        updated: samples that were stored and differ now.
+        unchanged: samples of the frame that were stored just so; they are left alone.
+        deleted: samples that are stored no more.
+    """
+
+    feature: FeatureKey
+    commit: int
+    new: int
+    updated: int
+    unchanged: int
+    deleted: int
+
+    @property
+    def written(self) -> int:
+        """Rows that this write put into the store."""
+        return self.new + self.updated
+
+
+class MetadataStore(abc.ABC):
+    """A place that remembers samples and what they were computed from.
+
+    ``with store:`` reads, all from one snapshot; ``with store.open("w"):`` also writes. Outside
+    a session every call stands for itself. No session keeps a file or a lock between calls.
+    """
+
+    @property
+    @abc.abstractmethod
+    def graph(self) -> FeatureGraph:
+        """The features that this store knows; by default the current graph."""
+
+    @property
+    @abc.abstractmethod
+    def has_graph(self) -> bool:
+        """Whether the store was given a graph of its own."""
+
+    @abc.abstractmethod
+    def with_graph(self, graph: FeatureGraph) -> Self:
+        """The same store for other features."""
+
+    @abc.abstractmethod
+    def open(self, mode: Literal["r", "w"] = "r") -> AbstractContextManager[Self]:
+        """A session."""
+
+    @abc.abstractmethod
+    def connected(self, mode: Literal["r", "w"] = "r") -> AbstractContextManager[Self]:
+        """Let several calls in a row share what they need of the store."""
+
+    @abc.abstractmethod
+    def __enter__(self) -> Self:
+        """Begin a session that reads."""
+
+    @abc.abstractmethod
+    def __exit__(self, *exc: object) -> None:
+        """End the session."""
+
+    @abc.abstractmethod
+    def write(
+        self,
+        feature: CoercibleToFeatureKey,
+        frame: Any,
+        *,
+        increment: Increment | None = None,
+        mode: WriteMode = "upsert",
+        delete_orphaned: bool = False,
+        max_deleted_share: float | None = None,
+        materialization_id: str | None = None,
+        scope: Any = None,
+    ) -> WriteResult:
+        """Write samples in one transaction."""
+
+    @abc.abstractmethod
+    def read(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: Any = None,
+        columns: Sequence[str] | None = None,
+        history: bool = False,
+    ) -> nw.LazyFrame[Any]:
+        """Read samples lazily; the frame outlives the session."""
+
+    @abc.abstractmethod
+    def resolve_update(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        samples: Any = None,
+        filters: Any = None,
+        stale_when: Any = None,
+        keep_unchanged: bool = False,
+    ) -> Increment:
+        """Ask what must be computed."""
+
+    @abc.abstractmethod
+    def delete(
+        self, feature: CoercibleToFeatureKey, *, filters: Any = None, soft: bool = True
+    ) -> WriteResult:
+        """Delete samples."""
+
+    @abc.abstractmethod
+    def drop(self, feature: CoercibleToFeatureKey) -> None:
+        """Forget a feature with all its samples and history."""
+
+    @abc.abstractmethod
+    def features(self) -> list[FeatureKey]:
+        """The features that were written."""
+
+    @abc.abstractmethod
+    def count(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> int:
+        """How many samples are stored."""
+
+    @abc.abstractmethod
+    def data_version(self, feature: CoercibleToFeatureKey) -> str:
+        """One version for the whole feature: moves with any addition, deletion or change."""
+
+    @abc.abstractmethod
+    def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
+        """The user's columns and their types."""
+
+    @abc.abstractmethod
+    def table_name(self, feature: CoercibleToFeatureKey) -> str:
+        """Where a person finds the feature inside the store."""
+
+    @property
+    @abc.abstractmethod
+    def uri(self) -> str:
+        """Where the store is; never holds a secret."""
+
+    @abc.abstractmethod
+    def display(self) -> str:
+        """The store for people; never holds a secret."""

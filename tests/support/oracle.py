@@ -1,0 +1,229 @@
+"""The semantics of increments in plain Python over dicts, written from the design, not from SQL.
+
+Slow and simple on purpose: nested loops, no plans, no cleverness. The property tests hold the
+real stores against it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from metaxy_dagster.features import FeatureGraph, FeatureKey
+
+Ids = tuple[Any, ...]
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+def enc(part: str | None) -> str:
+    return "-" if part is None else f"{len(part.encode())}:{part}"
+
+
+@dataclass
+class Row:
+    """A stored sample."""
+
+    values: dict[str, Any]
+    provenance: dict[str, str]
+    data_version: dict[str, str]
+    feature_version: str
+
+
+@dataclass
+class Expected:
+    """A sample that the upstreams call for."""
+
+    provenance: dict[str, str]
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+class Oracle:
+    """All features' samples, by key and ids."""
+
+    def __init__(self, graph: FeatureGraph) -> None:
+        self.graph = graph
+        self.rows: dict[str, dict[Ids, Row]] = {}
+
+    def stored(self, key: str) -> dict[Ids, Row]:
+        return self.rows.setdefault(key, {})
+
+    # What is expected
+
+    def views(
+        self, key: str
+    ) -> list[tuple[bool, str, list[tuple[dict[str, Any], dict[str, str | None]]]]]:
+        """Per dependency: optional?, upstream, rows of (join values, data version by field)."""
+        found = []
+        for plan in self.graph.plan(FeatureKey(key)).deps:
+            upstream = str(plan.upstream.key)
+            source = dict(plan.source_columns)
+            wanted = [str(f) for f in plan.used_fields]
+            rows: list[tuple[dict[str, Any], dict[str, str | None]]] = []
+            groups: dict[Ids, list[tuple[str, Row]]] = {}
+            for row in self.stored(upstream).values():
+                if not all(_holds(one, row.values) is True for one in plan.dep.filters or ()):
+                    continue
+                join = {here: row.values.get(there) for here, there in source.items()}
+                if plan.lineage_type == "aggregation":
+                    member = "".join(enc(str(row.values[c])) for c in plan.upstream.id_columns)
+                    groups.setdefault(tuple(join.values()), []).append((member, row))
+                else:
+                    rows.append((join, {f: row.data_version.get(f) for f in wanted}))
+            for values, members in groups.items():
+                members.sort(key=lambda pair: pair[0].encode())
+                versions: dict[str, str | None] = {
+                    f: md5("".join(m + enc(r.data_version.get(f)) for m, r in members))
+                    for f in wanted
+                }
+                rows.append((dict(zip(source, values, strict=True)), versions))
+            found.append((plan.dep.optional, upstream, rows))
+        return found
+
+    def expected(self, key: str) -> dict[Ids, dict[str, str]]:
+        """Sample -> provenance by field, from what the upstreams hold now."""
+        plan = self.graph.plan(FeatureKey(key))
+        views = self.views(key)
+        joined: list[tuple[dict[str, Any], dict[tuple[str, str], str | None]]] = []
+        required = [v for v in views if not v[0]]
+        if required:
+            for choice in itertools.product(*(rows for _, _, rows in required)):
+                merged = _merge(join for join, _ in choice)
+                if merged is not None:
+                    versions = {
+                        (upstream, f): version
+                        for (_, upstream, _), (_, by_field) in zip(required, choice, strict=True)
+                        for f, version in by_field.items()
+                    }
+                    joined.append((merged, versions))
+        else:
+            every = {tuple(sorted(join.items())) for _, _, rows in views for join, _ in rows}
+            joined = [(dict(join), {}) for join in every]
+        for optional, upstream, rows in views:
+            if not optional:
+                continue
+            extended = []
+            for join, versions in joined:
+                matches = [(j, v) for j, v in rows if _merge([join, j]) is not None]
+                for match, by_field in matches or [({}, {})]:
+                    more = {(upstream, f): version for f, version in by_field.items()}
+                    extended.append(({**join, **match}, {**versions, **more}))
+            joined = extended
+        names = self.sample_columns(key)
+        result = {}
+        for join, versions in joined:
+            sample = tuple(join.get(name) for name in names)
+            if None in sample:
+                continue
+            result[sample] = {
+                str(f.key): md5(
+                    enc(str(f.key))
+                    + enc(f.code_version)
+                    + enc(str(len(f.parents)))
+                    + "".join(
+                        enc(f"{p.feature}:{p.field}")
+                        + enc(versions.get((str(p.feature), str(p.field))))
+                        for p in f.parents
+                    )
+                )
+                for f in plan.fields
+            }
+        return result
+
+    def sample_columns(self, key: str) -> list[str]:
+        plan = self.graph.plan(FeatureKey(key))
+        known = {name for dep in plan.deps for name in dep.join_columns}
+        return [name for name in plan.spec.id_columns if name in known]
+
+    # What must be done
+
+    def resolve(self, key: str) -> dict[Ids, str]:
+        """Sample -> new, stale or orphaned."""
+        expected = self.expected(key)
+        names = self.sample_columns(key)
+        stored: dict[Ids, list[Row]] = {}
+        for row in self.stored(key).values():
+            stored.setdefault(tuple(row.values[name] for name in names), []).append(row)
+        result = {}
+        for sample in expected.keys() | stored.keys():
+            if sample not in stored:
+                result[sample] = "new"
+            elif sample not in expected:
+                result[sample] = "orphaned"
+            elif any(row.provenance != expected[sample] for row in stored[sample]):
+                result[sample] = "stale"
+        return result
+
+    # What is done
+
+    def upsert(self, key: str, rows: Iterable[Row]) -> None:
+        plan = self.graph.plan(FeatureKey(key))
+        written = list(rows)
+        if any(dep.lineage_type == "expansion" for dep in plan.deps):
+            names = self.sample_columns(key)
+            provenance = {tuple(r.values[n] for n in names): r.provenance for r in written}
+            for ids, row in list(self.stored(key).items()):
+                parent = tuple(row.values[n] for n in names)
+                if parent in provenance and row.provenance != provenance[parent]:
+                    del self.stored(key)[ids]
+        for row in written:
+            ids = tuple(row.values[name] for name in plan.spec.id_columns)
+            self.stored(key)[ids] = row
+
+    def delete(self, key: str, ids: Iterable[Ids]) -> None:
+        for one in ids:
+            self.stored(key).pop(one, None)
+
+
+def _merge(joins: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    merged: dict[str, Any] = {}
+    for join in joins:
+        for name, value in join.items():
+            # NULL joins with nothing, not even with NULL.
+            if name in merged and (merged[name] != value or value is None):
+                return None
+            merged[name] = value
+    return merged
+
+
+def _holds(node: Any, values: Mapping[str, Any]) -> bool | None:
+    """Three-valued logic, as in SQL."""
+    kind = type(node).__name__
+    if kind in ("And", "Or"):
+        found = [_holds(part, values) for part in node.parts]
+        decisive = kind == "Or"
+        if decisive in found:
+            return decisive
+        return None if None in found else not decisive
+    if kind == "Not":
+        inner = _holds(node.part, values)
+        return None if inner is None else not inner
+    value = values.get(node.column)
+    if kind == "IsNull":
+        return (value is None) != node.negated
+    if value is None:
+        return None
+    if kind == "In":
+        if value in node.values:
+            return not node.negated
+        return None if None in node.values else node.negated
+    if kind == "Between":
+        return (node.low <= value <= node.high) != node.negated
+    compare = {
+        "=": value == node.value,
+        "!=": value != node.value,
+        "<>": value != node.value,
+    }
+    if node.op in compare:
+        return compare[node.op]
+    return {
+        "<": value < node.value,
+        "<=": value <= node.value,
+        ">": value > node.value,
+        ">=": value >= node.value,
+    }[node.op]
