@@ -1,0 +1,105 @@
+"""What Dagster is told about a feature: the metadata of materializations and observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import narwhals as nw
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.features import FeatureGraph, FeatureKey
+from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
+
+__all__ = ["feature_info", "feature_metadata", "write_metadata"]
+
+_PREVIEW_ROWS = 5
+_PREVIEW_TEXT = 80
+
+
+def feature_info(graph: FeatureGraph, key: FeatureKey) -> dict[str, Any]:
+    """The feature and its versions, as JSON.
+
+    Returns:
+        ``{"feature", "feature_version", "code_version", "fields": {field: version}}``.
+    """
+    fields = {str(f.key): graph.field_version(key, f.key) for f in graph[key].fields}
+    return {
+        "feature": str(key),
+        "feature_version": graph.feature_version(key),
+        "code_version": graph.code_version(key),
+        "fields": fields,
+    }
+
+
+def feature_metadata(store: MetadataStore, key: FeatureKey) -> dict[str, Any]:
+    """The state of a feature: row count, schema, a preview, where it is."""
+    with store.connected():
+        return _feature_metadata(store, key)
+
+
+def _feature_metadata(store: MetadataStore, key: FeatureKey) -> dict[str, Any]:
+    schema = store.schema(key)
+    metadata: dict[str, Any] = {
+        c.KEY_ROW_COUNT: store.count(key),
+        c.KEY_TABLE_NAME: store.table_name(key),
+        c.KEY_URI: store.uri,
+        c.KEY_INFO: dg.MetadataValue.json(feature_info(store.graph, key)),
+        c.KEY_STORE: store.display(),
+    }
+    if schema:
+        metadata[c.KEY_COLUMN_SCHEMA] = dg.TableSchema(
+            columns=[dg.TableColumn(name, kind) for name, kind in schema.items()]
+        )
+        metadata[c.KEY_PREVIEW] = _preview(store, key, schema)
+    return metadata
+
+
+def write_metadata(result: WriteResult, counts: Counts | None) -> dict[str, Any]:
+    """What one write did, as numbers, so that Dagster plots them over time.
+
+    Args:
+        result: the write.
+        counts: the increment that it answered; without one, its own counts are reported.
+    """
+    return {
+        c.KEY_NEW: result.new if counts is None else counts.new,
+        c.KEY_STALE: result.updated if counts is None else counts.stale,
+        c.KEY_ORPHANED: result.deleted if counts is None else counts.orphaned,
+        c.KEY_WRITTEN: result.written,
+        c.KEY_UNCHANGED: result.unchanged,
+        c.KEY_DELETED: result.deleted,
+        c.KEY_MATERIALIZED_IN_RUN: result.written,
+    }
+
+
+def _preview(
+    store: MetadataStore, key: FeatureKey, schema: Mapping[str, str]
+) -> dg.TableMetadataValue:
+    """The first rows, as text where Dagster's table records take no such value."""
+    ids = store.graph[key].id_columns
+    frame = store.read(key, columns=list(schema))
+    rows: Any = nw.to_native(frame.sort(*ids).head(_PREVIEW_ROWS).collect(backend="pyarrow"))
+    records = [
+        dg.TableRecord({name: _shown(value) for name, value in row.items()})
+        for row in rows.to_pylist()
+    ]
+    columns = [dg.TableColumn(name, _record_type(records, name)) for name in schema]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
+
+
+def _shown(value: object) -> str | int | float | bool | None:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = str(value)
+    return text if len(text) <= _PREVIEW_TEXT else f"{text[:_PREVIEW_TEXT]}…"
+
+
+def _record_type(records: list[dg.TableRecord], name: str) -> str:
+    kinds = {type(record.data[name]) for record in records} - {type(None)}
+    if kinds == {bool}:
+        return "bool"
+    if kinds == {int}:
+        return "int"
+    return "float" if kinds and kinds <= {int, float} else "string"
