@@ -18,7 +18,13 @@ from metaxy_dagster.stores.duckdb import layout, reader
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, history_table, quote, table_name, table_of
+from metaxy_dagster.stores.duckdb.identifiers import (
+    CATALOG,
+    history_table,
+    quote,
+    table_name,
+    table_of,
+)
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.resolve import Resolve
 from metaxy_dagster.stores.duckdb.snapshot import Snapshot
@@ -274,7 +280,9 @@ class DuckDBMetadataStore(MetadataStore):
             connection.execute(f"DROP TABLE IF EXISTS {table_of(key)}")
             connection.execute(f"DROP TABLE IF EXISTS {history_table(key)}")
             for table in ("features", "commits"):
-                connection.execute(f"DELETE FROM {CATALOG}.metaxy.{table} WHERE feature = ?", [str(key)])
+                connection.execute(
+                    f"DELETE FROM {CATALOG}.metaxy.{table} WHERE feature = ?", [str(key)]
+                )
             connection.execute("COMMIT")
 
     # Reading
@@ -350,7 +358,9 @@ class DuckDBMetadataStore(MetadataStore):
         with self._file.connect("r") as connection:
             if layout.read_format(connection) is None:
                 return []
-            rows = connection.execute(f"SELECT feature FROM {CATALOG}.metaxy.features ORDER BY 1").fetchall()
+            rows = connection.execute(
+                f"SELECT feature FROM {CATALOG}.metaxy.features ORDER BY 1"
+            ).fetchall()
         return [FeatureKey(name) for (name,) in rows]
 
     def table_name(self, feature: CoercibleToFeatureKey) -> str:
