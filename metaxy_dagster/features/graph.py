@@ -66,14 +66,15 @@ class FeatureGraph:
             The feature's spec.
 
         Raises:
-            FeatureError: the key is taken by a different spec. The error shows the difference.
+            FeatureError: the key is taken by a different spec (the error shows the difference),
+                or it is neither a spec nor a feature class.
 
         Example:
             >>> graph = FeatureGraph()
             >>> graph.add(FeatureSpec("video", id_columns=["id"])).key
             FeatureKey('video')
         """
-        spec = feature if isinstance(feature, FeatureSpec) else feature.spec()
+        spec = _spec_of(feature)
         known = self._specs.get(spec.key)
         if known is None:
             self._specs[spec.key] = known = spec
@@ -318,6 +319,18 @@ class FeatureGraph:
 
 
 _CURRENT: ContextVar[FeatureGraph] = ContextVar("metaxy_feature_graph", default=FeatureGraph())  # noqa: B039 - see current()
+
+
+def _spec_of(feature: object) -> FeatureSpec:
+    spec = feature.spec() if isinstance(feature, type) and hasattr(feature, "spec") else feature
+    if isinstance(spec, FeatureSpec):
+        return spec
+    raise FeatureError(
+        "neither a spec nor a feature class",
+        found=f"{feature!r} of type {type(feature).__name__}",
+        allowed="a FeatureSpec, or a subclass of BaseFeature",
+        remedy="wrap it: FeatureSpec(key, id_columns=[...])",
+    )
 
 
 def _circle(path: list[FeatureKey]) -> FeatureError:
