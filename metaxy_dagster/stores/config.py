@@ -45,7 +45,8 @@ class StoreConfig(BaseModel):
         config: keyword arguments of that class.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What is refused is not repeated: it may be a secret in the wrong place.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     type: str = "duckdb"
     # Not shown: it may hold a secret.
@@ -67,7 +68,8 @@ class MetaxyConfig(BaseModel):
         'm.duckdb'
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What is refused is not repeated: it may be a secret in the wrong place.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     project: str | None = None
     store: str | None = None
@@ -164,7 +166,7 @@ def find_config(start: Path | None = None) -> Path | None:
     for directory in (folder, *folder.parents):
         for name in _FILES:
             path = directory / name
-            if path.is_file() and (name == _FILES[0] or "metaxy" in _tables(path).get("tool", {})):
+            if path.is_file() and (name == _FILES[0] or _metaxy_table(_tables(path))):
                 return path
     return None
 
@@ -186,7 +188,7 @@ def load_config(path: str | Path | None = None) -> MetaxyConfig | None:
         return None
     content = _tables(found)
     if found.name == "pyproject.toml":
-        content = content.get("tool", {}).get("metaxy", {})
+        content = _metaxy_table(content)
     try:
         return MetaxyConfig.model_validate({**content, "source": found.absolute()})
     except ValidationError as error:
@@ -199,6 +201,13 @@ def load_config(path: str | Path | None = None) -> MetaxyConfig | None:
             allowed="project, store, and [stores.<name>] with type and config",
             remedy="correct these entries",
         ) from None
+
+
+def _metaxy_table(content: Mapping[str, Any]) -> dict[str, Any]:
+    """``[tool.metaxy]``; empty if there is none."""
+    tool = content.get("tool", {})
+    found = tool.get("metaxy", {}) if isinstance(tool, dict) else {}
+    return found if isinstance(found, dict) else {"tool.metaxy": found}
 
 
 def _tables(path: Path) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import hashlib
+import itertools
 import math
 import struct
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +30,7 @@ from metaxy_dagster.errors import FrameError
 __all__ = ["content_versions"]
 
 _NULL = b"-"
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_HALF_WORD = 32
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 # Floats above this are spaced wider than one, so "whole number" means nothing for them.
 _MAX_WHOLE = 2.0**53
@@ -70,15 +70,11 @@ def content_versions(table: pa.Table, columns: Sequence[str]) -> pa.Array:
 
 
 def _encoded_column(column: pa.ChunkedArray, name: str) -> Iterable[bytes]:
-    kind = column.type
-    if pa.types.is_timestamp(kind):
-        return _encoded_timestamps(column, kind)
-    fast = _numeric_list(column)
-    if fast is not None:
-        return fast
     try:
-        return (_encode(value) for value in column.to_pylist())
-    except (ValueError, OverflowError) as error:
+        return [value for chunk in column.chunks for value in _encoded_array(chunk)]
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        if isinstance(error, FrameError):
+            raise
         raise FrameError(
             f"column {name!r} has values that Python cannot represent",
             found=str(error),
@@ -86,35 +82,87 @@ def _encoded_column(column: pa.ChunkedArray, name: str) -> Iterable[bytes]:
         ) from error
 
 
-def _encoded_timestamps(column: pa.ChunkedArray, kind: pa.TimestampType) -> Iterable[bytes]:
-    factor = _NANOSECONDS[kind.unit]
-    ticks = column.cast(pa.int64()).to_pylist()
-    return (_NULL if tick is None else _tagged(b"t", b"%d" % (tick * factor)) for tick in ticks)
+def _encoded_array(array: pa.Array) -> Iterable[bytes]:
+    """One encoding per value. Nested values are encoded by their elements, from Arrow as well.
+
+    Python's own dates and times end at microseconds: nanoseconds would be cut off unseen.
+    """
+    if isinstance(array.type, pa.BaseExtensionType):
+        return _encoded_array(array.storage)
+    for applies, encoded in _BY_TYPE:
+        if applies(array.type):
+            return encoded(array)
+    return map(_encode, array.to_pylist())
 
 
-def _numeric_list(column: pa.ChunkedArray) -> list[bytes] | None:
+def _encoded_ticks(array: pa.Array, tag: bytes) -> Iterable[bytes]:
+    factor = _NANOSECONDS[array.type.unit]
+    width = pa.int32() if array.type.bit_width == _HALF_WORD else pa.int64()
+    ticks = array.cast(width).to_pylist()
+    return (_NULL if tick is None else _tagged(tag, b"%d" % (tick * factor)) for tick in ticks)
+
+
+def _encoded_structs(array: pa.StructArray) -> Iterable[bytes]:
+    """Entries in the order of their names; the order that they come in is not content."""
+    kind = array.type
+    order = sorted(range(kind.num_fields), key=lambda index: str(kind.field(index).name))
+    labels = [_tagged(b"s", kind.field(index).name.encode()) for index in order]
+    entries = [list(_encoded_array(array.field(index))) for index in order]
+    for row, valid in enumerate(array.is_valid().to_pylist()):
+        if valid:
+            body = (label + entry[row] for label, entry in zip(labels, entries, strict=True))
+            yield _tagged(b"m", b"".join(body))
+        else:
+            yield _NULL
+
+
+def _encoded_lists(array: pa.Array) -> Iterable[bytes]:
+    fast = _numeric_list(array)
+    if fast is not None:
+        return fast
+    kind = array.type.value_type
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+        # The same bytes as _numeric_list gives: a version must not depend on the neighbours.
+        return (_NULL if v is None else _encode_numbers(v) for v in array.to_pylist())
+    # flatten() leaves out what null lists still hold.
+    flat = iter(_encoded_array(array.flatten()))
+    lengths = pc.list_value_length(array).to_pylist()
+    return (_NULL if n is None else _joined([next(flat) for _ in range(n)]) for n in lengths)
+
+
+def _encoded_maps(array: pa.MapArray) -> Iterable[bytes]:
+    pairs = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
+    flat = list(_encoded_array(pairs))
+    spans = itertools.pairwise(array.offsets.to_pylist())
+    valid = array.is_valid().to_pylist()
+    return (
+        _joined(flat[start:stop]) if there else _NULL
+        for (start, stop), there in zip(spans, valid, strict=True)
+    )
+
+
+def _joined(items: Sequence[bytes]) -> bytes:
+    # An empty list is the same whatever type its elements would have.
+    return _tagged(b"l", b"".join(items)) if items else _tagged(b"v", b"")
+
+
+def _numeric_list(array: pa.Array) -> list[bytes] | None:
     """Lists of numbers without nulls (pixels, embeddings): hash the packed values, not objects."""
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+    kind = array.type.value_type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         return None
-    if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+    values = array.flatten()
+    packed = None if values.null_count else _packed(values)
+    if packed is None:
         return None
     encoded: list[bytes] = []
-    for chunk in column.chunks:
-        values = chunk.flatten()
-        if values.null_count:
-            return None
-        packed = _packed(values)
-        if packed is None:
-            return None
-        lengths = pc.list_value_length(chunk).to_pylist()
-        position = 0
-        for length in lengths:
-            if length is None:
-                encoded.append(_NULL)
-                continue
-            encoded.append(_tagged(b"v", packed[position : position + 8 * length]))
-            position += 8 * length
+    position = 0
+    for length in pc.list_value_length(array).to_pylist():
+        if length is None:
+            encoded.append(_NULL)
+            continue
+        encoded.append(_tagged(b"v", packed[position : position + 8 * length]))
+        position += 8 * length
     return encoded
 
 
@@ -129,6 +177,30 @@ def _packed(values: pa.Array) -> memoryview | None:
     numbers = pc.if_else(pc.is_nan(numbers), math.nan, numbers)
     array = numbers.to_numpy(zero_copy_only=False)
     return memoryview(array.astype("<f8", copy=False).tobytes())
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
+
+
+def _as_list(array: pa.Array) -> Iterable[bytes]:
+    return _encoded_lists(array.cast(pa.large_list(array.type.value_type)))
+
+
+_BY_TYPE: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[Any], Iterable[bytes]]]] = (
+    (pa.types.is_timestamp, lambda array: _encoded_ticks(array, b"t")),
+    (pa.types.is_duration, lambda array: _encoded_ticks(array, b"u")),
+    (pa.types.is_time, lambda array: _encoded_ticks(array, b"h")),
+    (pa.types.is_struct, _encoded_structs),
+    (pa.types.is_map, _encoded_maps),
+    (pa.types.is_list, _encoded_lists),
+    (pa.types.is_large_list, _encoded_lists),
+    (pa.types.is_fixed_size_list, _as_list),
+    # Not by a cast, which empties them (pyarrow 26).
+    (_is_view, _encoded_lists),
+    (pa.types.is_dictionary, lambda array: _encoded_array(array.dictionary_decode())),
+    (pa.types.is_run_end_encoded, lambda array: _encoded_array(pc.run_end_decode(array))),
+)
 
 
 def _tagged(tag: bytes, body: bytes | memoryview) -> bytes:
@@ -150,16 +222,11 @@ def _encode_int(value: int) -> bytes:
 def _encode_decimal(value: decimal.Decimal) -> bytes:
     if value == value.to_integral_value():
         return _encode_int(int(value))
-    return _tagged(b"n", str(value.normalize()).encode())
+    # Not normalize(): it rounds to 28 digits.
+    return _tagged(b"n", format(value, "f").rstrip("0").encode())
 
 
-def _encode_datetime(value: dt.datetime) -> bytes:
-    moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-    return _tagged(b"t", b"%d" % ((moment - _EPOCH) // dt.timedelta(microseconds=1) * 1000))
-
-
-def _encode_sequence(value: Sequence[Any]) -> bytes:
-    # The same bytes as _numeric_list gives: a row's version must not depend on its neighbours.
+def _encode_numbers(value: Sequence[Any]) -> bytes:
     if all(_is_packable(item) for item in value):
         numbers = (math.nan if math.isnan(item) else item + 0.0 for item in value)
         return _tagged(b"v", struct.pack(f"<{len(value)}d", *numbers))
@@ -167,31 +234,19 @@ def _encode_sequence(value: Sequence[Any]) -> bytes:
 
 
 def _is_packable(item: object) -> bool:
-    if isinstance(item, bool):
-        return False
     return isinstance(item, float) or (isinstance(item, int) and abs(item) <= _MAX_WHOLE)
-
-
-def _encode_mapping(value: Mapping[str, Any]) -> bytes:
-    body = b"".join(_encode(key) + _encode(value[key]) for key in sorted(value, key=str))
-    return _tagged(b"m", body)
 
 
 _ENCODERS: Mapping[type, Callable[[Any], bytes]] = {
     bool: lambda value: b"b1:1" if value else b"b1:0",
     int: _encode_int,
     float: _encode_float,
-    str: lambda value: _tagged(b"s", value.encode("utf-8", "surrogatepass")),
+    str: lambda value: _tagged(b"s", value.encode()),
     bytes: lambda value: _tagged(b"y", value),
     decimal.Decimal: _encode_decimal,
-    dt.datetime: _encode_datetime,
     dt.date: lambda value: _tagged(b"d", value.isoformat().encode()),
-    dt.time: lambda value: _tagged(b"h", value.isoformat().encode()),
-    dt.timedelta: lambda value: _tagged(b"u", b"%d" % (value // dt.timedelta(microseconds=1))),
-    uuid.UUID: lambda value: _tagged(b"g", value.bytes),
-    list: _encode_sequence,
-    tuple: _encode_sequence,
-    dict: _encode_mapping,
+    # Months, days and nanoseconds; what an interval of a calendar is made of.
+    pa.MonthDayNano: lambda value: _tagged(b"k", b"%d,%d,%d" % tuple(value)),
 }
 
 
@@ -199,9 +254,6 @@ def _encode(value: Any) -> bytes:
     if value is None:
         return _NULL
     encoder = _ENCODERS.get(type(value))
-    if encoder is None:
-        # Subclasses, such as pandas.Timestamp, count as what they are.
-        encoder = next((e for kind, e in _ENCODERS.items() if isinstance(value, kind)), None)
     if encoder is None:
         raise FrameError(
             "a value has no stable encoding",

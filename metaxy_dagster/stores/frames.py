@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -32,7 +33,8 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         The same rows and columns, dictionary-encoded columns decoded, without schema metadata.
 
     Raises:
-        FrameError: it is no frame, cannot be collected, or has columns that differ only by case.
+        FrameError: it is no frame, it cannot be collected, or its column names are not text or
+            differ only by case.
 
     Example:
         >>> to_arrow(pa.table({"id": [1, 2]}), "a").num_rows
@@ -48,32 +50,42 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
             allowed=ALLOWED_FRAMES,
             remedy="return or write a frame with one row per sample",
         ) from error
+    except nw.exceptions.NarwhalsError as error:
+        raise _unreadable(error, feature) from error
+    if isinstance(narwhal, nw.DataFrame):
+        _check_names(narwhal.columns, feature)
     try:
         if isinstance(narwhal, nw.LazyFrame):
             narwhal = narwhal.collect(backend="pyarrow")
         table = narwhal.to_arrow()
-    except (nw.exceptions.NarwhalsError, pa.ArrowException, ValueError, TypeError) as error:
-        raise FrameError(
-            "the frame cannot be turned into an Arrow table",
-            feature=feature,
-            found=f"{type(error).__name__}: {error}",
-            remedy="give every column one type; keep Python objects out of the frame",
-        ) from error
-    _check_names(table, feature)
+    except Exception as error:
+        # Collecting runs the user's own code in an engine of the user's choice.
+        raise _unreadable(error, feature) from error
+    _check_names(table.column_names, feature)
     return _decoded(table)
 
 
-def _check_names(table: pa.Table, feature: str) -> None:
-    names = table.column_names
-    if "" in names:
+def _unreadable(error: Exception, feature: str) -> FrameError:
+    return FrameError(
+        "the frame cannot be turned into an Arrow table",
+        feature=feature,
+        found=f"{type(error).__name__}: {error}",
+        remedy="correct the computation that gives the frame; give every column one name and one "
+        "type, and keep Python objects out of it",
+    )
+
+
+def _check_names(names: Sequence[object], feature: str) -> None:
+    nameless = [name for name in names if not isinstance(name, str) or not name]
+    if nameless:
         raise FrameError(
-            "a column has no name",
+            "a column has no name, or one that is not text",
             feature=feature,
-            found=names,
-            remedy="name every column",
+            found=list(names),
+            remedy="name every column by a text",
         )
-    folded = Counter(name.casefold() for name in names)
-    doubled = [name for name in names if folded[name.casefold()] > 1]
+    folded = Counter(str(name).casefold() for name in names)
+    doubled = [name for name in names if folded[str(name).casefold()] > 1]
     if doubled:
         raise FrameError(
             "columns must differ by more than case",
@@ -109,7 +121,8 @@ def check_ids(table: pa.Table, spec: FeatureSpec) -> None:
             feature=feature,
             found=f"missing {missing}; the frame has {table.column_names}",
             allowed=f"all of {list(spec.id_columns)}",
-            remedy="add the id columns, or correct id_columns of the feature",
+            remedy="add the id columns (reset_index() if they are a pandas index), or correct "
+            "id_columns of the feature",
         )
     for name in spec.id_columns:
         kind = table.schema.field(name).type

@@ -90,16 +90,32 @@ class Increment:
     """
 
     def __init__(
-        self, feature: FeatureKey, source: IncrementSource, delta: pa.Table | None = None
+        self,
+        feature: FeatureKey,
+        source: IncrementSource,
+        delta: pa.Table | None = None,
+        *,
+        whole: Increment | None = None,
     ) -> None:
         self._feature = feature
         self._source = source
         self._given = delta
+        self._whole = whole
 
     @property
     def feature(self) -> FeatureKey:
         """The feature to compute."""
         return self._feature
+
+    @property
+    def source(self) -> IncrementSource:
+        """What answers for the store."""
+        return self._source
+
+    @property
+    def whole(self) -> Increment:
+        """The increment that this one is a batch of; itself if it is no batch."""
+        return self if self._whole is None else self._whole
 
     @property
     def sample_columns(self) -> tuple[str, ...]:
@@ -194,7 +210,8 @@ class Increment:
         pending = self.delta.filter(pc.is_in(status, pa.array([NEW, STALE], type=status.type)))
         pending = pending.sort_by([(name, "ascending") for name in self.sample_columns])
         for start in range(0, pending.num_rows, size):
-            yield Increment(self._feature, self._source, pending.slice(start, size))
+            batch = pending.slice(start, size)
+            yield Increment(self._feature, self._source, batch, whole=self.whole)
 
     def __repr__(self) -> str:
         counts = self.counts

@@ -140,8 +140,8 @@ class MetadataStore(abc.ABC):
         """How many samples are stored."""
 
     @abc.abstractmethod
-    def data_version(self, feature: CoercibleToFeatureKey) -> str:
-        """One version for the whole feature: moves with any addition, deletion or change."""
+    def data_version(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> str:
+        """One version for the feature: moves with any addition, deletion or change."""
 
     @abc.abstractmethod
     def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:

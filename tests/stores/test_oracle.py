@@ -144,7 +144,9 @@ class Machine(RuleBasedStateMachine):
             graph.add(spec)
         self.derived = [str(spec.key) for spec in specs]
         self.graph = graph
-        self.store = DuckDBMetadataStore(self.path, graph=graph)
+        # The incremental path always, and the full one always, on the same file.
+        self.store = DuckDBMetadataStore(self.path, graph=graph, max_incremental_share=1e9)
+        self.full = DuckDBMetadataStore(self.path, graph=graph, max_incremental_share=0)
         if hasattr(self, "oracle"):
             self.oracle.graph = graph
 
@@ -216,7 +218,10 @@ class Machine(RuleBasedStateMachine):
             frame = pa.Table.from_pylist(rows)
             self.store.write(key, frame, increment=increment, delete_orphaned=orphans)
             self.oracle.upsert(key, written)
-        if orphans and rows:
+        elif orphans:
+            nothing = pa.table({"whatever": pa.array([], pa.int64())})
+            self.store.write(key, nothing, increment=increment, delete_orphaned=True)
+        if orphans:
             doomed = [
                 ids
                 for ids, row in self.oracle.stored(key).items()
@@ -277,6 +282,8 @@ class Machine(RuleBasedStateMachine):
                 }
                 wanted = self.oracle.resolve(key)
                 assert found == wanted, key
+                fully = self.full.resolve_update(key).delta
+                assert sorted_rows(fully, names) == sorted_rows(increment.delta, names)
                 counts = self.store.resolve_update(key).counts
                 assert (counts.new, counts.stale, counts.orphaned) == tuple(
                     list(wanted.values()).count(status) for status in STATUSES
@@ -300,6 +307,10 @@ class Machine(RuleBasedStateMachine):
                 rows = self.read(key)
                 assert {i: (r.provenance, r.data_version) for i, r in rows.items()} == wanted, key
                 assert self.store.count(key) == len(wanted)
+
+
+def sorted_rows(delta: pa.Table, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return sorted(delta.to_pylist(), key=lambda row: repr([row[name] for name in names]))
 
 
 def increment_version(increment: Increment) -> str:

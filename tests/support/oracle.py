@@ -67,7 +67,8 @@ class Oracle:
             rows: list[tuple[dict[str, Any], dict[str, str | None]]] = []
             groups: dict[Ids, list[tuple[str, Row]]] = {}
             for row in self.stored(upstream).values():
-                if not all(_holds(one, row.values) is True for one in plan.dep.filters or ()):
+                seen = {plan.dep.rename.get(n, n): v for n, v in row.values.items()}
+                if not all(_holds(one, seen) is True for one in plan.dep.filters):
                     continue
                 join = {here: row.values.get(there) for here, there in source.items()}
                 if plan.lineage_type == "aggregation":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -48,8 +49,28 @@ class DuckDBFile:
 
     path: Path
     lock_timeout: float = 60.0
-    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    # Not shown: one of them may be a secret.
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict, repr=False)
     _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what would only fail later, inside somebody's run."""
+        wait: object = self.lock_timeout
+        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
+            raise StoreError(
+                "lock_timeout is not a number of seconds",
+                found=repr(wait),
+                allowed="0 or more",
+                remedy="give the seconds to wait for other processes, for instance 60",
+            )
+        settings: object = self.settings
+        if not isinstance(settings, Mapping):
+            raise StoreError(
+                "settings are not a mapping",
+                found=type(settings).__qualname__,
+                allowed='DuckDB settings, such as {"memory_limit": "2GB", "threads": 2}',
+                remedy="correct the settings of the store",
+            )
 
     @property
     def exists(self) -> bool:
@@ -108,16 +129,18 @@ class DuckDBFile:
     def _prepare_directory(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+            target = self.path if self.path.exists() else self.path.parent
+            writable = os.access(target, os.W_OK) and not self.path.is_dir()
+        except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
-        target = self.path if self.path.exists() else self.path.parent
-        if not os.access(target, os.W_OK) or self.path.is_dir():
+        if not writable:
             raise self._unwritable(None)
 
-    def _unwritable(self, error: OSError | None) -> StoreError:
+    def _unwritable(self, error: OSError | ValueError | None) -> StoreError:
+        found = error or ("a directory" if self.path.is_dir() else "no permission to write there")
         return StoreError(
             f"the metadata store cannot be written at {str(self.path)!r}",
-            found="a directory" if self.path.is_dir() else error or "no permission to write there",
+            found=found,
             allowed="a file in a directory that this process may write to",
             remedy="change the path of the store, or the permissions of its directory",
         )
@@ -132,7 +155,7 @@ class DuckDBFile:
         try:
             lock = ReadWriteLock(lock_path, is_singleton=False)
         except (OSError, ValueError) as error:
-            raise self._unwritable(error if isinstance(error, OSError) else None) from error
+            raise self._unwritable(error) from error
         try:
             take = lock.acquire_read if mode == "r" else lock.acquire_write
             try:
@@ -144,6 +167,8 @@ class DuckDBFile:
             try:
                 yield
             finally:
+                if mode == "w":
+                    self._unsign()
                 lock.release()
         finally:
             lock.close()
@@ -158,17 +183,21 @@ class DuckDBFile:
         with contextlib.suppress(OSError):
             self._holder_path.write_text(json.dumps(note), encoding="utf-8")
 
+    def _unsign(self) -> None:
+        with contextlib.suppress(OSError):
+            self._holder_path.unlink(missing_ok=True)
+
     def _busy(self, mode: Mode) -> StoreBusyError:
         try:
             note = json.loads(self._holder_path.read_text(encoding="utf-8"))
-            holder = f"last written by process {note['pid']} on {note['host']}"
+            holder = f"being written by process {note['pid']} on {note['host']}"
         except (OSError, ValueError, KeyError, TypeError):
-            holder = "held by readers"
+            holder = "being read by other processes"
         return StoreBusyError(
             f"the metadata store at {str(self.path)!r} stayed busy for {self.lock_timeout:g} s "
             f"while waiting to {'read' if mode == 'r' else 'write'}",
             found=holder,
-            remedy="end that process if it hangs, or set a longer lock_timeout",
+            remedy="wait, or end that process if it hangs; or set a longer lock_timeout",
         )
 
     @contextlib.contextmanager
@@ -181,7 +210,16 @@ class DuckDBFile:
         pid, engine = getattr(self._local, "engine", (0, None))
         if engine is None or pid != os.getpid():
             spill = {"temp_directory": f"{self.path}.tmp"}
-            engine = duckdb.connect(":memory:", config={**spill, **self.settings})
+            try:
+                engine = duckdb.connect(":memory:", config={**spill, **self.settings})
+            except duckdb.Error as error:
+                # Without DuckDB's own words, which repeat the values.
+                raise StoreError(
+                    "DuckDB refuses the settings of the store",
+                    found=sorted(self.settings),
+                    remedy="correct the names and values of the settings; DuckDB lists them with "
+                    "SELECT * FROM duckdb_settings()",
+                ) from None if self.settings else error
             engine.execute("SET GLOBAL TimeZone = 'UTC'")
             self._local.abandoned = getattr(self._local, "engine", None)
             self._local.engine = (os.getpid(), engine)
@@ -212,11 +250,21 @@ class DuckDBFile:
                 found=text.splitlines()[0],
                 remedy="close that connection before the store is used",
             )
+        remedy = "check that the file is a metadata store and was not written by a newer DuckDB"
+        if isinstance(error, duckdb.OutOfMemoryException):
+            remedy = 'give DuckDB more memory: settings={"memory_limit": "4GB"}'
+        elif isinstance(error, duckdb.DataError | duckdb.ProgrammingError):
+            remedy = (
+                "compare columns in filters with values of their own type: numbers and true or "
+            )
+            remedy += "false bare, text, dates and times in single quotes"
+        elif "space" in text or "File too large" in text:
+            remedy = "make room on the disk; nothing of this write was stored"
         return StoreError(
             f"the metadata store at {str(self.path)!r} cannot be "
             f"{'read' if mode == 'r' else 'written'}",
             found=text,
-            remedy="check that the file is a metadata store and was not written by a newer DuckDB",
+            remedy=remedy,
         )
 
 

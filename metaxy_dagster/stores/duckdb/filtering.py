@@ -22,6 +22,11 @@ from metaxy_dagster.stores.duckdb.provenance import Values
 
 __all__ = ["FilterLike", "condition", "parsed"]
 
+_NUMBERS = (
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT"),
+    *("UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"),
+)
+
 FilterLike: TypeAlias = str | Filter
 
 
@@ -51,7 +56,12 @@ def parsed(filters: object) -> tuple[Filter, ...]:
 
 
 def condition(
-    filters: Iterable[Filter], columns: Mapping[str, str], values: Values, *, where: str
+    filters: Iterable[Filter],
+    columns: Mapping[str, str],
+    values: Values,
+    *,
+    where: str,
+    types: Mapping[str, str] | None = None,
 ) -> str:
     """All filters as one SQL condition; ``TRUE`` for none. NULL counts as false.
 
@@ -60,35 +70,42 @@ def condition(
         columns: for each column that may be named, the SQL that reads it.
         values: receives the literals.
         where: what is being filtered, for the error.
+        types: the DuckDB types of columns, as far as they are known.
 
     Raises:
-        StoreError: a filter names a column that is not there.
+        StoreError: a filter names a column that is not there, or compares it with a literal of
+            another kind.
     """
-    writer = _Writer({name.casefold(): sql for name, sql in columns.items()}, values, where)
+    folded = {name.casefold(): sql for name, sql in columns.items()}
+    kinds = {name.casefold(): kind for name, kind in (types or {}).items()}
+    writer = _Writer(folded, kinds, values, where)
     terms = [writer.write(one) for one in filters]
     return f"coalesce({' AND '.join(terms)}, FALSE)" if terms else "TRUE"
 
 
 class _Writer:
-    def __init__(self, columns: Mapping[str, str], values: Values, where: str) -> None:
+    def __init__(
+        self, columns: Mapping[str, str], types: Mapping[str, str], values: Values, where: str
+    ) -> None:
         self._columns = columns
+        self._types = types
         self._values = values
         self._where = where
 
     def write(self, node: Filter) -> str:
         match node:
             case Compare(column, op, value):
-                sql = f"{self._column(column)} {op} {self._values.bind(value)}"
+                sql = f"{self._column(column)} {op} {self._bind(column, value)}"
             case In(column, items, negated):
-                bound = ", ".join(map(self._values.bind, items))
+                bound = ", ".join(self._bind(column, item) for item in items)
                 sql = f"{self._column(column)} {_not(negated)}IN ({bound})"
             case IsNull(column, negated):
                 sql = f"{self._column(column)} IS {_not(negated)}NULL"
             case Like(column, pattern, negated):
-                bound = self._values.bind(pattern)
+                bound = self._bind(column, pattern, like=True)
                 sql = f"{self._column(column)} {_not(negated)}LIKE {bound}"
             case Between(column, low, high, negated):
-                span = f"{self._values.bind(low)} AND {self._values.bind(high)}"
+                span = f"{self._bind(column, low)} AND {self._bind(column, high)}"
                 sql = f"{self._column(column)} {_not(negated)}BETWEEN {span}"
             case And(parts):
                 sql = " AND ".join(map(self.write, parts))
@@ -97,6 +114,24 @@ class _Writer:
             case Not(part):
                 sql = f"NOT {self.write(part)}"
         return f"({sql})"
+
+    def _bind(self, column: str, value: str | float, *, like: bool = False) -> str:
+        kind = self._types.get(column.casefold(), "")
+        number = kind.startswith(_NUMBERS)
+        text = isinstance(value, str)
+        # What DuckDB would refuse too, but only when the frame is collected.
+        if (
+            (number and (isinstance(value, bool) or (text and not _is_number(value))))
+            or (kind == "VARCHAR" and not text)
+            or (kind == "BOOLEAN" and not isinstance(value, bool))
+            or (like and kind not in ("", "VARCHAR"))
+        ):
+            raise StoreError(
+                f"a filter on {self._where} compares {column!r} with a value of another kind",
+                found=f"{value!r}, while the column is {kind}",
+                remedy="write numbers, true and false bare, and text in single quotes",
+            )
+        return self._values.bind(value)
 
     def _column(self, name: str) -> str:
         try:
@@ -108,6 +143,15 @@ class _Writer:
                 allowed=sorted(self._columns),
                 remedy="correct the filter, or store the column with the samples",
             ) from None
+
+
+def _is_number(text: str) -> bool:
+    """Partition keys are text even where the column that holds them is not."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _not(negated: bool) -> str:  # noqa: FBT001 - a flag of the parsed node

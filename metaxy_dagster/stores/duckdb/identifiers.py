@@ -8,7 +8,16 @@ from collections.abc import Iterable
 
 from metaxy_dagster.features import FeatureKey
 
-__all__ = ["CATALOG", "columns", "history_table", "literal", "quote", "table_name", "table_of"]
+__all__ = [
+    "CATALOG",
+    "columns",
+    "history_table",
+    "literal",
+    "pending_table",
+    "quote",
+    "table_name",
+    "table_of",
+]
 
 # What may stand for itself in a table name: lower case, no double underscore, so that the
 # joined name reads back in one way only.
@@ -76,3 +85,8 @@ def table_of(key: FeatureKey) -> str:
 def history_table(key: FeatureKey) -> str:
     """The quoted, qualified name of a feature's history table."""
     return f"{CATALOG}.history.{quote(table_name(key))}"
+
+
+def pending_table(key: FeatureKey) -> str:
+    """The quoted, qualified name of the table of samples that a resolve left unanswered."""
+    return f"{CATALOG}.pending.{quote(table_name(key))}"

@@ -4,6 +4,7 @@
 * ``history.<feature>``: every row that was superseded or deleted, with the commit that ended it.
 * ``metaxy.commits``: one row per write; its number orders everything (a clock never does).
 * ``metaxy.features``: the features that were written, with their specs.
+* ``metaxy.watermarks`` and ``pending.<feature>``: what an earlier resolve found out.
 * ``metaxy.format``: the version of this layout.
 
 A row is valid from ``metaxy_commit`` up to, not including, ``metaxy_ended``: the state of a
@@ -64,6 +65,7 @@ STRUCT_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_DATA_VERSION_BY_FIELD, COL_UP
 _CREATE = f"""
 CREATE SCHEMA IF NOT EXISTS {CATALOG}.metaxy;
 CREATE SCHEMA IF NOT EXISTS {CATALOG}.history;
+CREATE SCHEMA IF NOT EXISTS {CATALOG}.pending;
 CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.format (version INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.commits (
     commit BIGINT NOT NULL, feature VARCHAR NOT NULL, kind VARCHAR NOT NULL,
@@ -71,6 +73,9 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.commits (
     materialization_id VARCHAR, committed_at TIMESTAMP WITH TIME ZONE);
 CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.features (
     feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL, feature_version VARCHAR, spec VARCHAR);
+CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.watermarks (
+    feature VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL,
+    upstream_commit BIGINT NOT NULL, own_commit BIGINT NOT NULL);
 """
 
 

@@ -61,6 +61,7 @@ class Read:
             {name: quote(name) for name in available},
             values,
             where=f"feature {str(self.key)!r}",
+            types=table.types,
         )
         rows = self._rows(catalog, table)
         return Query(f"SELECT {columns(names)} FROM ({rows}) WHERE {where}", values)
@@ -95,6 +96,13 @@ class Read:
     def _checked(self, available: Sequence[str]) -> tuple[str, ...]:
         folded = {name.casefold(): name for name in available}
         wanted = self.names or ()
+        if not wanted:
+            raise StoreError(
+                "no column was asked for",
+                feature=str(self.key),
+                allowed=list(available),
+                remedy="name at least one column, or leave columns= out",
+            )
         missing = [name for name in wanted if name.casefold() not in folded]
         if missing:
             raise StoreError(
@@ -104,7 +112,7 @@ class Read:
                 allowed=list(available),
                 remedy="correct the column names",
             )
-        return tuple(folded[name.casefold()] for name in wanted)
+        return tuple(dict.fromkeys(folded[name.casefold()] for name in wanted))
 
 
 def arrow_schema(connection: duckdb.DuckDBPyConnection, query: Query) -> pa.Schema:

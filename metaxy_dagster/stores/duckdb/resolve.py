@@ -16,12 +16,14 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter, ParentField
 from metaxy_dagster.stores.duckdb import layout, provenance
+from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, find_candidates
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.snapshot import Query
 from metaxy_dagster.stores.duckdb.views import UpstreamView, join_order, sample_columns
+from metaxy_dagster.stores.duckdb.watermark import fingerprint, read_watermark
 from metaxy_dagster.stores.increment import ORPHANED, STALE, STATUS, UNCHANGED
 
 __all__ = ["Resolve"]
@@ -43,6 +45,8 @@ class Resolve:
         filters: only samples for which these hold are looked at.
         stale_when: stored samples for which these hold count as stale whatever their provenance.
         keep_unchanged: also list samples that need nothing.
+        max_incremental_share: use what an earlier resolve found out while no more than this share
+            of the stored samples may have changed; above it, a full resolve costs less.
     """
 
     plan: FeaturePlan
@@ -52,16 +56,45 @@ class Resolve:
     filters: tuple[Filter, ...] = ()
     stale_when: tuple[Filter, ...] = ()
     keep_unchanged: bool = False
+    max_incremental_share: float = 0.3
 
     @property
     def sample_columns(self) -> tuple[str, ...]:
         """The columns that name a row of the increment."""
         return sample_columns(self.plan)
 
-    def open(self, connection: duckdb.DuckDBPyConnection) -> OpenResolve:
-        """Look at the file's tables, as of the commit."""
+    def open(self, connection: duckdb.DuckDBPyConnection, *, compare: bool = False) -> OpenResolve:
+        """Look at the file's tables, as of the commit.
+
+        Args:
+            connection: an open one.
+            compare: whether samples will be compared; then a watermark may narrow them down.
+        """
         keys = [self.plan.key, *(dep.upstream.key for dep in self.plan.deps)]
-        return OpenResolve(self, read_catalog(connection, keys, self.commit))
+        catalog = read_catalog(connection, keys, self.commit)
+        found = self._candidates(connection, catalog) if compare else None
+        return OpenResolve(self, catalog, None if found is None else CANDIDATES)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it looks at all samples, by provenance alone; only then a watermark applies."""
+        return not (self.plan.is_root or self.filters or self.stale_when)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the feature's definition; watermarks hold for one definition only."""
+        return fingerprint(self.plan, self.feature_version)
+
+    def _candidates(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> int | None:
+        if not self.max_incremental_share or self.keep_unchanged or not self.is_whole:
+            return None
+        if catalog.get(self.plan.key) is None:
+            return None
+        mark = read_watermark(connection, self.plan, self.fingerprint, self.commit)
+        if mark is None:
+            return None
+        keys, share = self.sample_columns, self.max_incremental_share
+        return find_candidates(connection, self.plan, keys, catalog, mark=mark, max_share=share)
 
 
 @dataclass
@@ -70,6 +103,7 @@ class OpenResolve:
 
     resolve: Resolve
     catalog: Catalog
+    candidates: str | None = None
     values: Values = field(default_factory=Values)
 
     def __post_init__(self) -> None:
@@ -149,9 +183,7 @@ class OpenResolve:
             )
             return Query(f"SELECT {nothing} WHERE FALSE")
         rows = self.catalog.rows(key, view.table.columns)
-        names = {name: quote(name) for name in view.table.columns}
-        where = condition(view.dep.dep.filters or (), names, self.values, where=f"{str(key)!r}")
-        sql = f"SELECT * FROM ({rows}) r WHERE {where}"
+        sql = f"SELECT * FROM ({rows}) r WHERE {view.filter(self.values)}"
         if samples is None:
             return self._query(sql)
         on = " AND ".join(
@@ -180,7 +212,7 @@ class OpenResolve:
 
     def _with(self) -> str:
         clauses = [
-            f"{view.name} AS ({view.sql(self.values, self._filtered(view))})"
+            f"{view.name} AS ({view.sql(self.values, self._filtered(view), self.candidates)})"
             for view in self._views
         ]
         clauses += [f"expected AS ({self._expected()})", f"own AS ({self._stored()})"]
@@ -266,6 +298,8 @@ class OpenResolve:
         stored = (*own.columns, c.COL_PROVENANCE, c.COL_FEATURE_VERSION)
         rows = self.catalog.rows(self._plan.key, stored)
         keys = columns(self._keys)
+        if self.candidates is not None:
+            rows = f"SELECT * FROM ({rows}) SEMI JOIN {self.candidates} USING ({keys})"
         if self._keys == self._plan.spec.id_columns:
             return (
                 f"SELECT {keys}, {quote(c.COL_PROVENANCE)} AS stored, {scope} AS in_scope,"

@@ -7,6 +7,8 @@ narwhals, hand down the columns and filters that are really needed.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +21,9 @@ import pyarrow.dataset as pads
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identifiers import columns as column_list
 
-__all__ = ["Query", "Snapshot", "fetch"]
+__all__ = ["Query", "Snapshot", "fetch", "lazy"]
+
+_FRAMES = threading.local()
 
 
 @dataclass(frozen=True)
@@ -91,5 +95,18 @@ class Snapshot(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
             return fetch(connection, self._make_query(connection).select(columns)).cast(schema)
 
     def lazy(self) -> nw.LazyFrame[Any]:
-        """The snapshot as a narwhals frame, on an in-memory connection of its own."""
-        return nw.from_native(duckdb.connect(":memory:").from_arrow(self))
+        """The snapshot as a narwhals frame."""
+        return lazy(self)
+
+
+def lazy(source: pa.Table | Snapshot) -> nw.LazyFrame[Any]:
+    """A lazy frame over Arrow data or a snapshot.
+
+    All frames of a thread share one in-memory connection, so that they can be joined with each
+    other, whatever store they come from.
+    """
+    pid, connection = getattr(_FRAMES, "connection", (0, None))
+    if connection is None or pid != os.getpid():
+        connection = duckdb.connect(":memory:")
+        _FRAMES.connection = (os.getpid(), connection)
+    return nw.from_native(connection.from_arrow(source))

@@ -14,10 +14,13 @@ from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
-from metaxy_dagster.stores.duckdb.snapshot import Query, Snapshot, fetch
+from metaxy_dagster.stores.duckdb.snapshot import Query, Snapshot, fetch, lazy
 from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE, Counts
 
 __all__ = ["DuckDBIncrementSource"]
+
+# Opening the file again costs more than reading so few rows.
+_READ_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -35,31 +38,38 @@ class DuckDBIncrementSource:
     def counts(self) -> Counts:
         """Count without making frames."""
         with self.file.connect("r") as connection:
-            rows = fetch(connection, self.resolve.open(connection).counts()).to_pylist()
+            rows = fetch(
+                connection, self.resolve.open(connection, compare=True).counts()
+            ).to_pylist()
         found = {row["status"]: row["samples"] for row in rows}
         return Counts(*(found.get(status, 0) for status in (NEW, STALE, ORPHANED)))
 
     def delta(self) -> pa.Table:
         """Sample columns, status, provenance and upstream versions of each listed sample."""
         with self.file.connect("r") as connection:
-            return fetch(connection, self.resolve.open(connection).delta())
+            return fetch(connection, self.resolve.open(connection, compare=True).delta())
 
     def frame(self, delta: pa.Table, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """Ids, upstream columns and provenance of the samples with these statuses."""
-        return self._lazy(lambda resolve: resolve.frame(delta, statuses))
+        return self._lazy(lambda resolve: resolve.frame(delta, statuses), delta.num_rows)
 
     def orphaned(self, delta: pa.Table) -> nw.LazyFrame[Any]:
         """The stored rows of the orphaned samples."""
-        return self._lazy(lambda resolve: resolve.orphaned(delta))
+        return self._lazy(lambda resolve: resolve.orphaned(delta), delta.num_rows)
 
     def upstream(self, samples: pa.Table | None, key: FeatureKey) -> nw.LazyFrame[Any]:
         """The upstream rows that some samples (or, for ``None``, all of them) come from."""
-        return self._lazy(lambda resolve: resolve.upstream(samples, key))
+        rows = None if samples is None else samples.num_rows
+        return self._lazy(lambda resolve: resolve.upstream(samples, key), rows)
 
-    def _lazy(self, make: Callable[[OpenResolve], Query]) -> nw.LazyFrame[Any]:
+    def _lazy(self, make: Callable[[OpenResolve], Query], samples: int | None) -> nw.LazyFrame[Any]:
+        """A frame that reads when it is collected; for few samples, one that was read already."""
+
         def query(connection: duckdb.DuckDBPyConnection) -> Query:
             return make(self.resolve.open(connection))
 
         with self.file.connect("r") as connection:
+            if samples is not None and samples <= _READ_AT_ONCE:
+                return lazy(fetch(connection, query(connection)))
             schema = arrow_schema(connection, query(connection))
         return Snapshot(self.file, schema, query).lazy()

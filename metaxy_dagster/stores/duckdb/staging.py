@@ -95,6 +95,8 @@ def prepare(
     Raises:
         FrameError: wrong type, columns or ids, or no way to know the provenance.
     """
+    if increment is not None:
+        _check_increment(increment, plan)
     table = to_arrow(frame, str(plan.key))
     if increment is not None and not table.num_rows:
         columns_of = increment.sample_columns
@@ -124,7 +126,23 @@ def prepare(
     user = [name for name in table.column_names if not name.startswith(c.PREFIX)]
     table = table.select(user + [name for name in table.column_names if name in keep])
     sample = increment.sample_columns if increment is not None else plan.spec.id_columns
-    return Staged(plan, feature_version, table, _arrived_types(table, user), delta, sample)
+    return Staged(
+        plan, feature_version, table, _arrived_types(table, user, str(plan.key)), delta, sample
+    )
+
+
+def _check_increment(increment: object, plan: FeaturePlan) -> None:
+    if isinstance(increment, Increment) and increment.feature == plan.key:
+        return
+    raise FrameError(
+        "what was passed as the increment is not one of this feature",
+        feature=str(plan.key),
+        found=f"an increment of {str(increment.feature)!r}"
+        if isinstance(increment, Increment)
+        else type(increment).__qualname__,
+        allowed=f"what store.resolve_update({str(plan.key)!r}) gave",
+        remedy="pass the increment that the frame was computed from",
+    )
 
 
 def prepare_samples(plan: FeaturePlan, feature_version: str, samples: Any) -> pa.Table | None:
@@ -164,10 +182,21 @@ def _without(table: pa.Table, name: str) -> pa.Table:
     return table.drop_columns([name]) if name in table.column_names else table
 
 
-def _arrived_types(table: pa.Table, names: list[str]) -> dict[str, str]:
+def _arrived_types(table: pa.Table, names: list[str], feature: str) -> dict[str, str]:
+    types: dict[str, str] = {}
     with duckdb.connect(":memory:") as connection:
-        relation = connection.from_arrow(table.select(names))
-        return dict(zip(relation.columns, map(str, relation.types), strict=True))
+        for name in names:
+            try:
+                (kind,) = connection.from_arrow(table.select([name])).types
+            except duckdb.Error as error:
+                raise FrameError(
+                    f"column {name!r} has a type that cannot be stored",
+                    feature=feature,
+                    found=f"{table.schema.field(name).type} ({error})",
+                    remedy=f"cast {name!r} to a plain type before it is written",
+                ) from error
+            types[name] = str(kind)
+    return types
 
 
 def _check_columns(table: pa.Table, plan: FeaturePlan, declared: Mapping[str, bool] | None) -> None:
@@ -180,6 +209,14 @@ def _check_columns(table: pa.Table, plan: FeaturePlan, declared: Mapping[str, bo
             feature=feature,
             found=reserved,
             remedy="rename these columns",
+        )
+    # It would hide the row number by which the store finds a row again.
+    if any(name.lower() == "rowid" for name in table.column_names):
+        raise FrameError(
+            "a column is named 'rowid', as DuckDB names the number of a row",
+            feature=feature,
+            found=table.column_names,
+            remedy="rename this column",
         )
     if not declared:
         return
@@ -227,15 +264,16 @@ def _check_provenance(table: pa.Table, plan: FeaturePlan, feature_version: str) 
     feature = str(plan.key)
     column = table.column(c.COL_PROVENANCE_BY_FIELD)
     fields = {str(field.key) for field in plan.fields}
-    if not pa.types.is_struct(column.type):
-        found: object = str(column.type)
-    else:
+    found: object = str(column.type)
+    nulls = column.null_count
+    if _is_struct_of_text(column.type):
         found = sorted(field.name for field in column.type)
-    if found != sorted(fields) or column.null_count:
+        nulls += sum(entry.null_count for entry in column.flatten())
+    if found != sorted(fields) or nulls:
         raise FrameError(
             f"{c.COL_PROVENANCE_BY_FIELD} must be a struct with one text per field in every row",
             feature=feature,
-            found=f"{found}, {column.null_count} nulls",
+            found=f"{found}, {nulls} nulls",
             allowed=sorted(fields),
             remedy="keep the column as the increment gave it",
         )
@@ -250,6 +288,12 @@ def _check_provenance(table: pa.Table, plan: FeaturePlan, feature_version: str) 
                 remedy="drop the metaxy_ columns of the upstream and write with increment=, or "
                 "resolve again after the feature was changed",
             )
+
+
+def _is_struct_of_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    text = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+    return types.is_struct(kind) and all(any(is_(f.type) for is_ in text) for f in kind)
 
 
 def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
@@ -271,7 +315,10 @@ def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
                 found=f"missing {missing}; the frame has {table.column_names}",
                 remedy="return these columns, or correct the columns of the field",
             )
-        arrays.append(content_versions(table, wanted))
+        try:
+            arrays.append(content_versions(table, wanted))
+        except FrameError as error:
+            raise error.located(feature=str(plan.key)) from error
         names.append(str(field.key))
     struct = pa.StructArray.from_arrays(arrays, names=names)
     return table.append_column(c.COL_PROVENANCE_BY_FIELD, struct)
@@ -304,16 +351,20 @@ def stage(connection: duckdb.DuckDBPyConnection, staged: Staged, types: Mapping[
     values = Values()
     fields = {field.key: f"{given}.{quote(str(field.key))}" for field in staged.plan.fields}
     provenance = struct_of({str(key): sql for key, sql in fields.items()})
-    version, own = provenance, dict(fields)
+    whole = quote(c.COL_PROVENANCE)
+    if staged.delta is None:
+        whole = f"{sample_provenance(fields, values)} AS {whole}"
+    # Without versions of the user's own, the data is known by what it was computed from.
+    version, own = provenance, quote(c.COL_PROVENANCE)
     if c.COL_DATA_VERSION_BY_FIELD in staged.table.column_names:
-        own = _data_versions(staged, fields)
-        version = struct_of({str(key): sql for key, sql in own.items()})
+        given_versions = _data_versions(staged, fields)
+        version = struct_of({str(key): sql for key, sql in given_versions.items()})
+        own = sample_provenance(given_versions, values)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {STAGE} AS SELECT {user},"
         f" {provenance} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
         f" {version} AS {quote(c.COL_DATA_VERSION_BY_FIELD)}, {upstream} AS {quote(COL_UPSTREAM)},"
-        f" {sample_provenance(fields, values)} AS {quote(c.COL_PROVENANCE)},"
-        f" {sample_provenance(own, values)} AS {quote(c.COL_DATA_VERSION)},"
+        f" {whole}, {own} AS {quote(c.COL_DATA_VERSION)},"
         f" {values.bind(staged.feature_version)}::VARCHAR AS {quote(c.COL_FEATURE_VERSION)}"
         f" FROM {source}",
         values,
@@ -323,7 +374,7 @@ def stage(connection: duckdb.DuckDBPyConnection, staged: Staged, types: Mapping[
 def _data_versions(staged: Staged, provenance: Mapping[FieldKey, str]) -> dict[FieldKey, str]:
     """The user's data versions; a field without one follows its provenance."""
     kind = staged.table.schema.field(c.COL_DATA_VERSION_BY_FIELD).type
-    given = {field.name for field in kind} if pa.types.is_struct(kind) else set()
+    given = {field.name for field in kind} if _is_struct_of_text(kind) else set()
     known = {str(field.key) for field in staged.plan.fields}
     if not given or given - known:
         raise FrameError(

@@ -18,18 +18,13 @@ from metaxy_dagster.stores.duckdb import layout, reader
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
-from metaxy_dagster.stores.duckdb.identifiers import (
-    CATALOG,
-    history_table,
-    quote,
-    table_name,
-    table_of,
-)
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.resolve import Resolve
 from metaxy_dagster.stores.duckdb.snapshot import Snapshot
 from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource
 from metaxy_dagster.stores.duckdb.staging import prepare, prepare_samples
+from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.duckdb.writer import Write, Writer
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.protocol import MetadataStore, WriteMode, WriteResult
@@ -56,6 +51,8 @@ class DuckDBMetadataStore(MetadataStore):
         graph: the features; by default the current :class:`FeatureGraph` at each call.
         lock_timeout: seconds to wait for other processes of ours.
         settings: DuckDB settings, such as ``{"memory_limit": "2GB", "threads": 2}``.
+        max_incremental_share: up to this share of a feature's samples, resolving looks only at
+            what changed since the last time; above it, and with 0 always, at everything.
 
     Example:
         >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
@@ -79,15 +76,26 @@ class DuckDBMetadataStore(MetadataStore):
         graph: FeatureGraph | None = None,
         lock_timeout: float = 60.0,
         settings: Mapping[str, str | int | float | bool] | None = None,
+        max_incremental_share: float = 0.3,
     ) -> None:
+        self._max_share = max_incremental_share
         self._file = DuckDBFile(Path(path).expanduser().absolute(), lock_timeout, settings or {})
         self._graph = graph
         self._sessions: ContextVar[tuple[_Session, ...]] = ContextVar("sessions", default=())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Sent to another process, the store arrives closed."""
+        return (_restore, (type(self), self._options()))
+
+    def _options(self) -> dict[str, Any]:
         file = self._file
-        return (_restore, (type(self), file.path, self._graph, file.lock_timeout, file.settings))
+        return {
+            "path": file.path,
+            "graph": self._graph,
+            "lock_timeout": file.lock_timeout,
+            "settings": file.settings,
+            "max_incremental_share": self._max_share,
+        }
 
     @property
     def path(self) -> Path:
@@ -106,10 +114,7 @@ class DuckDBMetadataStore(MetadataStore):
 
     def with_graph(self, graph: FeatureGraph) -> Self:
         """The same file, for other features."""
-        file = self._file
-        return type(self)(
-            file.path, graph=graph, lock_timeout=file.lock_timeout, settings=file.settings
-        )
+        return type(self)(**{**self._options(), "graph": graph})
 
     @property
     def uri(self) -> str:
@@ -226,6 +231,14 @@ class DuckDBMetadataStore(MetadataStore):
         """
         key, plan = self._plan(feature)
         self._require_writable(key)
+        if mode not in ("upsert", "replace"):
+            raise StoreError(
+                "this is no way to write",
+                feature=str(key),
+                found=mode,
+                allowed=["upsert", "replace"],
+                remedy="leave mode out, or correct it",
+            )
         version = self.graph.feature_version(key)
         declared = _declared_columns(self.graph.feature_class(key))
         staged = prepare(plan, version, frame, increment=increment, declared=declared)
@@ -243,8 +256,22 @@ class DuckDBMetadataStore(MetadataStore):
                 orphans=increment.orphaned_ids if increment and delete_orphaned else None,
                 max_deleted_share=max_deleted_share,
                 materialization_id=materialization_id,
+                answered=self._answered(increment),
             )
             return Writer(connection).write(staged, how)
+
+    def _answered(self, increment: Increment | None) -> Answered | None:
+        """What the watermark may note about a write, if the increment is of this very store."""
+        source = None if increment is None else increment.source
+        if (
+            increment is None
+            or not isinstance(source, DuckDBIncrementSource)
+            or source.file.path != self.path
+            or not source.resolve.is_whole
+        ):
+            return None
+        resolve, delta = source.resolve, increment.whole.delta
+        return Answered(resolve.fingerprint, resolve.commit, resolve.sample_columns, delta)
 
     def delete(
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
@@ -275,15 +302,7 @@ class DuckDBMetadataStore(MetadataStore):
         if not self._file.exists:
             return
         with self._file.connect("w") as connection:
-            layout.ensure_format(connection)
-            connection.execute("BEGIN TRANSACTION")
-            connection.execute(f"DROP TABLE IF EXISTS {table_of(key)}")
-            connection.execute(f"DROP TABLE IF EXISTS {history_table(key)}")
-            for table in ("features", "commits"):
-                connection.execute(
-                    f"DELETE FROM {CATALOG}.metaxy.{table} WHERE feature = ?", [str(key)]
-                )
-            connection.execute("COMMIT")
+            Writer(connection).drop(key)
 
     # Reading
 
@@ -337,14 +356,19 @@ class DuckDBMetadataStore(MetadataStore):
             read = reader.Read(spec, self._commit(connection), None, parsed(filters))
             return reader.count(connection, read)
 
-    def data_version(self, feature: CoercibleToFeatureKey) -> str:
-        """One version for the whole feature, exact and independent of the order of rows.
+    def data_version(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> str:
+        """One version for a feature, or a part of it, exact and independent of the order of rows.
 
         Any addition, deletion or change of a data version moves it; an identical rewrite does not.
+
+        Args:
+            feature: key, spec or class.
+            filters: only samples for which these hold count, as text or parsed.
         """
         spec = self._plan(feature)[1].spec
         with self._file.connect("r") as connection:
-            return reader.data_version(connection, reader.Read(spec, self._commit(connection)))
+            read = reader.Read(spec, self._commit(connection), None, parsed(filters))
+            return reader.data_version(connection, read)
 
     def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
         """The user's columns and their DuckDB types; empty if the feature was never written."""
@@ -400,7 +424,9 @@ class DuckDBMetadataStore(MetadataStore):
         with self._file.connect("r") as connection:
             commit = self._commit(connection)
         only, stale = parsed(filters), parsed(stale_when)
-        resolve = Resolve(plan, version, commit, expected, only, stale, keep_unchanged)
+        resolve = Resolve(
+            plan, version, commit, expected, only, stale, keep_unchanged, self._max_share
+        )
         return Increment(key, DuckDBIncrementSource(self._file, resolve))
 
     def _plan(self, feature: CoercibleToFeatureKey) -> tuple[FeatureKey, FeaturePlan]:
@@ -408,14 +434,8 @@ class DuckDBMetadataStore(MetadataStore):
         return key, self.graph.plan(key)
 
 
-def _restore(
-    cls: type[DuckDBMetadataStore],
-    path: Path,
-    graph: FeatureGraph | None,
-    lock_timeout: float,
-    settings: Mapping[str, str | int | float | bool],
-) -> DuckDBMetadataStore:
-    return cls(path, graph=graph, lock_timeout=lock_timeout, settings=settings)
+def _restore(cls: type[DuckDBMetadataStore], options: Mapping[str, Any]) -> DuckDBMetadataStore:
+    return cls(**options)
 
 
 def _declared_columns(cls: type | None) -> Mapping[str, bool] | None:

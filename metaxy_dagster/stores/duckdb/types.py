@@ -1,8 +1,8 @@
 """In which type a column is stored when a frame brings it in another one.
 
-Numbers widen (an int column that met a null arrives as float), dates become timestamps, a column
-that held nothing but nulls takes the type of its first values. Everything else is a mistake that
-would corrupt the column, and is refused.
+Numbers widen (an int column that met a null arrives as float) where no digit is lost, lists by
+their elements, dates become timestamps, a column that held nothing but nulls takes the type of its
+first values. Everything else is a mistake that would corrupt the column, and is refused.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow.compute as pc
 
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.stores.duckdb.identifiers import history_table, quote, table_of
@@ -78,6 +79,8 @@ def _agree(
         return stored
     key = staged.plan.key
     wider = _wider(connection, stored, kind, is_id=name in staged.plan.spec.id_columns)
+    if wider is not None and not _keeps_values(connection, staged, name, stored, wider):
+        wider = None
     if wider is None and _is_empty(connection, staged, name):
         wider = kind
     if wider is None:
@@ -99,6 +102,12 @@ def _wider(
     connection: duckdb.DuckDBPyConnection, stored: str, kind: str, *, is_id: bool
 ) -> str | None:
     """The common type of two that may meet, ``None`` if they may not."""
+    if stored.endswith("[]") and kind.endswith("[]"):
+        inner, found = stored.removesuffix("[]"), kind.removesuffix("[]")
+        wider = _wider(connection, inner, found, is_id=is_id)
+        return None if wider is None else f"{wider}[]"
+    if stored == kind or stored in _NULLS or kind in _NULLS:
+        return kind if stored in _NULLS else stored
     both = {stored, kind}
     numbers = _INTEGERS if is_id else _INTEGERS | _FLOATS
     decimals = {t for t in both if t.startswith("DECIMAL")}
@@ -106,6 +115,34 @@ def _wider(
         return None
     sql = f"SELECT typeof(CASE WHEN TRUE THEN NULL::{stored} ELSE NULL::{kind} END)"
     return str(connection.execute(sql).fetchall()[0][0])
+
+
+def _keeps_values(
+    connection: duckdb.DuckDBPyConnection, staged: Staged, name: str, stored: str, wider: str
+) -> bool:
+    """Whether whole numbers survive: a float holds them exactly up to 2**53 only.
+
+    No frame library has whole numbers of 128 bits, which a signed and an unsigned column would
+    need in common.
+    """
+    arrived = staged.types[name]
+    if wider == "HUGEINT" and "HUGEINT" not in {stored, arrived}:
+        return False
+    if wider not in _FLOATS:
+        return True
+    largest = 2**53 if wider == "DOUBLE" else 2**24
+    column = quote(name)
+    if stored in _INTEGERS:
+        for table in (table_of(staged.plan.key), history_table(staged.plan.key)):
+            sql = (
+                f"SELECT count(*) FROM {table} WHERE {column} NOT BETWEEN -{largest} AND {largest}"
+            )
+            if connection.execute(sql).fetchall()[0][0]:
+                return False
+    if arrived in _INTEGERS:
+        ends = pc.min_max(staged.table.column(name)).as_py()
+        return all(end is None or abs(end) <= largest for end in ends.values())
+    return True
 
 
 def _is_empty(connection: duckdb.DuckDBPyConnection, staged: Staged, name: str) -> bool:

@@ -93,27 +93,33 @@ class UpstreamView:
         """The upstream's other columns, after select and rename: name here -> name there."""
         if self.table is None or self.dep.lineage_type == AGGREGATION:
             return {}
-        rename = dict(self.dep.dep.rename or {})
-        select = self.dep.dep.select
-        joined = set(self.dep.source_columns.values())
-        names = self.table.columns if select is None else tuple(select)
-        missing = [name for name in names if self.table.column_named(name) is None]
+        dep = self.dep.dep
+        offered = {dep.name_here(name): name for name in self.table.columns}
+        names = tuple(offered) if dep.select is None else dep.select
+        missing = [name for name in names if name not in offered]
         if missing:
             raise FeatureError(
                 f"select names columns that upstream {str(self.key)!r} does not have",
                 feature=str(self.plan.key),
                 found=missing,
-                allowed=list(self.table.columns),
+                allowed=list(offered),
                 remedy="correct the select of this dependency",
             )
-        return {rename.get(name, name): name for name in names if name not in joined}
+        return {name: offered[name] for name in names if name not in self.dep.join_columns}
 
-    def sql(self, values: Values, extra: Sequence[str] = ()) -> str:
+    def filter(self, values: Values) -> str:
+        """The dependency's filters as a condition on the upstream's rows."""
+        dep, known = self.dep.dep, () if self.table is None else self.table.columns
+        names = {dep.name_here(name): quote(name) for name in known}
+        return condition(dep.filters, names, values, where=f"upstream {str(self.key)!r}")
+
+    def sql(self, values: Values, extra: Sequence[str] = (), only: str | None = None) -> str:
         """The view's SELECT.
 
         Args:
             values: receives the literals of the dependency's filters.
             extra: names (here) of further columns to expose.
+            only: a table of samples; rows that belong to none of them are left out.
         """
         if self.table is None:
             return self._empty()
@@ -129,11 +135,11 @@ class UpstreamView:
             else "NULL::VARCHAR"
             for field in self.dep.used_fields
         }
-        available = {name: quote(name) for name in table.columns}
-        where = condition(
-            self.dep.dep.filters or (), available, values, where=f"upstream {str(self.key)!r}"
-        )
+        where = self.filter(values)
         rows = self.catalog.rows(self.key, (*table.columns, c.COL_DATA_VERSION_BY_FIELD))
+        if only is not None:
+            on = " AND ".join(f"r.{quote(source[n])} = k.{quote(n)}" for n in source)
+            rows = f"SELECT r.* FROM ({rows}) r SEMI JOIN {only} k ON {on}"
         if self.dep.lineage_type == AGGREGATION:
             return self._aggregated(rows, where, keys, versions)
         selected = keys + [f"{sql} AS {self.version_column(f)}" for f, sql in versions.items()]

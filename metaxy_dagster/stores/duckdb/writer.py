@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -17,12 +17,14 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
     history_table,
+    pending_table,
     quote,
     table_name,
     table_of,
 )
 from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, stage
 from metaxy_dagster.stores.duckdb.types import stored_types
+from metaxy_dagster.stores.duckdb.watermark import Answered, advance, is_behind
 from metaxy_dagster.stores.protocol import WriteResult
 
 __all__ = ["Write", "Writer"]
@@ -42,6 +44,7 @@ class Write:
         orphans: sample columns of stored rows to delete in the same transaction.
         max_deleted_share: refuse to delete more than this share of the stored rows.
         materialization_id: stored with each written row.
+        answered: the increment that the write answers, to be noted in the watermark.
     """
 
     replace: bool = False
@@ -50,6 +53,7 @@ class Write:
     orphans: pa.Table | None = None
     max_deleted_share: float | None = None
     materialization_id: str | None = None
+    answered: Answered | None = None
 
 
 class Writer:
@@ -95,6 +99,9 @@ class Writer:
             commit = layout.last_commit(connection) + 1
             self._end(key, commit)
             self._insert(key, commit, how.materialization_id)
+            if how.answered is not None:
+                done = [STAGE] if how.orphans is None else [STAGE, _ORPHANS]
+                advance(connection, key, how.answered, commit, done, by=commit)
             result = WriteResult(key, commit, new, updated, unchanged, deleted)
             self._note(staged.plan.spec, staged.feature_version, result, how.materialization_id)
         connection.execute("COMMIT" if commit else "ROLLBACK")
@@ -102,15 +109,23 @@ class Writer:
 
     def _only_orphans(self, staged: Staged, how: Write, found: layout.Table | None) -> WriteResult:
         """An increment for which nothing was returned: the frame's columns tell nothing."""
-        self._connection.execute("ROLLBACK")
-        spec = staged.plan.spec
-        if found is None or how.orphans is None or not how.orphans.num_rows:
-            return WriteResult(spec.key, 0, 0, 0, 0, 0)
-        self._connection.register(_ORPHANS, how.orphans)
-        keys = columns(how.orphans.column_names)
-        table = table_of(spec.key)
-        where = f"rowid IN (SELECT r.rowid FROM {table} r SEMI JOIN {_ORPHANS} USING ({keys}))"
-        return self.delete(spec, staged.feature_version, where, {}, soft=True)
+        connection, spec = self._connection, staged.plan.spec
+        connection.execute("ROLLBACK")
+        result = WriteResult(spec.key, 0, 0, 0, 0, 0)
+        if found is None:
+            return result
+        if how.orphans is not None and how.orphans.num_rows:
+            connection.register(_ORPHANS, how.orphans)
+            keys = columns(how.orphans.column_names)
+            rows = f"SELECT r.rowid FROM {table_of(spec.key)} r SEMI JOIN {_ORPHANS} USING ({keys})"
+            where = f"rowid IN ({rows})"
+            result = self.delete(spec, staged.feature_version, where, {}, soft=True)
+        if how.answered is not None and is_behind(connection, staged.plan, how.answered):
+            connection.execute("BEGIN TRANSACTION")
+            newest = layout.last_commit(connection)
+            advance(connection, spec.key, how.answered, newest, (), by=result.commit)
+            connection.execute("COMMIT")
+        return result
 
     def delete(
         self,
@@ -142,12 +157,35 @@ class Writer:
         connection.execute("COMMIT")
         return result
 
+    def drop(self, key: FeatureKey) -> None:
+        """Forget a feature; its commits stay, so that no number is ever used twice."""
+        connection = self._connection
+        layout.ensure_format(connection)
+        connection.execute("BEGIN TRANSACTION")
+        if layout.tables(connection, [key]):
+            commit, name = layout.last_commit(connection) + 1, str(key)
+            for table in (table_of(key), history_table(key), pending_table(key)):
+                connection.execute(f"DROP TABLE IF EXISTS {table}")
+            for table in ("features", "watermarks"):
+                connection.execute(
+                    f"DELETE FROM {CATALOG}.metaxy.{table} WHERE feature = ?", [name]
+                )
+            row = [commit, name, "drop", 0, 0, 0, None, None, self._now]
+            connection.execute(f"INSERT INTO {CATALOG}.metaxy.commits VALUES {_marks(row)}", row)
+        connection.execute("COMMIT")
+
     def _count(self, sql: str, values: Mapping[str, object] | None = None) -> int:
         rows = self._connection.execute(sql, dict(values) if values else None).fetchall()
         return int(rows[0][0])
 
     def _mark_changed(self, staged: Staged, found: layout.Table | None) -> None:
         """Rows of the stage that are new or differ from what is stored in any way that counts."""
+        if found is None:
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW {_CHANGED} AS SELECT *, NULL::BIGINT AS metaxy_rid,"
+                f" NULL::TIMESTAMPTZ AS {quote(c.COL_CREATED_AT)} FROM {STAGE}"
+            )
+            return
         compared = [
             *staged.user_columns,
             c.COL_PROVENANCE,
@@ -156,9 +194,8 @@ class Writer:
         ]
         terms = [f"s.{quote(n)} IS NOT DISTINCT FROM r.{quote(n)}" for n in compared]
         present = {name.casefold() for name in staged.user_columns}
-        stored = () if found is None else found.columns
         # A column that the frame dropped is emptied in every row that is written.
-        terms += [f"r.{quote(n)} IS NULL" for n in stored if n.casefold() not in present]
+        terms += [f"r.{quote(n)} IS NULL" for n in found.columns if n.casefold() not in present]
         ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in staged.plan.spec.id_columns)
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS SELECT s.*, r.rowid AS metaxy_rid,"
@@ -178,7 +215,7 @@ class Writer:
         kept = f"SELECT r.rowid FROM {table} r SEMI JOIN {STAGE} USING ({ids})"
         if how.replace:
             self._remove(f"({how.scope}) AND rowid NOT IN ({kept})", table, how.scope_values)
-        if how.orphans is not None and how.orphans.num_rows:
+        if how.orphans is not None:
             self._connection.register(_ORPHANS, how.orphans)
             keys = columns(how.orphans.column_names)
             rows = f"SELECT r.rowid FROM {table} r SEMI JOIN {_ORPHANS} USING ({keys})"
@@ -259,22 +296,15 @@ class Writer:
         kind: str = "write",
     ) -> None:
         connection, name = self._connection, str(spec.key)
-        connection.execute(
-            f"INSERT INTO {CATALOG}.metaxy.commits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                result.commit,
-                name,
-                kind,
-                result.new,
-                result.updated,
-                result.deleted,
-                version,
-                materialization_id,
-                self._now,
-            ],
-        )
+        counts = [result.new, result.updated, result.deleted]
+        row = [result.commit, name, kind, *counts, version, materialization_id, self._now]
+        connection.execute(f"INSERT INTO {CATALOG}.metaxy.commits VALUES {_marks(row)}", row)
         connection.execute(f"DELETE FROM {CATALOG}.metaxy.features WHERE feature = ?", [name])
         connection.execute(
             f"INSERT INTO {CATALOG}.metaxy.features VALUES (?, ?, ?, ?)",
             [name, table_name(spec.key), version, spec.model_dump_json()],
         )
+
+
+def _marks(row: Sequence[object]) -> str:
+    return f"({', '.join('?' * len(row))})"

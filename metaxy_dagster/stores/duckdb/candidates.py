@@ -1,0 +1,106 @@
+"""Which samples may have changed since a watermark; all others are as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import duckdb
+
+from metaxy_dagster.features import DepPlan, FeatureKey, FeaturePlan
+from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.identifiers import (
+    columns,
+    history_table,
+    pending_table,
+    quote,
+    table_of,
+)
+from metaxy_dagster.stores.duckdb.watermark import Watermark
+
+__all__ = ["CANDIDATES", "find_candidates"]
+
+CANDIDATES = "metaxy_candidates"
+
+
+def find_candidates(
+    connection: duckdb.DuckDBPyConnection,
+    plan: FeaturePlan,
+    keys: Sequence[str],
+    catalog: Catalog,
+    *,
+    mark: Watermark,
+    max_share: float,
+) -> int | None:
+    """Collect the candidates in a temporary table.
+
+    Args:
+        connection: where the table is made.
+        plan: the feature.
+        keys: its sample columns.
+        catalog: which features are stored.
+        mark: since when.
+        max_share: of the stored samples, up to which candidates are worth it.
+
+    Returns:
+        Their number, or ``None`` if they cannot be told, or are too many to be worth it.
+    """
+    own = catalog.get(plan.key)
+    if own is None:
+        return None
+    parts = [f"SELECT {columns(keys)} FROM {pending_table(plan.key)}"]
+    named = {name: name for name in keys}
+    if own.last_commit > mark.own_commit:
+        parts += _changed(plan.key, named, mark.own_commit)
+    for dep in plan.deps:
+        table = catalog.get(dep.upstream.key)
+        if table is None or table.last_commit <= mark.upstream_commit:
+            continue
+        found = list(_of_upstream(plan, dep, keys, catalog, mark))
+        if not found:
+            return None
+        parts += found
+    known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in keys)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS SELECT {columns(keys)}"
+        f" FROM ({' UNION '.join(parts)}) WHERE {known}"
+    )
+    number = _count(connection, CANDIDATES)
+    return None if number > max_share * _count(connection, table_of(plan.key)) else number
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+
+
+def _changed(key: FeatureKey, names: dict[str, str], since: int) -> list[str]:
+    """The rows of a feature that began or ended after a commit: ``names`` is here -> there."""
+    selected = ", ".join(f"{quote(there)} AS {quote(here)}" for here, there in names.items())
+    return [
+        f"SELECT {selected} FROM {table_of(key)} WHERE {quote(layout.COL_COMMIT)} > {since}",
+        f"SELECT {selected} FROM {history_table(key)} WHERE {quote(layout.COL_ENDED)} > {since}",
+    ]
+
+
+def _of_upstream(
+    plan: FeaturePlan, dep: DepPlan, keys: Sequence[str], catalog: Catalog, mark: Watermark
+) -> Iterator[str]:
+    """The samples that an upstream's changed rows touch; nothing if they cannot be told."""
+    changed = _changed(dep.upstream.key, dict(dep.source_columns), mark.upstream_commit)
+    if set(dep.join_columns) == set(keys):
+        yield from changed
+        return
+    # A coarser upstream: its samples here are those stored under it, and those that the finest
+    # upstream has under it.
+    finest = next((one for one in plan.deps if set(one.join_columns) == set(keys)), None)
+    if finest is None or dep.lineage_type == "aggregation":
+        return
+    touched = " UNION ".join(changed)
+    on = columns(dep.join_columns)
+    yield f"SELECT {columns(keys)} FROM {table_of(plan.key)} SEMI JOIN ({touched}) USING ({on})"
+    if catalog.get(finest.upstream.key) is not None:
+        source = ", ".join(
+            f"{quote(there)} AS {quote(here)}" for here, there in finest.source_columns.items()
+        )
+        rows = f"SELECT {source} FROM {table_of(finest.upstream.key)}"
+        yield f"SELECT {columns(keys)} FROM ({rows}) SEMI JOIN ({touched}) USING ({on})"
