@@ -43,6 +43,10 @@ class StoreConfig(BaseModel):
     Attributes:
         type: ``"duckdb"``, or the import path of a class that is a :class:`MetadataStore`.
         config: keyword arguments of that class.
+
+    Example:
+        >>> StoreConfig(config={"path": "m.duckdb"}).type
+        'duckdb'
     """
 
     # What is refused is not repeated: it may be a secret in the wrong place.
@@ -182,6 +186,13 @@ def load_config(path: str | Path | None = None) -> MetaxyConfig | None:
 
     Raises:
         ConfigError: the file is missing, is not TOML, or has unknown or wrong entries.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "metaxy.toml"
+        >>> _ = path.write_text('stores.dev.config.path = "m.duckdb"')
+        >>> sorted(load_config(path).stores)
+        ['dev']
     """
     found = Path(path) if path is not None else find_config()
     if found is None:

@@ -57,7 +57,8 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
     try:
         if isinstance(narwhal, nw.LazyFrame):
             narwhal = narwhal.collect(backend="pyarrow")
-        table = narwhal.to_arrow()
+        # A pandas index is no column; left alone it would become one, depending on its values.
+        table = nw.maybe_reset_index(narwhal).to_arrow()
     except Exception as error:
         # Collecting runs the user's own code in an engine of the user's choice.
         raise _unreadable(error, feature) from error

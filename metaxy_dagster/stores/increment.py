@@ -29,6 +29,10 @@ class Counts:
         new: expected but not stored.
         stale: stored, computed from something else than what is upstream now.
         orphaned: stored, but nothing calls for them any more.
+
+    Example:
+        >>> Counts(new=3, stale=2, orphaned=1).pending
+        5
     """
 
     new: int

@@ -31,6 +31,10 @@ class WriteResult:
         updated: samples that were stored and differ now.
         unchanged: samples of the frame that were stored just so; they are left alone.
         deleted: samples that are stored no more.
+
+    Example:
+        >>> WriteResult(FeatureKey("a"), 1, new=2, updated=1, unchanged=7, deleted=0).written
+        3
     """
 
     feature: FeatureKey
@@ -51,6 +55,11 @@ class MetadataStore(abc.ABC):
 
     ``with store:`` reads, all from one snapshot; ``with store.open("w"):`` also writes. Outside
     a session every call stands for itself. No session keeps a file or a lock between calls.
+
+    Example:
+        >>> import metaxy_dagster as mxd
+        >>> isinstance(mxd.DuckDBMetadataStore("m.duckdb"), MetadataStore)
+        True
     """
 
     @property

@@ -10,7 +10,13 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 from oracle import Oracle, Row
 
 from metaxy_dagster import constants as c
@@ -39,7 +45,7 @@ def root_rows(ids: tuple[str, ...]) -> st.SearchStrategy[list[dict[str, Any]]]:
     row = st.fixed_dictionaries(
         {**keys, "x": value, "y": text, "g": st.sampled_from(["p", "q", None])}
     )
-    return st.lists(row, max_size=6, unique_by=lambda r: tuple(r[name] for name in ids))
+    return st.lists(row, max_size=6, min_size=1, unique_by=lambda r: tuple(r[name] for name in ids))
 
 
 def table(rows: list[dict[str, Any]], ids: tuple[str, ...]) -> pa.Table:
@@ -57,6 +63,8 @@ class Machine(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "m.duckdb"
         self.versions: dict[str, int] = {}
         self.held: list[tuple[str, Increment, dict[Any, Any]]] = []
+        self.touched: set[str] = set()
+        self.steps = 0
 
     def teardown(self) -> None:
         self.folder.cleanup()
@@ -67,13 +75,38 @@ class Machine(RuleBasedStateMachine):
         filters=st.sampled_from(FILTERS),
         mapping=st.sampled_from(["default", "all", "none", "specific"]),
         children=st.booleans(),
+        first=st.sampled_from(
+            [(), ("joined", "coarse"), ("joined", "group", "by_g", "child", "coarse")]
+        ),
     )
     def declare(
-        self, optional: bool, both_optional: bool, filters: str | None, mapping: str, children: bool
+        self,
+        optional: bool,
+        both_optional: bool,
+        filters: str | None,
+        mapping: str,
+        children: bool,
+        first: tuple[str, ...],
     ) -> None:
         self.shape = (optional, both_optional, filters, mapping, children)
         self.build()
         self.oracle = Oracle(self.graph)
+        # Something to work on: an empty store teaches little.
+        for root, ids in ROOTS.items():
+            rows = [
+                {
+                    **dict.fromkeys(ids, number),
+                    "x": number,
+                    "y": "ab"[number % 2],
+                    "g": "pq"[number % 2],
+                }
+                for number in range(4)
+            ]
+            self.store.write(root, table(rows, ids))
+            self.oracle.rows[root] = self.read(root)
+        for key in first:
+            self.complete(key)
+            self.touched.add(key)
 
     def field(self, feature: str, name: str, **more: Any) -> FieldSpec:
         return FieldSpec(name, code_version=str(self.versions.get(f"{feature}:{name}", 1)), **more)
@@ -154,6 +187,7 @@ class Machine(RuleBasedStateMachine):
     def write_root(self, data: st.DataObject, root: str, replace: bool) -> None:
         rows = data.draw(root_rows(ROOTS[root]))
         frame = table(rows, ROOTS[root])
+        self.touched.add(root)
         before = self.store.data_version(root)
         result = self.store.write(root, frame, mode="replace" if replace else "upsert")
         # The store's own content versions are taken over: that they follow the content is
@@ -169,24 +203,28 @@ class Machine(RuleBasedStateMachine):
         again = self.store.write(root, frame, mode="replace" if replace else "upsert")
         assert (again.commit, again.unchanged) == (0, len(rows))
 
-    @rule(data=st.data(), versions=st.booleans(), orphans=st.booleans(), hold=st.booleans())
-    def compute(self, data: st.DataObject, versions: bool, orphans: bool, hold: bool) -> None:
+    @rule(data=st.data(), versions=st.booleans(), orphans=st.booleans())
+    def compute(self, data: st.DataObject, versions: bool, orphans: bool) -> None:
         key = data.draw(st.sampled_from(self.derived))
-        increment = self.store.resolve_update(key)
-        expected = self.oracle.expected(key)
-        if hold:
-            self.held.append((key, increment, expected))
-            assert increment.counts.pending >= 0
-        else:
-            self.answer(data, key, increment, expected, versions=versions, orphans=orphans)
+        increment, expected = self.store.resolve_update(key), self.oracle.expected(key)
+        self.answer(data, key, increment, expected, versions=versions, orphans=orphans)
 
+    @rule(number=st.integers(0, 5))
+    def compute_all(self, number: int) -> None:
+        self.complete(self.derived[number])
+        self.touched.add(self.derived[number])
+
+    @rule(number=st.integers(0, 5))
+    def hold(self, number: int) -> None:
+        key = self.derived[number]
+        self.held.append((key, self.store.resolve_update(key), self.oracle.expected(key)))
+
+    @precondition(lambda self: self.held)
     @rule(data=st.data())
     def answer_late(self, data: st.DataObject) -> None:
         """What was computed from an older state is stamped with that older provenance."""
-        if self.held:
-            key, increment, expected = self.held.pop()
-            if self.graph.feature_version(key) == increment_version(increment):
-                self.answer(data, key, increment, expected, versions=False, orphans=False)
+        key, increment, expected = self.held.pop()
+        self.answer(data, key, increment, expected, versions=False, orphans=False)
 
     def answer(
         self,
@@ -205,6 +243,7 @@ class Machine(RuleBasedStateMachine):
             if row[STATUS] in (0, 1)
         }
         chosen = [s for s in sorted(pending, key=repr) if data.draw(st.booleans())]
+        self.touched.add(key)
         rows, written = [], []
         for sample in chosen:
             for extra in self.children(data, key):
@@ -229,6 +268,22 @@ class Machine(RuleBasedStateMachine):
             ]
             self.oracle.delete(key, doomed)
 
+    def complete(self, key: str) -> None:
+        """Compute all that is pending."""
+        increment, expected = self.store.resolve_update(key), self.oracle.expected(key)
+        rows = []
+        for sample in self.oracle.resolve(key):
+            if sample not in expected:
+                continue
+            provenance = expected[sample]
+            values = dict(zip(increment.sample_columns, sample, strict=True))
+            values |= {"k": 0, "value": 1} if key == "child" else {"value": 1}
+            rows.append(Row(values, provenance, provenance, self.graph.feature_version(key)))
+        if rows:
+            frame = pa.Table.from_pylist([row.values for row in rows])
+            self.store.write(key, frame, increment=increment)
+            self.oracle.upsert(key, rows)
+
     def children(self, data: st.DataObject, key: str) -> list[dict[str, Any]]:
         if key != "child":
             return [{"value": data.draw(small)}]
@@ -241,6 +296,7 @@ class Machine(RuleBasedStateMachine):
         column, limit = data.draw(st.sampled_from(ids)), data.draw(small)
         if column == "g":
             return
+        self.touched.add(key)
         doomed = [i for i, r in self.oracle.stored(key).items() if r.values[column] > limit]
         result = self.store.delete(key, filters=f"{column} > {limit}", soft=soft)
         assert result.deleted == len(doomed)
@@ -270,57 +326,53 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def increments_agree(self) -> None:
+        """Each step: the incremental path against the oracle, and what was written last."""
         if not hasattr(self, "oracle"):
             return
         with self.store.connected():
             for key in self.derived:
-                increment = self.store.resolve_update(key)
-                names = increment.sample_columns
-                found = {
-                    tuple(row[n] for n in names): STATUSES[row[STATUS]]
-                    for row in increment.delta.to_pylist()
-                }
-                wanted = self.oracle.resolve(key)
-                assert found == wanted, key
-                fully = self.full.resolve_update(key).delta
-                assert sorted_rows(fully, names) == sorted_rows(increment.delta, names)
-                counts = self.store.resolve_update(key).counts
-                assert (counts.new, counts.stale, counts.orphaned) == tuple(
-                    list(wanted.values()).count(status) for status in STATUSES
-                )
-                expected = self.oracle.expected(key)
-                for row in increment.delta.to_pylist():
-                    sample = tuple(row[n] for n in names)
-                    if sample in expected:
-                        assert row[c.COL_PROVENANCE_BY_FIELD] == expected[sample]
+                self.agrees(key, self.store.resolve_update(key))
+            counted = self.derived[self.steps % len(self.derived)]
+            self.counts_agree(counted)
+            for key in self.touched:
+                self.reads_agree(key)
+            full = self.full.resolve_update(counted).delta
+            narrow = self.store.resolve_update(counted)
+            names = narrow.sample_columns
+            assert sorted_rows(full, names) == sorted_rows(narrow.delta, names)
+        self.steps += 1
+        self.touched.clear()
 
-    @invariant()
-    def reads_agree(self) -> None:
-        if not hasattr(self, "oracle"):
-            return
-        with self.store.connected():
-            for key in (*ROOTS, *self.derived):
-                wanted = {
-                    ids: (row.provenance, row.data_version)
-                    for ids, row in self.oracle.stored(key).items()
-                }
-                rows = self.read(key)
-                assert {i: (r.provenance, r.data_version) for i, r in rows.items()} == wanted, key
-                assert self.store.count(key) == len(wanted)
+    def agrees(self, key: str, increment: Increment) -> None:
+        names = increment.sample_columns
+        expected = self.oracle.expected(key)
+        found = {}
+        for row in increment.delta.to_pylist():
+            sample = tuple(row[n] for n in names)
+            found[sample] = STATUSES[row[STATUS]]
+            if sample in expected:
+                assert row[c.COL_PROVENANCE_BY_FIELD] == expected[sample]
+        assert found == self.oracle.resolve(key), key
+
+    def counts_agree(self, key: str) -> None:
+        counts = self.store.resolve_update(key).counts
+        wanted = list(self.oracle.resolve(key).values())
+        assert (counts.new, counts.stale, counts.orphaned) == tuple(map(wanted.count, STATUSES))
+
+    def reads_agree(self, key: str) -> None:
+        wanted = {i: (r.provenance, r.data_version) for i, r in self.oracle.stored(key).items()}
+        assert {i: (r.provenance, r.data_version) for i, r in self.read(key).items()} == wanted
+        assert self.store.count(key) == len(wanted)
 
 
 def sorted_rows(delta: pa.Table, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return sorted(delta.to_pylist(), key=lambda row: repr([row[name] for name in names]))
 
 
-def increment_version(increment: Increment) -> str:
-    return increment._source.resolve.feature_version  # noqa: SLF001
-
-
 TestOracle = Machine.TestCase
 TestOracle.settings = settings(
     max_examples=int(os.environ.get("METAXY_ORACLE_EXAMPLES", "10")),
-    stateful_step_count=10,
+    stateful_step_count=15,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -118,12 +118,13 @@ class _Writer:
     def _bind(self, column: str, value: str | float, *, like: bool = False) -> str:
         kind = self._types.get(column.casefold(), "")
         number = kind.startswith(_NUMBERS)
-        text = isinstance(value, str)
         # What DuckDB would refuse too, but only when the frame is collected.
         if (
-            (number and (isinstance(value, bool) or (text and not _is_number(value))))
-            or (kind == "VARCHAR" and not text)
-            or (kind == "BOOLEAN" and not isinstance(value, bool))
+            (
+                number
+                and (isinstance(value, bool) or (isinstance(value, str) and not _is_number(value)))
+            )
+            or (kind == "VARCHAR" and not isinstance(value, str))
             or (like and kind not in ("", "VARCHAR"))
         ):
             raise StoreError(

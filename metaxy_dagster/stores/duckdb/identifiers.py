@@ -68,7 +68,7 @@ def table_name(key: FeatureKey) -> str:
         >>> table_name(FeatureKey("audio/clusters"))
         'audio__clusters'
         >>> table_name(FeatureKey("Audio/clusters"))
-        'audio__clusters~df6ae0e2e8f1f8a2f6f4f0a35ed2be5c'
+        'audio__clusters~4136aa7455295437ae0db1285a07c801'
     """
     plain = "__".join(key.parts)
     if len(plain) <= _MAX_PLAIN and all(_PLAIN.fullmatch(part) for part in key.parts):

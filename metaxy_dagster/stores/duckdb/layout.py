@@ -126,7 +126,8 @@ def read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
     """
     try:
         rows = connection.execute(f"SELECT max(version) FROM {CATALOG}.metaxy.format").fetchall()
-    except duckdb.CatalogException:
+    except (duckdb.CatalogException, duckdb.BinderException):
+        # No such table, or (in the words of DuckDB 1.5) nothing attached under that name.
         return None
     (found,) = rows[0]
     if found is not None and found > FORMAT_VERSION:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
-import duckdb
 import narwhals as nw
 
 from metaxy_dagster.errors import StoreError
@@ -21,6 +18,7 @@ from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.resolve import Resolve
+from metaxy_dagster.stores.duckdb.session import Sessions
 from metaxy_dagster.stores.duckdb.snapshot import Snapshot
 from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource
 from metaxy_dagster.stores.duckdb.staging import prepare, prepare_samples
@@ -32,12 +30,6 @@ from metaxy_dagster.stores.protocol import MetadataStore, WriteMode, WriteResult
 __all__ = ["DuckDBMetadataStore"]
 
 _Filters: TypeAlias = FilterLike | Sequence[FilterLike] | nw.Expr | None
-
-
-@dataclass(frozen=True)
-class _Session:
-    mode: Literal["r", "w"]
-    commit: int | None
 
 
 class DuckDBMetadataStore(MetadataStore):
@@ -81,7 +73,7 @@ class DuckDBMetadataStore(MetadataStore):
         self._max_share = max_incremental_share
         self._file = DuckDBFile(Path(path).expanduser().absolute(), lock_timeout, settings or {})
         self._graph = graph
-        self._sessions: ContextVar[tuple[_Session, ...]] = ContextVar("sessions", default=())
+        self._sessions = Sessions(self._file)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Sent to another process, the store arrives closed."""
@@ -136,52 +128,20 @@ class DuckDBMetadataStore(MetadataStore):
         Raises:
             StoreError: the file cannot be opened in this mode.
         """
-        if mode not in ("r", "w"):
-            raise StoreError(
-                "a store is opened for reading or for writing",
-                found=mode,
-                allowed=["r", "w"],
-                remedy='call store.open("r") or store.open("w")',
-            )
-        self._enter(mode)
+        self._sessions.enter(mode)
         try:
             yield self
         finally:
-            self.__exit__()
+            self._sessions.leave()
 
     def __enter__(self) -> Self:
         """Begin a session that reads."""
-        self._enter("r")
+        self._sessions.enter("r")
         return self
 
     def __exit__(self, *exc: object) -> None:
         """End the session."""
-        self._sessions.set(self._sessions.get()[:-1])
-
-    def _enter(self, mode: Literal["r", "w"]) -> None:
-        commit = None
-        with self._file.connect(mode) as connection:
-            if mode == "w":
-                layout.ensure_format(connection)
-            else:
-                commit = read_catalog(connection, ()).commit
-        self._sessions.set((*self._sessions.get(), _Session(mode, commit)))
-
-    def _require_writable(self, key: FeatureKey) -> None:
-        sessions = self._sessions.get()
-        if sessions and sessions[-1].mode == "r":
-            raise StoreError(
-                "the store is open for reading",
-                feature=str(key),
-                remedy='write inside "with store.open(\\"w\\"):"',
-            )
-
-    def _commit(self, connection: duckdb.DuckDBPyConnection) -> int:
-        """The snapshot of the session, or what is newest now."""
-        sessions = self._sessions.get()
-        if sessions and sessions[-1].commit is not None:
-            return sessions[-1].commit
-        return read_catalog(connection, ()).commit
+        self._sessions.leave()
 
     @contextlib.contextmanager
     def connected(self, mode: Literal["r", "w"] = "r") -> Iterator[Self]:
@@ -230,7 +190,7 @@ class DuckDBMetadataStore(MetadataStore):
             StoreError: the store cannot be written.
         """
         key, plan = self._plan(feature)
-        self._require_writable(key)
+        self._sessions.require_writable(key)
         if mode not in ("upsert", "replace"):
             raise StoreError(
                 "this is no way to write",
@@ -248,7 +208,13 @@ class DuckDBMetadataStore(MetadataStore):
             where = "TRUE"
             if table is not None and scope is not None:
                 names = {name: quote(name) for name in table.columns}
-                where = condition(parsed(scope), names, values, where=f"feature {str(key)!r}")
+                where = condition(
+                    parsed(scope),
+                    names,
+                    values,
+                    where=f"feature {str(key)!r}",
+                    types=table.types,
+                )
             how = Write(
                 replace=mode == "replace",
                 scope=where,
@@ -284,21 +250,27 @@ class DuckDBMetadataStore(MetadataStore):
             soft: keep them in the history; else erase them there too.
         """
         key, plan = self._plan(feature)
-        self._require_writable(key)
+        self._sessions.require_writable(key)
         values = Values()
         with self._file.connect("w") as connection:
             table = read_catalog(connection, [key]).get(key)
             if table is None:
                 return WriteResult(key, 0, 0, 0, 0, 0)
             names = {name: quote(name) for name in (*table.columns, *layout.STORED_COLUMNS)}
-            where = condition(parsed(filters), names, values, where=f"feature {str(key)!r}")
+            where = condition(
+                parsed(filters),
+                names,
+                values,
+                where=f"feature {str(key)!r}",
+                types=table.types,
+            )
             version = self.graph.feature_version(key)
             return Writer(connection).delete(plan.spec, version, where, values, soft=soft)
 
     def drop(self, feature: CoercibleToFeatureKey) -> None:
         """Forget a feature with all its samples and history; a feature not stored is no error."""
         key = FeatureKey(feature)
-        self._require_writable(key)
+        self._sessions.require_writable(key)
         if not self._file.exists:
             return
         with self._file.connect("w") as connection:
@@ -334,7 +306,7 @@ class DuckDBMetadataStore(MetadataStore):
         with self._file.connect("r") as connection:
             read = reader.Read(
                 plan.spec,
-                self._commit(connection),
+                self._sessions.commit(connection),
                 None if columns is None or expression is not None else tuple(columns),
                 () if expression is not None else parsed(filters),
                 history,
@@ -353,7 +325,7 @@ class DuckDBMetadataStore(MetadataStore):
             return int(frame.item())
         spec = self._plan(feature)[1].spec
         with self._file.connect("r") as connection:
-            read = reader.Read(spec, self._commit(connection), None, parsed(filters))
+            read = reader.Read(spec, self._sessions.commit(connection), None, parsed(filters))
             return reader.count(connection, read)
 
     def data_version(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> str:
@@ -367,7 +339,7 @@ class DuckDBMetadataStore(MetadataStore):
         """
         spec = self._plan(feature)[1].spec
         with self._file.connect("r") as connection:
-            read = reader.Read(spec, self._commit(connection), None, parsed(filters))
+            read = reader.Read(spec, self._sessions.commit(connection), None, parsed(filters))
             return reader.data_version(connection, read)
 
     def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
@@ -422,7 +394,7 @@ class DuckDBMetadataStore(MetadataStore):
         version = self.graph.feature_version(key)
         expected = prepare_samples(plan, version, samples)
         with self._file.connect("r") as connection:
-            commit = self._commit(connection)
+            commit = self._sessions.commit(connection)
         only, stale = parsed(filters), parsed(stale_when)
         resolve = Resolve(
             plan, version, commit, expected, only, stale, keep_unchanged, self._max_share

@@ -1,0 +1,76 @@
+"""Sessions: what ``with store:`` means for the calls inside it.
+
+A session keeps no connection: it only says whether calls may write, and for one that reads, as of
+which commit they all read. Each thread and each async task has its own.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import duckdb
+
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.catalog import read_catalog
+from metaxy_dagster.stores.duckdb.connection import DuckDBFile, Mode
+
+__all__ = ["Sessions"]
+
+
+@dataclass(frozen=True)
+class _Session:
+    mode: Mode
+    commit: int | None
+
+
+class Sessions:
+    """The open sessions of one store, innermost last."""
+
+    def __init__(self, file: DuckDBFile) -> None:
+        self._file = file
+        self._open: ContextVar[tuple[_Session, ...]] = ContextVar("sessions", default=())
+
+    def enter(self, mode: Mode) -> None:
+        """Begin a session; a file that cannot be opened says so here.
+
+        Raises:
+            StoreError: the file cannot be opened, or there is no such mode.
+        """
+        if mode not in ("r", "w"):
+            raise StoreError(
+                "a store is opened for reading or for writing",
+                found=mode,
+                allowed=["r", "w"],
+                remedy='call store.open("r") or store.open("w")',
+            )
+        commit = None
+        with self._file.connect(mode) as connection:
+            if mode == "w":
+                layout.ensure_format(connection)
+            else:
+                commit = read_catalog(connection, ()).commit
+        self._open.set((*self._open.get(), _Session(mode, commit)))
+
+    def leave(self) -> None:
+        """End the innermost session."""
+        self._open.set(self._open.get()[:-1])
+
+    def require_writable(self, key: FeatureKey) -> None:
+        """Refuse a write inside a session that reads; outside any session it is allowed."""
+        sessions = self._open.get()
+        if sessions and sessions[-1].mode == "r":
+            raise StoreError(
+                "the store is open for reading",
+                feature=str(key),
+                remedy='write inside a block of: with store.open("w")',
+            )
+
+    def commit(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """The snapshot of the session, or what is newest now."""
+        sessions = self._open.get()
+        if sessions and sessions[-1].commit is not None:
+            return sessions[-1].commit
+        return read_catalog(connection, ()).commit
