@@ -1,0 +1,119 @@
+# Every target sets up what it needs in .venv; all that must be there is Python 3.11, 3.12 or 3.13.
+#
+#   make demo           the retrofitted example, four times, with the rows of every step
+#   make test           lint, types, layering and the whole test suite
+#
+#   make lint           ruff: rules and formatting
+#   make types          mypy, strict
+#   make layering       imports go down only (import-linter)
+#   make unit           the test suite; make unit ARGS="-k keys" passes arguments to pytest
+#   make web            the retrofitted example in Dagster's web server
+#   make docs           draw docs/lineage.svg again
+#   make bench-features versions of very large feature graphs, in seconds
+#   make test-lowest    the suite with the lowest version of every dependency
+#   make test-highest   the suite with the highest version of every dependency
+#   make test-duckdb15  the suite with the newest DuckDB 1.5
+#   make clean          remove what the targets above made
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := test
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Two workers suit a small machine; WORKERS=auto uses every core.
+WORKERS ?= 2
+ARGS ?=
+# What `make web` materializes stays here.
+WEB_HOME := $(CURDIR)/examples/workspace/dagster_home
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DAGSTER_DISABLE_TELEMETRY := yes
+
+.PHONY: test lint types layering unit demo web docs format \
+        bench-features test-lowest test-highest test-duckdb15 clean
+
+test: lint types layering unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+layering: $(STAMP)
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py
+
+web: $(STAMP)
+	mkdir -p $(WEB_HOME)
+	cd examples && DAGSTER_HOME=$(WEB_HOME) ../$(BIN)/dagster dev -m digits.definitions
+
+docs: $(STAMP)
+	$(BIN)/python docs/make_lineage.py
+
+bench-features: $(STAMP)
+	$(BIN)/python benchmarks/features_scale.py
+
+# ---------------------------------------------------------------------------- environments
+# make-venv DIRECTORY: a fresh virtual environment with a pip that knows dependency groups.
+define make-venv
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit( \
+	  None if (3, 11) <= v < (3, 14) else \
+	  f"Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 …")'
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --constraint constraints.txt 'pip>=25.1'
+endef
+
+# Installed again only when the declared or the pinned versions changed.
+$(STAMP): pyproject.toml constraints.txt
+	$(call make-venv,$(VENV))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+	  --editable '.[all]' --group dev
+	touch $@
+
+test-lowest: .venvs/lowest/.installed
+	.venvs/lowest/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-duckdb15: .venvs/duckdb15/.installed
+	.venvs/duckdb15/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
+# Always asks for the newest: that is its point.
+test-highest: pyproject.toml
+	$(call make-venv,.venvs/highest)
+	.venvs/highest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager \
+	  --editable '.[all]' --group test
+	.venvs/highest/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
+.venvs/lowest/.installed: pyproject.toml constraints-lowest.txt
+	rm -rf .venvs/lowest
+	$(call make-venv,.venvs/lowest)
+	.venvs/lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
+	  --editable '.[all]' --group test
+	touch $@
+
+.venvs/duckdb15/.installed: pyproject.toml constraints.txt
+	rm -rf .venvs/duckdb15
+	$(call make-venv,.venvs/duckdb15)
+	grep -v '^duckdb==' constraints.txt > .venvs/duckdb15/constraints.txt
+	.venvs/duckdb15/bin/python -m pip install --quiet \
+	  --constraint .venvs/duckdb15/constraints.txt --editable '.[all]' --group test 'duckdb==1.5.*'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venvs build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+	  .hypothesis examples/workspace
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Handwritten digits: features of 1,797 real images, a classifier and a report."""
