@@ -1,0 +1,31 @@
+"""The pass: collect, plan, validate, apply, report."""
+
+from __future__ import annotations
+
+from metaxy_dagster.definitions.metaxify import metaxify
+from metaxy_dagster.definitions.plan import (
+    AssetPlan,
+    Change,
+    DefinitionPlan,
+    MetaxifyPlan,
+    Notice,
+    NoticeKind,
+)
+from metaxy_dagster.definitions.settings import MetaxifySettings
+from metaxy_dagster.definitions.transform import metaxify_definitions, plan_definitions
+from metaxy_dagster.definitions.translator import MetaxyTranslator, MetaxyTranslatorData
+
+__all__ = [
+    "AssetPlan",
+    "Change",
+    "DefinitionPlan",
+    "MetaxifyPlan",
+    "MetaxifySettings",
+    "MetaxyTranslator",
+    "MetaxyTranslatorData",
+    "Notice",
+    "NoticeKind",
+    "metaxify",
+    "metaxify_definitions",
+    "plan_definitions",
+]

@@ -1,0 +1,166 @@
+"""Which asset carries which feature, and the feature graph that the pass works on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from metaxy_dagster.constants import INLINE_KEYS, KEY_FEATURE
+from metaxy_dagster.errors import DefinitionsError, MetaxyError
+from metaxy_dagster.features.graph import FeatureGraph
+from metaxy_dagster.features.inline import declared_feature, spec_from_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from metaxy_dagster.definitions.collect import Asset, Scan
+    from metaxy_dagster.features.keys import FeatureKey
+
+__all__ = ["Declared", "copied_graph", "declare"]
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """The features of a repository and who carries them.
+
+    Args:
+        graph: a copy of the user's features together with those declared on assets.
+        by_asset: the feature of each asset that names one.
+        by_own_key: the features by the asset key that equals their own key.
+        carriers: the assets of each feature, in the order in which they were found.
+        errors: what was wrong with the declarations.
+    """
+
+    graph: FeatureGraph
+    by_asset: Mapping[dg.AssetKey, FeatureKey]
+    by_own_key: Mapping[dg.AssetKey, FeatureKey]
+    carriers: Mapping[FeatureKey, tuple[dg.AssetKey, ...]]
+    errors: tuple[MetaxyError, ...]
+
+
+def copied_graph(features: object) -> FeatureGraph:
+    """A graph of its own from whatever the ``features`` argument was.
+
+    Args:
+        features: a FeatureGraph, an iterable of specs or feature classes, or None for the
+            current graph. It is not changed.
+
+    Raises:
+        DefinitionsError: it is something else.
+        FeatureError: two of the specs declare one key differently.
+    """
+    if features is None:
+        return FeatureGraph.current().copy()
+    if isinstance(features, FeatureGraph):
+        return features.copy()
+    if isinstance(features, str | bytes) or not hasattr(features, "__iter__"):
+        raise DefinitionsError(
+            "features is not a collection of features",
+            found=repr(features),
+            allowed="a FeatureGraph, or an iterable of FeatureSpecs and feature classes",
+            remedy="pass features=[MyFeature, ...], or leave it out for the current graph",
+        )
+    graph = FeatureGraph()
+    for each in features:
+        graph.add(each)
+    return graph
+
+
+def declare(
+    scan: Scan,
+    graph: FeatureGraph,
+    targets: Mapping[dg.AssetKey, Mapping[dg.AssetKey, dg.AssetKey]],
+) -> Declared:
+    """Find the feature of every asset and add the inline declarations to the graph.
+
+    Args:
+        scan: the repository.
+        graph: the pass's own graph; inline specs are added to it.
+        targets: per asset, the assets that its relative dep keys mean.
+
+    Returns:
+        Features by asset, assets by feature, and every fault found on the way.
+    """
+    errors: list[MetaxyError] = []
+    by_asset = _named_features(scan, errors)
+    carriers: defaultdict[FeatureKey, list[dg.AssetKey]] = defaultdict(list)
+    for asset_key, feature in by_asset.items():
+        carriers[feature].append(asset_key)
+    by_own_key = {dg.AssetKey(list(key.parts)): key for key in (*graph, *carriers)}
+    known = {**by_own_key, **by_asset}
+    for asset_key in by_asset:
+        asset = scan.assets[asset_key]
+        if any(key in asset.metadata for key in INLINE_KEYS):
+            candidates = _dep_candidates(asset, known, targets.get(asset_key, {}))
+            _add_inline(graph, asset, candidates, errors)
+    for asset_key, feature in by_asset.items():
+        if feature not in graph:
+            _note_unknown(graph, feature, scan.assets[asset_key], errors)
+    return Declared(
+        graph=graph,
+        by_asset={key: feature for key, feature in by_asset.items() if feature in graph},
+        by_own_key=by_own_key,
+        carriers={key: tuple(assets) for key, assets in carriers.items()},
+        errors=tuple(errors),
+    )
+
+
+def _named_features(scan: Scan, errors: list[MetaxyError]) -> dict[dg.AssetKey, FeatureKey]:
+    found: dict[dg.AssetKey, FeatureKey] = {}
+    for key, asset in scan.assets.items():
+        if KEY_FEATURE not in asset.spec.metadata:
+            continue
+        try:
+            feature = declared_feature(asset.metadata)
+        except MetaxyError as error:
+            errors.append(error.located(asset=asset.name))
+            continue
+        if feature is None:
+            errors.append(
+                DefinitionsError(
+                    f"{KEY_FEATURE} names no feature",
+                    asset=asset.name,
+                    found=repr(asset.metadata[KEY_FEATURE]),
+                    allowed='a feature key such as "audio/clusters"',
+                    remedy=f"give {KEY_FEATURE} a feature key, or remove it",
+                )
+            )
+        else:
+            found[key] = feature
+    return found
+
+
+def _dep_candidates(
+    asset: Asset,
+    known: Mapping[dg.AssetKey, FeatureKey],
+    targets: Mapping[dg.AssetKey, dg.AssetKey],
+) -> list[FeatureKey]:
+    """The features among an asset's Dagster deps, by asset or by the feature's own key."""
+    keys = (targets.get(dep.asset_key, dep.asset_key) for dep in asset.spec.deps)
+    found = {known[key] for key in keys if key in known}
+    return sorted(found - {known[asset.key]})
+
+
+def _add_inline(
+    graph: FeatureGraph, asset: Asset, candidates: list[FeatureKey], errors: list[MetaxyError]
+) -> None:
+    try:
+        spec = spec_from_metadata(asset.metadata, dep_candidates=candidates)
+        if spec is not None:
+            graph.add(spec)
+    except MetaxyError as error:
+        errors.append(error.located(asset=asset.name))
+
+
+def _note_unknown(
+    graph: FeatureGraph, feature: FeatureKey, asset: Asset, errors: list[MetaxyError]
+) -> None:
+    if any(error.asset == asset.name for error in errors):
+        return  # its own declaration is at fault, and said so
+    try:
+        graph[feature]
+    except MetaxyError as error:
+        errors.append(error.located(asset=asset.name, feature=str(feature)))

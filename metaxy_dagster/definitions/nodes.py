@@ -1,0 +1,130 @@
+"""Rewrites ops and graphs: more inputs that only order execution, other IO managers.
+
+Inner ops and graphs may be used elsewhere too, and Dagster wants one definition per name. So a
+rewritten inner node becomes a clone under a deterministic name, aliased back to the name that
+its invocation had: step keys and run config stay what they were.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import dagster as dg
+
+from metaxy_dagster.definitions import _compat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from metaxy_dagster.definitions._compat import NodeDefinition
+
+
+__all__ = ["NodePlan", "rewritten"]
+
+
+@dataclass(frozen=True, eq=False)
+class NodePlan:
+    """How an op or a graph is rewritten; assets that share the node share this object.
+
+    Args:
+        nothing_inputs: names of new inputs that only order execution.
+        io_manager_keys: output name to IO manager resource.
+        clone_suffix: what distinguishes the names of cloned inner ops and graphs.
+    """
+
+    nothing_inputs: tuple[str, ...] = ()
+    io_manager_keys: Mapping[str, str] = field(default_factory=dict)
+    clone_suffix: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to rewrite."""
+        return bool(self.nothing_inputs or self.io_manager_keys)
+
+
+def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) -> NodeDefinition:
+    """A node with the plan's inputs and IO managers.
+
+    Args:
+        node: an op, or a graph of any depth; it is not changed.
+        plan: what to add.
+        name: another name for the result.
+
+    Returns:
+        A new node; a graph's new inputs lead to all of its root nodes, so that nothing inside
+        it starts before what they are bound to is there.
+    """
+    if isinstance(node, dg.GraphDefinition):
+        return _rewritten_graph(node, plan, name or node.name)
+    return _compat.op_with(
+        cast("dg.OpDefinition", node),
+        name=name or node.name,
+        nothing_inputs=plan.nothing_inputs,
+        io_manager_keys=plan.io_manager_keys,
+    )
+
+
+def _rewritten_graph(graph: dg.GraphDefinition, plan: NodePlan, name: str) -> dg.GraphDefinition:
+    inner = _inner_plans(graph, plan)
+    definitions: dict[str, NodeDefinition] = {}
+    clones: dict[str, str] = {}
+    for each in graph.node_defs:
+        definitions[each.name] = each
+    for invocation_name, inner_plan in inner.items():
+        original = graph.node_named(invocation_name).definition
+        clone = f"{invocation_name}__{plan.clone_suffix}"
+        definitions[clone] = rewritten(original, inner_plan, name=clone)
+        clones[invocation_name] = clone
+    dependencies = {
+        _compat.renamed_invocation(invocation, clones): inputs
+        for invocation, inputs in _compat.invocations_of(graph).items()
+    }
+    used = {invocation.name for invocation in dependencies}
+    return _compat.graph_with(
+        graph,
+        name=name,
+        node_defs=[each for key, each in definitions.items() if key in used],
+        dependencies=dependencies,
+        input_mappings=[
+            *graph.input_mappings,
+            *(
+                dg.InputMapping(
+                    graph_input_name=input_name,
+                    mapped_node_name=root,
+                    mapped_node_input_name=input_name,
+                )
+                for input_name in plan.nothing_inputs
+                for root in _roots(graph)
+            ),
+        ],
+    )
+
+
+def _inner_plans(graph: dg.GraphDefinition, plan: NodePlan) -> Mapping[str, NodePlan]:
+    """Which of the graph's own nodes have to be rewritten, and how."""
+    keys: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for mapping in graph.output_mappings:
+        key = plan.io_manager_keys.get(mapping.graph_output_name)
+        if key is not None:
+            keys[mapping.maps_from.node_name][mapping.maps_from.output_name] = key
+    roots = frozenset(_roots(graph)) if plan.nothing_inputs else frozenset()
+    return {
+        name: NodePlan(
+            nothing_inputs=plan.nothing_inputs if name in roots else (),
+            io_manager_keys=keys.get(name, {}),
+            clone_suffix=f"{name}__{plan.clone_suffix}",
+        )
+        for name in graph.node_dict
+        if name in roots or name in keys
+    }
+
+
+def _roots(graph: dg.GraphDefinition) -> list[str]:
+    """The nodes that wait for nothing inside the graph."""
+    waiting = {
+        invocation.alias or invocation.name
+        for invocation, inputs in _compat.invocations_of(graph).items()
+        if inputs
+    }
+    return [name for name in graph.node_dict if name not in waiting]

@@ -1,0 +1,377 @@
+"""Makes the plan: reads a repository, decides what changes, finds every fault."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.automations import Automations, plan_automations
+from metaxy_dagster.definitions.collect import Scan, UnitKind, collect
+from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
+from metaxy_dagster.definitions.merge import Filled, fill
+from metaxy_dagster.definitions.notices import general_notices
+from metaxy_dagster.definitions.plan import MetaxifyPlan, Notice, NoticeKind
+from metaxy_dagster.definitions.references import (
+    References,
+    Regroup,
+    Relative,
+    find_references,
+    relative_targets,
+)
+from metaxy_dagster.definitions.resources import Resources, configured_project, plan_resources
+from metaxy_dagster.definitions.rewrite import Rewriter
+from metaxy_dagster.definitions.selections import Selections
+from metaxy_dagster.definitions.translator import MetaxyTranslatorData, feature_asset_key
+from metaxy_dagster.definitions.unit_plan import UnitContext, plan_units
+from metaxy_dagster.definitions.validate import chains, metadata_faults, stray_keys
+from metaxy_dagster.errors import DefinitionsError, MetaxyError
+from metaxy_dagster.features.graph import FeatureGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from metaxy_dagster.definitions.settings import MetaxifySettings
+    from metaxy_dagster.definitions.translator import MetaxyTranslator
+    from metaxy_dagster.features.keys import FeatureKey
+
+__all__ = ["Request", "make_plan"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What a user asked for.
+
+    Args:
+        features: see :func:`metaxify_definitions`.
+        store: likewise.
+        translator: likewise.
+        rename: whether feature assets take the keys of their features.
+        with_resources: whether resources are added; a single decorated asset has none.
+    """
+
+    translator: MetaxyTranslator
+    features: object = None
+    store: object = None
+    rename: bool = False
+    with_resources: bool = True
+
+    @property
+    def settings(self) -> MetaxifySettings:
+        """The translator's settings."""
+        return self.translator.settings
+
+
+@dataclass(eq=False)
+class _Work:
+    """Faults and warnings as they are found."""
+
+    errors: list[MetaxyError] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+
+def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
+    """Plan the pass over a repository.
+
+    Args:
+        defs: the user's Definitions; not changed.
+        request: what the user asked for.
+
+    Returns:
+        The plan, with every fault that was found in ``errors``.
+    """
+    work = _Work()
+    scan = collect(defs)
+    relative = relative_targets(scan)
+    declared = _declared(scan, request, relative, work)
+    _check_readable(scan, work)
+    _check_metadata(scan, declared, work)
+    _check_order(declared, work)
+    request = _with_project(request, declared, work)
+    context = _context(scan, declared, relative, request, work)
+    definitions = plan_units(context, work.notices)
+    found = chains(definitions)
+    if found.circle:
+        work.errors.append(_circle(found.circle))
+    externals = _externals(context.references, declared, request, work)
+    resources = _resources(scan, declared, request, work)
+    rewriter = Rewriter()
+    automations = Automations()
+    if not work.errors:
+        selections = Selections(definitions, externals, rewriter, context.renames)
+        automations = plan_automations(
+            scan, definitions, selections, context.renames, request.settings.selection_drift
+        )
+    work.errors += automations.errors
+    work.notices += [*resources.notices, *automations.notices]
+    work.notices += general_notices(context, definitions, found.longest)
+    return MetaxifyPlan(
+        defs=defs,
+        scan=scan,
+        graph=declared.graph,
+        definitions=definitions,
+        externals=externals,
+        resources=resources.values,
+        resource_notes=tuple(resources.notes),
+        automations=automations.plan,
+        rewriter=rewriter,
+        longest_chain=found.longest,
+        notices=tuple(work.notices),
+        errors=tuple(_distinct(work.errors)),
+    )
+
+
+def _context(
+    scan: Scan, declared: Declared, relative: Relative, request: Request, work: _Work
+) -> UnitContext:
+    """All that is known once every feature has been looked at."""
+    described = _described(scan, declared, request, work)
+    renames = _renames(scan, declared, described, work) if request.rename else {}
+    if renames:
+        described = _described(scan, declared, request, work, renames)
+    filled = {
+        key: fill(scan.assets[key].spec, proposed, data)
+        for key, (data, proposed) in described.items()
+    }
+    change = Regroup(keys=renames, groups=_new_groups(filled))
+    references = find_references(scan, declared, relative, change)
+    work.errors += references.errors
+    return UnitContext(
+        scan=scan,
+        features={key: declared.by_asset[key] for key in described},
+        proposals={key: proposed for key, (_, proposed) in described.items()},
+        filled=filled,
+        references=references,
+        relative=relative,
+        renames=renames,
+        settings=request.settings,
+    )
+
+
+def _declared(scan: Scan, request: Request, before: Relative, work: _Work) -> Declared:
+    try:
+        graph = copied_graph(request.features)
+    except MetaxyError as error:
+        work.errors.append(error)
+        graph = FeatureGraph()
+    targets = {
+        spec.key: before[unit.index]
+        for unit in scan.units
+        if unit.index in before
+        for spec in unit.specs
+    }
+    declared = declare(scan, graph, targets)
+    work.errors.extend(declared.errors)
+    return declared
+
+
+def _check_metadata(scan: Scan, declared: Declared, work: _Work) -> None:
+    for key, asset in scan.assets.items():
+        feature = declared.by_asset.get(key)
+        if feature is not None:
+            work.errors.extend(metadata_faults(asset, feature))
+        elif stray := stray_keys(asset):
+            message = f"{', '.join(stray)} without metaxy/feature: the asset is left alone"
+            work.notices.append(Notice(NoticeKind.LEFT_ALONE, message, asset.name))
+    for unit in scan.units:
+        if unit.kind is UnitKind.OPAQUE:
+            message = "its assets are not known before it is loaded, so none of them is tied"
+            name = f"{type(unit.given).__name__} ({unit.label})"
+            work.notices.append(Notice(NoticeKind.LEFT_ALONE, message, name))
+
+
+def _check_readable(scan: Scan, work: _Work) -> None:
+    work.errors.extend(
+        DefinitionsError(
+            f"Definitions.{name} was used up before the pass could read it",
+            found="a generator, which Dagster reads once when Definitions is made and loses",
+            allowed="a list",
+            remedy=f"write Definitions({name}=list(...))",
+        )
+        for name in scan.used_up
+    )
+
+
+def _check_order(declared: Declared, work: _Work) -> None:
+    try:
+        declared.graph.topological_order()
+    except MetaxyError as error:
+        work.errors.append(error)
+
+
+def _with_project(request: Request, declared: Declared, work: _Work) -> Request:
+    settings = request.settings
+    if settings.project is not None or not settings.enable_tags or not declared.by_asset:
+        return request
+    try:
+        project = configured_project()
+    except MetaxyError as error:
+        work.errors.append(error)
+        return request
+    translator = replace(request.translator, settings=replace(settings, project=project))
+    return replace(request, translator=translator)
+
+
+def _described(
+    scan: Scan,
+    declared: Declared,
+    request: Request,
+    work: _Work,
+    renames: Mapping[dg.AssetKey, dg.AssetKey] | None = None,
+) -> dict[dg.AssetKey, tuple[MetaxyTranslatorData, dg.AssetSpec]]:
+    """What each feature says of its assets; assets whose feature is at fault are left out."""
+    renames = renames or {}
+    found: dict[dg.AssetKey, tuple[MetaxyTranslatorData, dg.AssetSpec]] = {}
+    for key, feature in declared.by_asset.items():
+        try:
+            data = _data(key, feature, declared, request.settings.project, renames)
+            found[key] = (data, _proposed(request.translator, data))
+        except MetaxyError as error:
+            work.errors.append(error.located(asset=scan.assets[key].name, feature=str(feature)))
+    return found
+
+
+def _data(
+    key: dg.AssetKey,
+    feature: FeatureKey,
+    declared: Declared,
+    project: str | None,
+    renames: Mapping[dg.AssetKey, dg.AssetKey],
+) -> MetaxyTranslatorData:
+    graph = declared.graph
+    plan = graph.plan(feature)
+    upstream: dict[FeatureKey, tuple[dg.AssetKey, ...]] = {}
+    for dep in plan.deps:
+        carriers = declared.carriers.get(dep.upstream.key)
+        keys = carriers or (feature_asset_key(dep.upstream),)
+        upstream[dep.upstream.key] = tuple(renames.get(each, each) for each in keys)
+    return MetaxyTranslatorData(
+        asset_key=key,
+        graph=graph,
+        spec=plan.spec,
+        plan=plan,
+        feature_class=graph.feature_class(feature),
+        feature_version=graph.feature_version(feature),
+        code_version=graph.code_version(feature),
+        upstream=upstream,
+        project=project,
+    )
+
+
+def _proposed(translator: MetaxyTranslator, data: MetaxyTranslatorData) -> dg.AssetSpec:
+    try:
+        with _compat.quiet():
+            proposed = translator.get_asset_spec(data)
+    except _compat.DAGSTER_ERRORS as error:
+        raise DefinitionsError(
+            "Dagster refuses what the feature says of its asset",
+            found=" ".join(str(error).split()),
+            remedy="correct the feature's dagster/attributes, or the translator",
+        ) from error
+    if not isinstance(proposed, dg.AssetSpec):
+        raise DefinitionsError(
+            "the translator's get_asset_spec returned no AssetSpec",
+            found=repr(proposed),
+            allowed="a dagster.AssetSpec",
+            remedy="return super().get_asset_spec(data) with attributes replaced",
+        )
+    return proposed
+
+
+def _renames(
+    scan: Scan,
+    declared: Declared,
+    described: Mapping[dg.AssetKey, tuple[MetaxyTranslatorData, dg.AssetSpec]],
+    work: _Work,
+) -> dict[dg.AssetKey, dg.AssetKey]:
+    """Old to new keys: one bijective map, so that even a swap works."""
+    wanted: dict[dg.AssetKey, dg.AssetKey] = {}
+    by_new: defaultdict[dg.AssetKey, list[dg.AssetKey]] = defaultdict(list)
+    for key, (_, proposed) in described.items():
+        carriers = declared.carriers[declared.by_asset[key]]
+        if len(carriers) > 1:
+            message = f"keeps its key: {len(carriers)} assets carry its feature"
+            work.notices.append(Notice(NoticeKind.RENAME, message, key.to_user_string()))
+        elif proposed.key != key:
+            wanted[key] = proposed.key
+            by_new[proposed.key].append(key)
+    for new, olds in by_new.items():
+        holder = [new] if new in scan.assets and new not in wanted else []
+        if len(olds) + len(holder) > 1:
+            work.errors.append(
+                DefinitionsError(
+                    f"two assets would have the key {new.to_user_string()!r}",
+                    asset=olds[0].to_user_string(),
+                    found=", ".join(each.to_user_string() for each in (*olds, *holder)),
+                    allowed="one asset per key",
+                    remedy="give one feature another dagster/attributes.asset_key, "
+                    'or use asset_keys="keep"',
+                )
+            )
+            for old in olds:
+                wanted.pop(old, None)
+    return wanted
+
+
+def _new_groups(filled: Mapping[dg.AssetKey, Filled]) -> dict[dg.AssetKey, str]:
+    return {
+        key: each.attributes["group_name"]
+        for key, each in filled.items()
+        if "group_name" in each.attributes
+    }
+
+
+def _resources(scan: Scan, declared: Declared, request: Request, work: _Work) -> Resources:
+    wanted = bool(declared.by_asset) or request.store is not None
+    if not request.with_resources or not wanted:
+        return Resources()
+    try:
+        return plan_resources(
+            scan.fields["resources"] or {},
+            request.store,
+            declared.graph,
+            request.settings.io_manager_key,
+        )
+    except MetaxyError as error:
+        work.errors.append(error)
+        return Resources()
+
+
+def _externals(
+    references: References, declared: Declared, request: Request, work: _Work
+) -> tuple[dg.AssetSpec, ...]:
+    """External assets that have to exist for references to keep or find their meaning."""
+    specs = [dg.AssetSpec(key) for key in references.captured]
+    for key in references.loaded:
+        feature = declared.by_own_key[key]
+        try:
+            data = _data(key, feature, declared, request.settings.project, {})
+            proposed = _proposed(request.translator, data).replace_attributes(key=key, deps=[])
+        except MetaxyError as error:
+            work.errors.append(error.located(feature=str(feature)))
+        else:
+            specs.append(proposed.with_io_manager_key(request.settings.io_manager_key))
+    return tuple(specs)
+
+
+def _circle(keys: tuple[str, ...]) -> DefinitionsError:
+    return DefinitionsError(
+        "assets would wait for each other in a circle",
+        asset=keys[0],
+        found=" → ".join(keys),
+        allowed="deps that lead from upstream to downstream only",
+        remedy="remove one of these deps, or make the multi-asset among them subsettable",
+    )
+
+
+def _distinct(errors: list[MetaxyError]) -> list[MetaxyError]:
+    """Each fault once: a feature's fault shows up again at everything downstream of it."""
+    found: dict[tuple[Any, ...], MetaxyError] = {}
+    for error in errors:
+        found.setdefault(
+            (type(error), error.problem, error.feature, str(error.found), error.remedy), error
+        )
+    return list(found.values())

@@ -1,0 +1,93 @@
+"""What the pass may do, as one frozen object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, get_args, get_type_hints
+
+from metaxy_dagster.constants import RESOURCE_IO_MANAGER
+from metaxy_dagster.errors import DefinitionsError
+
+__all__ = ["AssetKeys", "Drift", "IORouting", "MetaxifySettings"]
+
+AssetKeys = Literal["keep", "feature"]
+Drift = Literal["freeze", "report", "error"]
+IORouting = Literal["route", "respect_default", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaxifySettings:
+    """What the pass brings from features to assets, and what it leaves alone.
+
+    Args:
+        enable_attributes: group, owners, tags and kinds of a feature's ``dagster/attributes``.
+        enable_code_versions: the feature's code version, where the asset has none. Adding one
+            marks existing materializations stale once.
+        enable_column_lineage: ``dagster/column_lineage`` from the features' fields.
+        enable_column_schema: ``dagster/column_schema`` from the feature class.
+        enable_deps: deps on the assets that carry the upstream features.
+        enable_descriptions: the feature's description, where the asset has none.
+        enable_kinds: the kind ``metaxy``.
+        enable_metadata: the feature's own metadata entries.
+        enable_tags: the tags ``metaxy/feature`` and ``metaxy/project``.
+        io_manager_key: the resource that outputs of feature assets are routed to.
+        io_routing: ``"route"`` sends every output whose asset did not choose an IO manager
+            there; ``"respect_default"`` takes a repository's own ``io_manager`` resource for a
+            choice as well; ``"off"`` routes nothing.
+        project: the value of the tag ``metaxy/project``; None leaves the tag out.
+        selection_drift: what to do when a job's selection would come to mean other assets:
+            ``"freeze"`` it to those it meant, ``"report"`` it, or make it an ``"error"``.
+
+    Example:
+        >>> MetaxifySettings(io_routing="off").io_routing
+        'off'
+    """
+
+    enable_attributes: bool = True
+    enable_code_versions: bool = True
+    enable_column_lineage: bool = True
+    enable_column_schema: bool = True
+    enable_deps: bool = True
+    enable_descriptions: bool = True
+    enable_kinds: bool = True
+    enable_metadata: bool = True
+    enable_tags: bool = True
+    io_manager_key: str = RESOURCE_IO_MANAGER
+    io_routing: IORouting = "route"
+    project: str | None = None
+    selection_drift: Drift = "freeze"
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not in the table above.
+
+        Raises:
+            DefinitionsError: names the setting, the value and what is allowed.
+        """
+        hints = get_type_hints(type(self))
+        for each in fields(self):
+            checked_choice(each.name, getattr(self, each.name), _allowed(hints[each.name]))
+
+
+_BOOLEANS: Final = (True, False)
+
+
+def _allowed(hint: Any) -> tuple[object, ...]:
+    if hint is bool:
+        return _BOOLEANS
+    choices = get_args(hint)
+    return choices if choices and all(isinstance(each, str) for each in choices) else ()
+
+
+def checked_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    """Refuse a value that is none of the allowed ones; an empty tuple allows anything.
+
+    Raises:
+        DefinitionsError: names the argument, the value and what is allowed.
+    """
+    if allowed and not any(value is each or value == each for each in allowed):
+        raise DefinitionsError(
+            f"{name} has a value it cannot have",
+            found=repr(value),
+            allowed=", ".join(repr(each) for each in allowed),
+            remedy=f"pass one of these as {name}",
+        )

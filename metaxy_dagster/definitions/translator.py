@@ -1,0 +1,223 @@
+"""From a feature to what Dagster shows of it: one method that users override."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from metaxy_dagster.constants import (
+    KEY_COLUMN_LINEAGE,
+    KEY_COLUMN_SCHEMA,
+    KEY_DAGSTER_ATTRIBUTES,
+    KEY_FEATURE,
+    KEY_INFO,
+    KIND,
+    TAG_FEATURE,
+    TAG_PROJECT,
+)
+from metaxy_dagster.definitions.describe import (
+    class_description,
+    column_lineage,
+    column_schema,
+    feature_info,
+    tag_value,
+)
+from metaxy_dagster.definitions.settings import MetaxifySettings
+from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.features.frozen import thaw
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from metaxy_dagster.features.graph import FeatureGraph
+    from metaxy_dagster.features.keys import FeatureKey
+    from metaxy_dagster.features.plan import FeaturePlan
+    from metaxy_dagster.features.specs import FeatureSpec
+
+__all__ = ["MetaxyTranslator", "MetaxyTranslatorData", "attributes_of_feature", "feature_asset_key"]
+
+_TEXT: Final = (str,)
+_LIST: Final = (list,)
+_ATTRIBUTES: Final[Mapping[str, tuple[type, ...]]] = {
+    "asset_key": (*_TEXT, *_LIST),
+    "code_version": _TEXT,
+    "description": _TEXT,
+    "group_name": _TEXT,
+    "kinds": _LIST,
+    "owners": _LIST,
+    "tags": (dict,),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaxyTranslatorData:
+    """All that is known of one asset that carries a feature.
+
+    Args:
+        asset_key: the asset's key in the user's repository.
+        graph: the features of this pass (a copy; not to be added to).
+        spec: the feature's spec.
+        plan: its joins, fields and parent fields.
+        feature_class: its Python class, if it has one.
+        feature_version: 32 hex digits over the feature and all that it depends on.
+        code_version: 32 hex digits over the feature's own code versions.
+        upstream: for each upstream feature the assets that carry it.
+        project: the project's name, if one is set.
+    """
+
+    asset_key: dg.AssetKey
+    graph: FeatureGraph
+    spec: FeatureSpec
+    plan: FeaturePlan
+    feature_class: type | None
+    feature_version: str
+    code_version: str
+    upstream: Mapping[FeatureKey, tuple[dg.AssetKey, ...]]
+    project: str | None = None
+
+
+@dataclass(frozen=True)
+class MetaxyTranslator:
+    """Says what a feature brings to the asset that carries it.
+
+    The pass merges the spec that :meth:`get_asset_spec` returns into the user's asset: what the
+    user set wins, lists and mappings are merged. Override the method to change what is brought.
+
+    Args:
+        settings: which parts are brought at all.
+
+    Example:
+        >>> class InGroup(MetaxyTranslator):
+        ...     def get_asset_spec(self, data):
+        ...         return super().get_asset_spec(data).replace_attributes(group_name="features")
+        >>> InGroup().settings.enable_descriptions
+        True
+    """
+
+    settings: MetaxifySettings = field(default_factory=MetaxifySettings)
+
+    def get_asset_spec(self, data: MetaxyTranslatorData) -> dg.AssetSpec:
+        """The asset spec that the feature alone would give.
+
+        Its key is used where assets are renamed after their features (``asset_keys="feature"``).
+
+        Args:
+            data: what is known of the feature and the asset.
+
+        Returns:
+            A spec whose attributes fill the gaps of the user's asset.
+
+        Raises:
+            DefinitionsError: the feature's ``dagster/attributes`` are not valid.
+        """
+        settings = self.settings
+        attributes = attributes_of_feature(data.spec) if settings.enable_attributes else {}
+        deps = (
+            [dg.AssetDep(key) for keys in data.upstream.values() for key in keys]
+            if settings.enable_deps
+            else []
+        )
+        return dg.AssetSpec(
+            key=feature_asset_key(data.spec),
+            deps=[dep for dep in deps if dep.asset_key != feature_asset_key(data.spec)],
+            description=self._description(data, attributes),
+            group_name=attributes.get("group_name"),
+            owners=list(attributes.get("owners", ())),
+            kinds={*attributes.get("kinds", ()), *({KIND} if settings.enable_kinds else ())},
+            tags={**self._tags(data), **attributes.get("tags", {})},
+            code_version=(
+                attributes.get("code_version", data.code_version)
+                if settings.enable_code_versions
+                else None
+            ),
+            metadata=self._metadata(data),
+        )
+
+    def _description(self, data: MetaxyTranslatorData, attributes: Mapping[str, Any]) -> str | None:
+        if not self.settings.enable_descriptions:
+            return None
+        return (
+            attributes.get("description")
+            or data.spec.description
+            or class_description(data.feature_class)
+        )
+
+    def _tags(self, data: MetaxyTranslatorData) -> dict[str, str]:
+        if not self.settings.enable_tags:
+            return {}
+        wanted = {TAG_FEATURE: str(data.spec.key), TAG_PROJECT: data.project}
+        values = {tag: tag_value(text) for tag, text in wanted.items() if text is not None}
+        return {tag: value for tag, value in values.items() if value is not None}
+
+    def _metadata(self, data: MetaxyTranslatorData) -> dict[str, Any]:
+        settings = self.settings
+        metadata: dict[str, Any] = {
+            KEY_FEATURE: str(data.spec.key),
+            KEY_INFO: feature_info(data),
+        }
+        if settings.enable_column_schema:
+            metadata[KEY_COLUMN_SCHEMA] = column_schema(data.spec, data.feature_class)
+        if settings.enable_column_lineage:
+            lineage = column_lineage(data)
+            if lineage is not None:
+                metadata[KEY_COLUMN_LINEAGE] = lineage
+        if settings.enable_metadata:
+            own = thaw(data.spec.metadata)
+            metadata = {**own, **metadata}
+            metadata.pop(KEY_DAGSTER_ATTRIBUTES, None)
+        return metadata
+
+
+def feature_asset_key(spec: FeatureSpec) -> dg.AssetKey:
+    """The asset key that a feature asks for: its ``asset_key`` attribute, else its own key.
+
+    Raises:
+        DefinitionsError: the feature's ``dagster/attributes`` are not valid.
+    """
+    if KEY_DAGSTER_ATTRIBUTES not in spec.metadata:
+        return dg.AssetKey(list(spec.key.parts))
+    asked = attributes_of_feature(spec).get("asset_key")
+    if asked is None:
+        return dg.AssetKey(list(spec.key.parts))
+    if isinstance(asked, str):
+        return dg.AssetKey.from_user_string(asked)
+    return dg.AssetKey([str(part) for part in asked])
+
+
+def attributes_of_feature(spec: FeatureSpec) -> Mapping[str, Any]:
+    """The checked ``dagster/attributes`` of a feature's metadata.
+
+    Raises:
+        DefinitionsError: they are no mapping, or hold an unknown name or a value of a wrong type.
+    """
+    attributes = thaw(spec.metadata.get(KEY_DAGSTER_ATTRIBUTES, {}))
+    where = str(spec.key)
+    if not isinstance(attributes, dict):
+        raise DefinitionsError(
+            f"{KEY_DAGSTER_ATTRIBUTES} is not a mapping",
+            feature=where,
+            found=repr(attributes),
+            allowed=f"a mapping of {', '.join(_ATTRIBUTES)}",
+            remedy="give the attributes by name",
+        )
+    for name, value in attributes.items():
+        if name not in _ATTRIBUTES:
+            raise DefinitionsError(
+                f"{KEY_DAGSTER_ATTRIBUTES} has no attribute {name!r}",
+                feature=where,
+                found=name,
+                allowed=", ".join(_ATTRIBUTES),
+                remedy="remove it, or override MetaxyTranslator.get_asset_spec",
+            )
+        wanted = _ATTRIBUTES[name]
+        if value is not None and not isinstance(value, wanted):
+            raise DefinitionsError(
+                f"the attribute {name!r} in {KEY_DAGSTER_ATTRIBUTES} has a wrong type",
+                feature=where,
+                found=repr(value),
+                allowed=" or ".join(each.__name__ for each in wanted),
+                remedy=f"change {name!r} in the feature's metadata",
+            )
+    return {name: value for name, value in attributes.items() if value is not None}

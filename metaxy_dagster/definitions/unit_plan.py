@@ -1,0 +1,337 @@
+"""Plans each object of a Definitions: specs, inputs, routes, in terms of its future keys."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from metaxy_dagster.constants import KEY_COLUMN_LINEAGE
+from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.merge import Filled
+from metaxy_dagster.definitions.nodes import NodePlan
+from metaxy_dagster.definitions.ordering import DepContext, input_names, merged_deps, unbound
+from metaxy_dagster.definitions.plan import (
+    AssetPlan,
+    Change,
+    DefinitionPlan,
+    Notice,
+    NoticeKind,
+)
+from metaxy_dagster.definitions.routing import Routes, route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from metaxy_dagster.definitions.collect import Asset, Scan, Unit
+    from metaxy_dagster.definitions.references import References, Relative
+    from metaxy_dagster.definitions.settings import MetaxifySettings
+    from metaxy_dagster.features.keys import FeatureKey
+
+__all__ = ["UnitContext", "plan_units"]
+
+_NO_DEPS: Final = DepContext({}, {}, {}, {})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnitContext:
+    """What all units are planned from.
+
+    Args:
+        scan: the repository.
+        features: the feature of each asset that can be tied.
+        proposals: the translator's spec of each of them.
+        filled: what filling their gaps comes to.
+        references: keys to be replaced.
+        relative: what relative keys mean.
+        renames: old to new keys.
+        settings: the policy.
+    """
+
+    scan: Scan
+    features: Mapping[dg.AssetKey, FeatureKey]
+    proposals: Mapping[dg.AssetKey, dg.AssetSpec]
+    filled: Mapping[dg.AssetKey, Filled]
+    references: References
+    relative: Relative
+    renames: Mapping[dg.AssetKey, dg.AssetKey]
+    settings: MetaxifySettings
+
+    @cached_property
+    def assets_by_new_key(self) -> Mapping[dg.AssetKey, Asset]:
+        """All assets by the keys that they are going to have."""
+        assets = self.scan.assets
+        return {self.now(key): asset for key, asset in assets.items()} if self.renames else assets
+
+    def now(self, key: dg.AssetKey) -> dg.AssetKey:
+        """The key that an asset has after the pass."""
+        return self.renames.get(key, key)
+
+
+@dataclass(eq=False)
+class _Draft:
+    """One unit while it is planned."""
+
+    unit: Unit
+    deps: DepContext
+    routes: Routes
+    assets: list[AssetPlan] = field(default_factory=list)
+    inputs: dict[str, dg.AssetKey] = field(default_factory=dict)
+    checks: dict[str, dg.AssetCheckSpec] = field(default_factory=dict)
+    to_bind: list[dg.AssetKey] = field(default_factory=list)
+    touched: bool = False
+
+
+def plan_units(context: UnitContext, notices: list[Notice]) -> tuple[DefinitionPlan, ...]:
+    """Plan every unit of the repository; warnings are appended to ``notices``."""
+    own_default = _compat.DEFAULT_IO_MANAGER_KEY in (context.scan.fields["resources"] or {})
+    drafts = [
+        _draft(context, unit, notices, own_default=own_default) for unit in context.scan.units
+    ]
+    nodes = _nodes(context, drafts, notices)
+    return tuple(
+        DefinitionPlan(
+            unit=draft.unit,
+            assets=tuple(draft.assets),
+            keys=context.renames,
+            input_keys={**draft.inputs, **nodes.bindings.get(draft.unit.index, {})},
+            node=nodes.plans.get(draft.unit.index),
+            checks=draft.checks,
+            touched=draft.touched or draft.unit.index in nodes.plans,
+        )
+        for draft in drafts
+    )
+
+
+def _draft(context: UnitContext, unit: Unit, notices: list[Notice], *, own_default: bool) -> _Draft:
+    replaced = context.references.by_unit.get(unit.index, {})
+    tied = [spec.key for spec in unit.specs if _is_tied(context, unit, spec.key)]
+    if not tied and not replaced and not context.renames:
+        same = [AssetPlan(spec.key, None, spec) for spec in unit.specs]
+        inputs = dict(unit.keys_by_input_name)
+        return _Draft(unit, _NO_DEPS, Routes(), assets=same, inputs=inputs)
+    deps = _dep_context(context, unit, replaced)
+    features = {key: context.features[key] for key in tied}
+    routes = route(unit, features, context.settings, own_default=own_default)
+    draft = _Draft(unit, deps, routes)
+    draft.inputs = {
+        name: deps.replaced.get(key, (key,))[0] for name, key in unit.keys_by_input_name.items()
+    }
+    bound = {deps.relative.get(key, key) for key in draft.inputs.values()}
+    for spec in unit.specs:
+        plan, wanted = _asset(context, draft, spec, notices)
+        draft.assets.append(plan)
+        draft.to_bind += unbound(unit, wanted, bound)
+    _checks(draft)
+    draft.touched = (
+        bool(draft.checks)
+        or draft.inputs != dict(unit.keys_by_input_name)
+        or any(asset.changes for asset in draft.assets)
+    )
+    return draft
+
+
+def _dep_context(
+    context: UnitContext, unit: Unit, replaced: Mapping[dg.AssetKey, tuple[dg.AssetKey, ...]]
+) -> DepContext:
+    finals: dict[dg.AssetKey, tuple[dg.AssetKey, ...]] = {
+        old: (new,) for old, new in context.renames.items()
+    }
+    finals |= {old: tuple(context.now(key) for key in keys) for old, keys in replaced.items()}
+    relative = context.relative.get(unit.index, {})
+    return DepContext(
+        replaced=finals,
+        relative={key: context.now(target) for key, target in relative.items()},
+        mappings={
+            dep.asset_key: dep.partition_mapping
+            for spec in unit.specs
+            for dep in spec.deps
+            if dep.partition_mapping is not None
+        },
+        assets=context.assets_by_new_key,
+    )
+
+
+def _is_tied(context: UnitContext, unit: Unit, key: dg.AssetKey) -> bool:
+    # A SourceAsset that stands beside the asset it names is not the one that carries the feature.
+    return key in context.features and context.scan.assets[key].unit is unit
+
+
+def _asset(
+    context: UnitContext, draft: _Draft, spec: dg.AssetSpec, notices: list[Notice]
+) -> tuple[AssetPlan, list[dg.AssetKey]]:
+    """The plan of one asset, and the keys that it wants to wait for."""
+    tied = _is_tied(context, draft.unit, spec.key)
+    feature = context.features[spec.key] if tied else None
+    filled = context.filled[spec.key] if tied else Filled()
+    attributes: dict[str, Any] = dict(filled.attributes)
+    changes = list(filled.changes)
+    wanted = (
+        {
+            dep.asset_key: (dep, f"feature {feature} depends on it")
+            for dep in context.proposals[spec.key].deps
+        }
+        if tied
+        else {}
+    )
+    new_key = context.now(spec.key)
+    if new_key != spec.key:
+        attributes["key"] = new_key
+        changes.insert(0, Change("key", new_key.to_user_string(), f"feature {feature}"))
+    wanted.pop(new_key, None)
+    deps = merged_deps(spec, wanted, draft.deps)
+    if deps.changes:
+        attributes["deps"] = deps.deps
+        changes += deps.changes
+    notices += deps.notices
+    located = draft.routes.metadata.get(spec.key)
+    if located:
+        attributes["metadata"] = {**attributes.get("metadata", spec.metadata), **located}
+    if spec.key in draft.routes.changes:
+        changes.append(draft.routes.changes[spec.key])
+    if context.renames:
+        _rename_lineage(context, spec, attributes, changes)
+    made = spec.replace_attributes(**attributes) if attributes else spec
+    return AssetPlan(spec.key, feature, made, tuple(changes)), list(wanted)
+
+
+def _rename_lineage(
+    context: UnitContext, spec: dg.AssetSpec, attributes: dict[str, Any], changes: list[Change]
+) -> None:
+    metadata = attributes.get("metadata", spec.metadata)
+    value = metadata.get(KEY_COLUMN_LINEAGE)
+    lineage = getattr(value, "column_lineage", value)
+    if not isinstance(lineage, dg.TableColumnLineage):
+        return
+    renamed = {
+        column: [
+            dg.TableColumnDep(asset_key=context.now(dep.asset_key), column_name=dep.column_name)
+            for dep in deps
+        ]
+        for column, deps in lineage.deps_by_column.items()
+    }
+    if renamed != {column: list(deps) for column, deps in lineage.deps_by_column.items()}:
+        attributes["metadata"] = {**metadata, KEY_COLUMN_LINEAGE: dg.TableColumnLineage(renamed)}
+        changes.append(Change("reference", KEY_COLUMN_LINEAGE, "renamed assets"))
+
+
+def _checks(draft: _Draft) -> None:
+    definition = draft.unit.definition
+    if definition is None or not draft.unit.executable:
+        return
+    keys = {old: new[0] for old, new in draft.deps.replaced.items()}
+    checks = {
+        name: _compat.check_with_keys(check, keys)
+        for name, check in definition.node_check_specs_by_output_name.items()
+    }
+    if any(
+        checks[name] is not check
+        for name, check in definition.node_check_specs_by_output_name.items()
+    ):
+        draft.checks = checks
+
+
+@dataclass(eq=False)
+class _Nodes:
+    plans: dict[int, NodePlan] = field(default_factory=dict)
+    bindings: dict[int, dict[str, dg.AssetKey]] = field(default_factory=dict)
+
+
+def _nodes(context: UnitContext, drafts: Sequence[_Draft], notices: list[Notice]) -> _Nodes:
+    """How ops and graphs are rewritten; units that share one are looked at together."""
+    sharers: defaultdict[int, list[_Draft]] = defaultdict(list)
+    for draft in drafts:
+        if draft.unit.executable and draft.unit.definition is not None:
+            sharers[id(draft.unit.definition.node_def)].append(draft)
+    foreign: frozenset[int] | None = None
+    found = _Nodes()
+    for identity, group in sharers.items():
+        if not any(draft.to_bind or draft.routes.outputs for draft in group):
+            continue
+        if foreign is None:
+            foreign = _nodes_used_elsewhere(context.scan)
+        if identity in foreign:
+            for draft in group:
+                _leave_node(draft, "its op is also used by a job or inside a graph", notices)
+            continue
+        _plan_node(group, found, notices)
+    return found
+
+
+def _plan_node(group: list[_Draft], found: _Nodes, notices: list[Notice]) -> None:
+    node = group[0].unit.definition.node_def  # type: ignore[union-attr] # executable units only
+    keys = list(dict.fromkeys(key for draft in group for key in draft.to_bind))
+    names = input_names(keys, {each.name for each in node.input_defs})
+    routes = dict(group[0].routes.outputs)
+    if any(draft.routes.outputs != routes for draft in group):
+        routes = {}
+        for draft in group:
+            _leave_routes(draft, "its op is shared with assets that store elsewhere", notices)
+    plan = NodePlan(
+        nothing_inputs=tuple(sorted(names.values())),
+        io_manager_keys=routes,
+        clone_suffix=_suffix(node.name, group),
+    )
+    if not plan:
+        return
+    for draft in group:
+        found.plans[draft.unit.index] = plan
+        found.bindings[draft.unit.index] = {names[key]: key for key in draft.to_bind}
+
+
+def _leave_node(draft: _Draft, why: str, notices: list[Notice]) -> None:
+    if draft.to_bind:
+        deps = ", ".join(key.to_user_string() for key in draft.to_bind)
+        message = f"the dep on {deps} is lineage only and does not order execution: {why}"
+        notices.append(Notice(NoticeKind.LEFT_ALONE, message, draft.unit.label))
+        draft.to_bind = []
+    _leave_routes(draft, why, notices)
+
+
+def _leave_routes(draft: _Draft, why: str, notices: list[Notice]) -> None:
+    if not draft.routes.outputs:
+        return
+    message = f"its IO manager stays: {why}"
+    notices.append(Notice(NoticeKind.LEFT_ALONE, message, draft.unit.label))
+    routed = {
+        key
+        for name, key in draft.unit.definition.node_keys_by_output_name.items()  # type: ignore[union-attr] # it has outputs
+        if name in draft.routes.outputs
+    }
+    draft.routes.outputs.clear()
+    draft.assets = [
+        AssetPlan(
+            asset.key,
+            asset.feature,
+            asset.spec,
+            tuple(change for change in asset.changes if change.what != "io_manager_key"),
+        )
+        if asset.key in routed
+        else asset
+        for asset in draft.assets
+    ]
+
+
+def _nodes_used_elsewhere(scan: Scan) -> frozenset[int]:
+    """Ops and graphs that resolved jobs, or graphs behind assets, hold as inner nodes."""
+    found: set[int] = set()
+    jobs = list(scan.fields["jobs"] or ())
+    for automation in (*(scan.fields["schedules"] or ()), *(scan.fields["sensors"] or ())):
+        jobs += [t.job_def for t in _compat.targets_of(automation) if t.has_job_def]
+    for job in jobs:
+        if isinstance(job, dg.JobDefinition):
+            found.update(id(node) for node in job.all_node_defs)
+    for unit in scan.units:
+        node = unit.definition.node_def if unit.definition is not None and unit.executable else None
+        if isinstance(node, dg.GraphDefinition):
+            found.update(id(each) for each in _compat.inner_nodes(node))
+    return frozenset(found)
+
+
+def _suffix(name: str, group: Sequence[_Draft]) -> str:
+    keys = sorted(spec.key.to_user_string() for draft in group for spec in draft.unit.specs)
+    return hashlib.sha256("\n".join([name, *keys]).encode()).hexdigest()[:8]

@@ -1,0 +1,173 @@
+"""Faults that can be seen in a plan: bad metadata values, circles, colliding keys."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metaxy_dagster.constants import (
+    INLINE_KEYS,
+    INPUT_MODES,
+    KEY_FEATURE,
+    KEY_INPUT,
+    KEY_PARTITION,
+    KEY_PARTITION_BY,
+    KEY_WRITE,
+    WRITE_MODES,
+)
+from metaxy_dagster.errors import DefinitionsError, MetaxyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import dagster as dg
+
+    from metaxy_dagster.definitions.collect import Asset
+    from metaxy_dagster.definitions.plan import DefinitionPlan
+    from metaxy_dagster.features.keys import FeatureKey
+
+__all__ = ["Chains", "chains", "metadata_faults", "stray_keys"]
+
+_SCALARS = (str, int, float, bool)
+
+
+def metadata_faults(asset: Asset, feature: FeatureKey) -> Iterator[MetaxyError]:
+    """Metadata keys of a feature asset whose values are not allowed.
+
+    Args:
+        asset: the asset.
+        feature: its feature.
+
+    Yields:
+        One error per bad value.
+    """
+    metadata = asset.metadata
+    for key, modes in ((KEY_INPUT, INPUT_MODES), (KEY_WRITE, WRITE_MODES)):
+        value = metadata.get(key, modes[0])
+        if not isinstance(value, str) or value not in modes:
+            allowed = ", ".join(repr(mode) for mode in modes)
+            yield _bad(asset, feature, key, allowed, f"set {key} to one of them")
+    value = metadata.get(KEY_PARTITION, {})
+    if not _is_partition(value):
+        yield _bad(
+            asset,
+            feature,
+            KEY_PARTITION,
+            "a mapping of column to value, or to a list of values",
+            f'write for instance {{"{KEY_PARTITION}": {{"source": "camera"}}}}',
+        )
+    value = metadata.get(KEY_PARTITION_BY, "")
+    if not isinstance(value, str) and not (
+        isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    ):
+        yield _bad(
+            asset,
+            feature,
+            KEY_PARTITION_BY,
+            "the name of a column, or a mapping of partition dimension to column",
+            "name the column that holds the partition key",
+        )
+
+
+def stray_keys(asset: Asset) -> tuple[str, ...]:
+    """Metadata keys that say something of a feature on an asset that carries none."""
+    metadata = asset.spec.metadata
+    if KEY_FEATURE in metadata:
+        return ()
+    keys = (*INLINE_KEYS, KEY_INPUT, KEY_WRITE, KEY_PARTITION)
+    return tuple(key for key in keys if key in metadata)
+
+
+def _is_partition(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(
+        isinstance(column, str)
+        and (
+            isinstance(wanted, _SCALARS)
+            or (isinstance(wanted, list | tuple) and all(isinstance(w, _SCALARS) for w in wanted))
+        )
+        for column, wanted in value.items()
+    )
+
+
+def _bad(
+    asset: Asset, feature: FeatureKey, key: str, allowed: str, remedy: str
+) -> DefinitionsError:
+    return DefinitionsError(
+        f"{key} has a value it cannot have",
+        asset=asset.name,
+        feature=str(feature),
+        found=repr(asset.metadata[key]),
+        allowed=allowed,
+        remedy=remedy,
+    )
+
+
+@dataclass(frozen=True)
+class Chains:
+    """How the assets hang together after the pass.
+
+    Args:
+        longest: the number of steps on the longest path of deps.
+        circle: asset keys of a circle, first and last the same; empty when there is none.
+    """
+
+    longest: int
+    circle: tuple[str, ...] = ()
+
+
+def chains(definitions: Sequence[DefinitionPlan]) -> Chains:
+    """Walk the planned deps once, from the roots down.
+
+    Assets that always run together count as one: a dep that leaves their op and comes back to it
+    could never be executed.
+    """
+    owner: dict[dg.AssetKey, object] = {}
+    names: dict[object, str] = {}
+    for each in definitions:
+        for asset in each.assets:
+            node: object = each.unit.index if each.unit.moves_as_one else asset.spec.key
+            owner[asset.spec.key] = node
+            names.setdefault(node, asset.spec.key.to_user_string())
+    upstream: dict[object, dict[object, None]] = {node: {} for node in names}
+    for each in definitions:
+        for asset in each.assets:
+            node = owner[asset.spec.key]
+            for dep in asset.spec.deps:
+                other = owner.get(dep.asset_key)
+                if other is not None and other != node:
+                    upstream[node][other] = None
+    return _walk(upstream, names)
+
+
+def _walk(upstream: Mapping[object, Iterable[object]], names: Mapping[object, str]) -> Chains:
+    waiting = {node: len(list(nodes)) for node, nodes in upstream.items()}
+    downstream: dict[object, list[object]] = {node: [] for node in upstream}
+    for node, nodes in upstream.items():
+        for other in nodes:
+            downstream[other].append(node)
+    depth = dict.fromkeys(upstream, 1)
+    ready = deque(node for node, count in waiting.items() if not count)
+    done = 0
+    while ready:
+        node = ready.popleft()
+        done += 1
+        for child in downstream[node]:
+            depth[child] = max(depth[child], depth[node] + 1)
+            waiting[child] -= 1
+            if not waiting[child]:
+                ready.append(child)
+    longest = max(depth.values(), default=0)
+    if done == len(upstream):
+        return Chains(longest)
+    # Every node that is left has an upstream that is left: walking up must meet a circle.
+    node = next(node for node, count in waiting.items() if count)
+    path: dict[object, int] = {}
+    while node not in path:
+        path[node] = len(path)
+        node = next(other for other in upstream[node] if waiting[other])
+    circle = [each for each, place in path.items() if place >= path[node]]
+    circle.reverse()
+    return Chains(longest, tuple(names[each] for each in (*circle, circle[0])))

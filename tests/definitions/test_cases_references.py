@@ -1,0 +1,501 @@
+"""References to assets: keys, selections, jobs, schedules, sensors, checks."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from metaxy_dagster.definitions import MetaxifySettings, metaxify_definitions
+from metaxy_dagster.errors import MetaxyErrorGroup
+from metaxy_dagster.features import FeatureGraph, FeatureSpec
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dagster.BetaWarning"),
+    pytest.mark.filterwarnings("ignore::dagster.PreviewWarning"),
+    pytest.mark.filterwarnings("ignore::dagster.SupersessionWarning"),
+]
+
+
+def feature(key, **more):
+    return {"metadata": {"metaxy/feature": key, **more}}
+
+
+@pytest.fixture
+def assets():
+    """raw (f/a) → mid (f/b) without a dep between them, and a plain asset of its own."""
+
+    @dg.asset(**feature("f/a"))
+    def raw(): ...
+
+    @dg.asset(**feature("f/b"))
+    def mid(): ...
+
+    @dg.asset(deps=[mid])
+    def plain(): ...
+
+    return raw, mid, plain
+
+
+def selected(defs, name):
+    job = defs.resolve_job_def(name)
+    return sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
+
+
+# ------------------------------------------------------------------------- keys kept: selections
+SELECTIONS = {
+    "51 all - x.downstream() by an injected dep alone": (
+        dg.AssetSelection.all() - dg.AssetSelection.assets("raw").downstream(),
+        ["mid", "plain"],
+    ),
+    "29 downstream": (dg.AssetSelection.assets("raw").downstream(), ["raw"]),
+    "29 kind": (
+        dg.AssetSelection.all() - dg.AssetSelection.from_string("kind:metaxy"),
+        ["mid", "plain", "raw"],
+    ),
+    "29 tag": (
+        dg.AssetSelection.all() - dg.AssetSelection.from_string("tag:metaxy/feature=f.a"),
+        ["mid", "plain", "raw"],
+    ),
+    "29 roots": (dg.AssetSelection.all().roots(), ["mid", "raw"]),
+    "28 wildcard": (dg.AssetSelection.from_string("key:ra*"), ["raw"]),
+    "a key": (dg.AssetSelection.assets("raw"), ["raw"]),
+    "all": (dg.AssetSelection.all(), ["mid", "plain", "raw"]),
+}
+
+
+@pytest.mark.parametrize("case", SELECTIONS)
+def test_a_job_keeps_meaning_what_it_meant(tie, assets, case):
+    selection, expected = SELECTIONS[case]
+    job = dg.define_asset_job("job", selection, tags={"t": "1"}, description="d")
+    before = dg.Definitions(assets=list(assets), jobs=[job])
+    assert selected(before, "job") == expected
+    defs = tie(*assets, jobs=[job])
+    assert selected(defs, "job") == expected
+    (made,) = defs.jobs
+    assert (made.tags, made.description) == ({"t": "1"}, "d")
+    if case in ("28 wildcard", "a key", "all"):
+        assert made is job
+
+
+def test_drift_by_group(assets):
+    grouped = FeatureGraph()
+    grouped.add(
+        FeatureSpec("f/a", id_columns=["id"], metadata={"dagster/attributes": {"group_name": "g"}})
+    )
+    grouped.add(FeatureSpec("f/b", id_columns=["id"]))
+    job = dg.define_asset_job("job", dg.AssetSelection.groups("default"))
+    defs = metaxify_definitions(
+        dg.Definitions(
+            assets=list(assets),
+            jobs=[job],
+            resources={"store": 1, "metaxy_io_manager": dg.mem_io_manager},
+        ),
+        features=grouped,
+    )
+    assert selected(defs, "job") == ["mid", "plain", "raw"]
+
+
+def drifting():
+    selection = dg.AssetSelection.all() - dg.AssetSelection.assets("raw").downstream()
+    return dg.define_asset_job("job", selection)
+
+
+def test_drift_is_reported(plan_of, assets):
+    plan = plan_of(*assets, jobs=[drifting()])
+    (notice,) = [each for each in plan.notices if each.kind == "selection"]
+    assert notice.asset == "job job"
+    assert "loses mid, plain" in notice.message
+
+
+def test_drift_may_be_only_reported(plan_of, assets):
+    job = drifting()
+    plan = plan_of(*assets, jobs=[job], settings=MetaxifySettings(selection_drift="report"))
+    assert plan.apply().jobs == [job]
+    assert any(each.kind == "selection" for each in plan.notices)
+
+
+def test_drift_may_be_an_error(plan_of, assets):
+    plan = plan_of(*assets, jobs=[drifting()], settings=MetaxifySettings(selection_drift="error"))
+    (error,) = plan.errors
+    assert error.problem == "the selection of job job would change its meaning"
+    with pytest.raises(MetaxyErrorGroup):
+        plan.apply()
+
+
+def test_frozen_jobs_stay_frozen_when_applied_twice(tie, assets, graph):
+    defs = tie(*assets, jobs=[drifting()])
+    assert metaxify_definitions(defs, features=graph) is defs
+
+
+def test_checks_of_a_selection_are_kept(tie, assets):
+    @dg.asset_check(asset="mid")
+    def good(): ...
+
+    @dg.asset_check(asset="mid")
+    def other(): ...
+
+    selection = (
+        dg.AssetSelection.all() - dg.AssetSelection.assets("raw").downstream()
+    ).without_checks() | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("mid"), "good"))
+    defs = tie(*assets, asset_checks=[good, other], jobs=[dg.define_asset_job("job", selection)])
+    layer = defs.resolve_job_def("job").asset_layer
+    assert selected(defs, "job") == ["mid", "plain"]
+    assert {key.name for key in layer.asset_graph.asset_check_keys} == {"good"}
+
+
+# ------------------------------------------------------------------------ schedules and sensors
+def test_case_30_a_job_that_several_share_stays_one_object(tie, assets):
+    job = drifting()
+    schedule = dg.ScheduleDefinition("daily", cron_schedule="@daily", job=job)
+
+    @dg.sensor(job=job)
+    def watcher(): ...
+
+    defs = tie(*assets, jobs=[job], schedules=[schedule], sensors=[watcher])
+    (made,) = defs.jobs
+    assert made is not job
+    assert defs.schedules[0].job is made
+    assert defs.sensors[0].job is made
+    assert defs.schedules[0].cron_schedule == "@daily"
+
+
+def with_schedule(target):
+    return {"schedules": [dg.ScheduleDefinition("s", cron_schedule="@daily", target=target)]}
+
+
+def with_sensor(target):
+    @dg.sensor(target=target)
+    def s(): ...
+
+    return {"sensors": [s]}
+
+
+@pytest.mark.parametrize("with_automation", [with_schedule, with_sensor])
+def test_case_50_a_target_that_is_an_asset_object(tie, assets, with_automation):
+    raw, mid, plain = assets
+    defs = tie(raw, mid, plain, **with_automation([mid]))
+    name = "__anonymous_asset_job_s"
+    assert selected(defs, name) == ["mid"]
+
+
+@pytest.mark.parametrize("with_automation", [with_schedule, with_sensor])
+def test_case_52_an_asset_that_only_a_target_knows(tie, assets, with_automation):
+    raw, mid, plain = assets
+
+    @dg.asset
+    def unlisted(): ...
+
+    defs = tie(plain, **with_automation([raw, mid, unlisted]))
+    assert selected(defs, "__anonymous_asset_job_s") == ["mid", "raw", "unlisted"]
+    assert defs.resolve_asset_graph().get(dg.AssetKey("raw")).kinds == {"metaxy"}
+
+
+def test_untouched_automations_stay_the_same_objects(tie, assets):
+    _, _, plain = assets
+    job = dg.define_asset_job("job", [plain])
+    schedule = dg.ScheduleDefinition("s", cron_schedule="@daily", target=[plain])
+    partitioned = dg.ScheduleDefinition("t", cron_schedule="@daily", job_name="job")
+    defs = tie(*assets, jobs=[job], schedules=[schedule, partitioned])
+    assert defs.jobs == [job]
+    assert all(a is b for a, b in zip(defs.schedules, [schedule, partitioned], strict=True))
+
+
+def test_a_schedule_of_a_partitioned_job(tie):
+    daily = dg.DailyPartitionsDefinition("2026-01-01")
+
+    @dg.asset(partitions_def=daily, **feature("f/a"))
+    def raw(): ...
+
+    @dg.asset(partitions_def=daily, **feature("f/b"))
+    def mid(): ...
+
+    job = drifting()
+    schedule = dg.build_schedule_from_partitioned_job(job)
+    defs = tie(raw, mid, jobs=[job], schedules=[schedule])
+    assert selected(defs, "job") == ["mid"]
+    assert defs.schedules[0].job is defs.jobs[0]
+
+
+def test_case_32_a_resolved_job_is_reported(plan_of, assets):
+    resolved = dg.Definitions(
+        assets=list(assets), jobs=[dg.define_asset_job("job", "*mid")]
+    ).resolve_job_def("job")
+    plan = plan_of(*assets, jobs=[resolved])
+    assert any("resolved before the pass" in each.message for each in plan.notices)
+    made = plan.apply()
+    dg.Definitions.validate_loadable(made)
+
+
+def test_case_33_an_automation_sensor_follows_its_selection(tie, assets):
+    selection = dg.AssetSelection.all() - dg.AssetSelection.assets("raw").downstream()
+    sensor = dg.AutomationConditionSensorDefinition("auto", target=selection)
+    defs = tie(*assets, sensors=[sensor])
+    (made,) = defs.sensors
+    keys = made.asset_selection.resolve(defs.resolve_asset_graph())
+    assert {key.to_user_string() for key in keys} == {"mid", "plain"}
+
+
+def test_case_34_code_versions_fire_conditions_so_the_report_says_so(plan_of):
+    condition = dg.AutomationCondition.code_version_changed()
+
+    @dg.asset(automation_condition=condition, **feature("f/a"))
+    def raw(): ...
+
+    plan = plan_of(raw)
+    (notice,) = [each for each in plan.notices if each.kind == "code version"]
+    assert "1 assets" in notice.message
+    assert "fire for 1 of them" in notice.message
+    quiet = plan_of(raw, inject_code_version=False)
+    assert not [each for each in quiet.notices if each.kind == "code version"]
+    assert quiet.apply().get_assets_def("raw").get_asset_spec().code_version is None
+
+
+# ------------------------------------------------------------------------------- keys renamed
+@pytest.fixture
+def renamed(tie, assets):
+    def run(**fields):
+        return tie(*assets, asset_keys="feature", **fields)
+
+    return run
+
+
+def test_a_rename_reaches_specs_inputs_and_deps(renamed, deps_of):
+    defs = renamed()
+    assert deps_of(defs, "f/b") == ["f/a"]
+    assert deps_of(defs, "plain") == ["f/b"]
+    assert {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()} == {
+        "f/a",
+        "f/b",
+        "plain",
+    }
+
+
+def test_a_rename_executes(tie, execute):
+    @dg.asset(**feature("f/a"))
+    def raw():
+        return 1
+
+    @dg.asset(ins={"rows": dg.AssetIn("raw")}, **feature("f/b"))
+    def mid(rows):
+        return rows + 1
+
+    @dg.asset
+    def plain(mid):
+        return mid + 1
+
+    assert execute(tie(raw, mid, plain, asset_keys="feature")).output_for_node("plain") == 3
+
+
+def test_applying_a_rename_twice_changes_nothing(renamed, graph):
+    defs = renamed()
+    assert metaxify_definitions(defs, features=graph, asset_keys="feature") is defs
+
+
+def test_case_10_a_swap(deps_of):
+    swapped = FeatureGraph()
+    for key, other in (("x", "y"), ("y", "x")):
+        swapped.add(
+            FeatureSpec(
+                key, id_columns=["id"], metadata={"dagster/attributes": {"asset_key": other}}
+            )
+        )
+
+    @dg.asset(**feature("x"))
+    def x(): ...
+
+    @dg.asset(deps=[x], **feature("y"))
+    def y(): ...
+
+    defs = metaxify_definitions(
+        dg.Definitions(
+            assets=[x, y], resources={"store": 1, "metaxy_io_manager": dg.mem_io_manager}
+        ),
+        features=swapped,
+        asset_keys="feature",
+    )
+    assert deps_of(defs, "x") == ["y"]
+    assert defs.get_assets_def("x").get_asset_spec().metadata["metaxy/feature"] == "y"
+
+
+def test_case_09_a_rename_that_would_capture_an_external_dep(deps_of):
+    graph = FeatureGraph()
+    graph.add(FeatureSpec("feat/events", id_columns=["id"]))
+
+    @dg.asset(**feature("feat/events"))
+    def x(): ...
+
+    @dg.asset(deps=["events"])
+    def consumer(): ...
+
+    defs = metaxify_definitions(
+        dg.Definitions(
+            assets=[x, consumer], resources={"store": 1, "metaxy_io_manager": dg.mem_io_manager}
+        ),
+        features=graph,
+        asset_keys="feature",
+    )
+    assert deps_of(defs, "consumer") == ["events"]
+
+
+def test_two_assets_cannot_take_one_key(plan_of, assets):
+    @dg.asset(key=["f", "a"])
+    def holder(): ...
+
+    (error,) = plan_of(*assets, holder, asset_keys="feature").errors
+    assert error.found == "raw, f/a"
+
+
+def test_carriers_of_one_feature_keep_their_keys(plan_of):
+    @dg.asset(**feature("f/a"))
+    def one(): ...
+
+    @dg.asset(**feature("f/a"))
+    def two(): ...
+
+    plan = plan_of(one, two, asset_keys="feature")
+    assert [asset.spec.key.to_user_string() for asset in plan.assets] == ["one", "two"]
+    assert {each.kind for each in plan.notices} >= {"rename"}
+
+
+def test_case_25_additional_deps_of_checks_are_renamed(renamed, execute):
+    @dg.asset_check(asset="plain", additional_deps=["raw"])
+    def good():
+        return dg.AssetCheckResult(passed=True)
+
+    @dg.asset_check(asset="mid", additional_ins={"rows": dg.AssetIn("raw")})
+    def other(rows):
+        return dg.AssetCheckResult(passed=True)
+
+    defs = renamed(asset_checks=[good, other])
+    keys = defs.resolve_asset_graph().get_all_asset_keys()
+    assert {key.to_user_string() for key in keys} == {"f/a", "f/b", "plain"}
+    assert all(isinstance(each, dg.AssetChecksDefinition) for each in defs.asset_checks)
+    assert execute(defs).success
+
+
+def test_checks_inside_an_asset_are_renamed(tie, execute):
+    @dg.asset(check_specs=[dg.AssetCheckSpec("good", asset="raw")], **feature("f/a"))
+    def raw():
+        yield dg.Output(1)
+        yield dg.AssetCheckResult(passed=True)
+
+    defs = tie(raw, asset_keys="feature")
+    assert execute(defs).success
+
+
+RENAMED_SELECTIONS = {
+    "key": (dg.AssetSelection.assets("raw"), ["f/a"]),
+    "downstream of a key": (dg.AssetSelection.assets("mid").downstream(), ["f/b", "plain"]),
+    "28 wildcard": (dg.AssetSelection.from_string("key:r*"), ["f/a"]),
+    "key string": (dg.AssetSelection.from_string('key:"mid"+'), ["f/b", "plain"]),
+    "prefix": (dg.AssetSelection.from_coercible("mid+"), ["f/b", "plain"]),
+    "all": (dg.AssetSelection.all(), ["f/a", "f/b", "plain"]),
+    "minus": (dg.AssetSelection.all() - dg.AssetSelection.assets("raw"), ["f/b", "plain"]),
+}
+
+
+@pytest.mark.parametrize("case", RENAMED_SELECTIONS)
+def test_selections_follow_a_rename(renamed, case):
+    selection, expected = RENAMED_SELECTIONS[case]
+    assert selected(renamed(jobs=[dg.define_asset_job("job", selection)]), "job") == expected
+
+
+def test_a_string_target_follows_a_rename(renamed):
+    defs = renamed(schedules=[dg.ScheduleDefinition("s", cron_schedule="@daily", target="raw")])
+    assert selected(defs, "__anonymous_asset_job_s") == ["f/a"]
+
+
+#: Older releases cannot rebuild asset sensors: the plan says so.
+REBUILDABLE = dg.AssetSensorDefinition.with_attributes is not dg.SensorDefinition.with_attributes
+needs_rebuilding = pytest.mark.skipif(not REBUILDABLE, reason="sensors cannot be rebuilt")
+
+
+@pytest.mark.skipif(REBUILDABLE, reason="sensors can be rebuilt")
+def test_case_31_an_asset_sensor_that_cannot_be_rebuilt_is_reported(plan_of, assets):
+    @dg.asset_sensor(asset_key=dg.AssetKey("raw"), job_name="job")
+    def watcher(context, event): ...
+
+    plan = plan_of(
+        *assets, asset_keys="feature", sensors=[watcher], jobs=[dg.define_asset_job("job", "plain")]
+    )
+    assert any("cannot rebuild it" in notice.message for notice in plan.notices)
+    dg.Definitions.validate_loadable(plan.apply())
+
+
+@needs_rebuilding
+def test_case_31_asset_sensors_follow_a_rename(renamed, instance):
+    @dg.asset_sensor(asset_key=dg.AssetKey("raw"), job_name="job")
+    def watcher(context, event):
+        return dg.RunRequest(run_key="x")
+
+    defs = renamed(sensors=[watcher], jobs=[dg.define_asset_job("job", "plain")])
+    (made,) = defs.sensors
+    assert made.asset_key == dg.AssetKey(["f", "a"])
+    instance.report_runless_asset_event(dg.AssetMaterialization(["f", "a"]))
+    context = dg.build_sensor_context(instance=instance, definitions=defs)
+    assert len(made.evaluate_tick(context).run_requests) == 1
+
+
+@needs_rebuilding
+def test_multi_asset_sensors_follow_a_rename(renamed, instance):
+    seen = []
+
+    @dg.multi_asset_sensor(
+        monitored_assets=[dg.AssetKey("raw"), dg.AssetKey("plain")], job_name="job"
+    )
+    def watcher(context):
+        seen.extend(key.to_user_string() for key in context.asset_keys)
+
+    defs = renamed(sensors=[watcher], jobs=[dg.define_asset_job("job", "plain")])
+    context = dg.build_sensor_context(instance=instance, definitions=defs)
+    defs.sensors[0].evaluate_tick(context)
+    assert seen == ["f/a", "plain"]
+
+
+def test_column_lineage_follows_a_rename(tie, assets):
+    lineage = dg.TableColumnLineage(
+        {"x": [dg.TableColumnDep(asset_key=dg.AssetKey("raw"), column_name="id")]}
+    )
+
+    @dg.asset(metadata={"dagster/column_lineage": lineage})
+    def report(): ...
+
+    spec = tie(*assets, report, asset_keys="feature").get_assets_def("report").get_asset_spec()
+    (dep,) = spec.metadata["dagster/column_lineage"].deps_by_column["x"]
+    assert dep.asset_key == dg.AssetKey(["f", "a"])
+
+
+def renames_noted(plan):
+    return sorted(each.asset for each in plan.notices if each.kind == "rename")
+
+
+def test_case_26_checks_with_hard_coded_keys_are_warned_of(plan_of, assets):
+    @dg.multi_asset_check(specs=[dg.AssetCheckSpec("good", asset="raw")])
+    def checks():
+        yield dg.AssetCheckResult(passed=True, asset_key="raw", check_name="good")
+
+    plan = plan_of(*assets, asset_checks=[checks], asset_keys="feature")
+    assert renames_noted(plan) == ["raw:good"]
+
+
+def test_case_27_results_with_hard_coded_keys_are_warned_of(plan_of, assets):
+    @dg.multi_asset(specs=[dg.AssetSpec("x", **feature("f/outside"))])
+    def loud():
+        yield dg.MaterializeResult(asset_key="x")
+
+    @dg.multi_asset(specs=[dg.AssetSpec("y")])
+    def innocent():
+        yield dg.MaterializeResult(asset_key="y")
+
+    plan = plan_of(*assets, loud, innocent, asset_keys="feature")
+    assert renames_noted(plan) == ["x"]
+    assert renames_noted(plan_of(*assets, loud, innocent)) == []
+
+
+def test_case_33_conditions_that_name_renamed_keys_are_warned_of(plan_of, assets):
+    condition = dg.AutomationCondition.eager().allow(dg.AssetSelection.assets("raw"))
+
+    @dg.asset(automation_condition=condition)
+    def watcher(): ...
+
+    assert renames_noted(plan_of(*assets, watcher, asset_keys="feature")) == ["watcher"]

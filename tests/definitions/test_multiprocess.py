@@ -1,0 +1,22 @@
+"""One run over worker processes: an injected dep makes the upstream execute first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableJob
+
+
+def test_case_01_injected_deps_order_a_multiprocess_run(tmp_path, monkeypatch):
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("METAXY_TEST_TRACE", str(trace))
+    module = Path(__file__).with_name("repository_for_workers.py")
+    job = ReconstructableJob.for_file(str(module), "job")
+    with (
+        dg.instance_for_test(temp_dir=str(tmp_path)) as instance,
+        dg.execute_job(job, instance=instance, raise_on_error=True) as result,
+    ):
+        assert result.success
+    # By name they would start in the opposite order, and without bound inputs all at once.
+    assert trace.read_text().split() == ["root", "graph", "leaf"]
