@@ -2,41 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
 
 if TYPE_CHECKING:
     from dagster import InputContext, OutputContext
 
-__all__ = ["attempt", "input_metadata", "set_data_version", "step_outputs"]
+__all__ = [
+    "Step",
+    "StepOutput",
+    "input_metadata",
+    "input_partition_keys",
+    "running_step",
+    "set_data_version",
+]
+
+_ALL_PARTITIONS = "AllPartitionsSubset"
 
 
-def step_outputs(context: InputContext | OutputContext) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """The metadata of each asset that the running step was asked to produce."""
-    step = context.step_context
+@dataclass(frozen=True)
+class StepOutput:
+    """An asset that a step was asked to produce.
+
+    Attributes:
+        asset_key: the asset.
+        metadata: its metadata.
+        partitions_def: its partitions, if it has any.
+        partition_keys: those of the run; ``None`` if the asset is not partitioned.
+    """
+
+    asset_key: dg.AssetKey
+    metadata: Mapping[str, Any]
+    partitions_def: dg.PartitionsDefinition[Any] | None
+    partition_keys: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A running step.
+
+    Attributes:
+        run_id: the run.
+        node: the op or graph of the asset; the steps of a graph asset share it.
+        attempt: the step that runs, and the number of its earlier attempts.
+        outputs: the assets that the node was asked to produce.
+    """
+
+    run_id: str
+    node: str
+    attempt: tuple[str, int]
+    outputs: tuple[StepOutput, ...]
+
+
+def running_step(context: InputContext | OutputContext) -> Step | None:
+    """The step that a context belongs to; ``None`` for one that was made outside of a run."""
+    try:
+        step = context.step_context
+    except dg.DagsterInvariantViolationError:
+        return None
     assets_def = step.assets_def
-    if assets_def is None:
-        return {}
-    wanted = step.get_output_asset_keys()
-    return {spec.key: spec.metadata for spec in assets_def.specs if spec.key in wanted}
+    outputs: tuple[StepOutput, ...] = ()
+    if assets_def is not None:
+        wanted = assets_def.keys if step.is_in_graph_asset else step.get_output_asset_keys()
+        outputs = tuple(
+            StepOutput(spec.key, spec.metadata, spec.partitions_def, _partition_keys(step, spec))
+            for spec in assets_def.specs
+            if spec.key in wanted
+        )
+    attempt = (step.step.key, step.previous_attempt_count)
+    return Step(step.run_id, step.node_handle.root.name, attempt, outputs)
+
+
+def _partition_keys(step: Any, spec: dg.AssetSpec) -> tuple[str, ...] | None:
+    definition = spec.partitions_def
+    if definition is None or not step.has_partitions:
+        return None
+    span = step.partition_key_range
+    if span.start == span.end:
+        return (span.start,)
+    with partition_loading_context(dynamic_partitions_store=step.instance):
+        subset = definition.empty_subset().with_partition_key_range(definition, span)
+        return tuple(subset.get_partition_keys())
 
 
 def input_metadata(context: InputContext) -> Mapping[str, Any]:
     """The metadata of the asset that is being loaded."""
-    if context.upstream_output is not None:
-        found = context.upstream_output.definition_metadata
-        if found:
-            return found
-    layer = context.step_context.job_def.asset_layer
-    return layer.get(context.asset_key).metadata if layer.has(context.asset_key) else {}
+    try:
+        layer = context.step_context.job_def.asset_layer
+    except dg.DagsterInvariantViolationError:
+        layer = None
+    if layer is not None and layer.has(context.asset_key):
+        return layer.get(context.asset_key).metadata
+    upstream = context.upstream_output
+    return upstream.definition_metadata if upstream is not None else {}
 
 
-def attempt(context: InputContext | OutputContext) -> tuple[str, str, int]:
-    """What tells one attempt at a step from all others: run, step, number of earlier attempts."""
-    step = context.step_context
-    return (step.run_id, step.step.key, step.previous_attempt_count)
+def input_partition_keys(context: InputContext) -> Sequence[str] | None:
+    """The partitions that an input is loaded for; ``None`` for all of them, never enumerated."""
+    if not context.has_asset_partitions:
+        return None
+    if type(context._asset_partitions_subset).__name__ == _ALL_PARTITIONS:  # noqa: SLF001
+        return None
+    return context.asset_partition_keys
 
 
 def set_data_version(context: OutputContext, version: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin
 
+import duckdb
 import narwhals as nw
 
 from metaxy_dagster.errors import RunError
@@ -26,6 +28,13 @@ def _arrow(frame: nw.LazyFrame[Any]) -> Any:
     return frame.collect(backend="pyarrow").to_native()
 
 
+def _relation(frame: nw.LazyFrame[Any]) -> Any:
+    native = frame.to_native()
+    if isinstance(native, duckdb.DuckDBPyRelation):
+        return native
+    return duckdb.connect(":memory:").from_arrow(_arrow(frame))
+
+
 _CONVERSIONS: Mapping[tuple[str, str], Callable[[nw.LazyFrame[Any]], Any]] = {
     ("narwhals", "LazyFrame"): lambda frame: frame,
     ("narwhals", "DataFrame"): lambda frame: frame.collect(backend="pyarrow"),
@@ -33,8 +42,8 @@ _CONVERSIONS: Mapping[tuple[str, str], Callable[[nw.LazyFrame[Any]], Any]] = {
     ("polars", "LazyFrame"): lambda frame: _polars(frame).lazy(),
     ("pandas", "DataFrame"): _pandas,
     ("pyarrow", "Table"): _arrow,
-    ("duckdb", "DuckDBPyRelation"): lambda frame: frame.to_native(),
-    ("_duckdb", "DuckDBPyRelation"): lambda frame: frame.to_native(),
+    ("duckdb", "DuckDBPyRelation"): _relation,
+    ("_duckdb", "DuckDBPyRelation"): _relation,
 }
 _ALLOWED = sorted({f"{package.lstrip('_')}.{name}" for package, name in _CONVERSIONS})
 
@@ -59,14 +68,14 @@ def convert(frame: nw.LazyFrame[Any], annotation: object, *, asset: str, name: s
     """
     if annotation is None or annotation is Any:
         return frame
-    candidates = [annotation, get_origin(annotation), *get_args(annotation)]
-    for candidate in candidates:
-        if not isinstance(candidate, type):
+    for candidate in (annotation, get_origin(annotation), *get_args(annotation)):
+        wanted = get_origin(candidate) or candidate
+        if not isinstance(wanted, type):
             continue
-        package = candidate.__module__.partition(".")[0]
-        conversion = _CONVERSIONS.get((package, candidate.__name__))
+        package = wanted.__module__.partition(".")[0]
+        conversion = _CONVERSIONS.get((package, wanted.__name__))
         if conversion is not None:
-            return conversion(frame)
+            return _of_version(conversion(frame), wanted)
     raise RunError(
         f"parameter {name!r} is annotated with a type that a feature cannot be loaded as",
         asset=asset,
@@ -75,3 +84,12 @@ def convert(frame: nw.LazyFrame[Any], annotation: object, *, asset: str, name: s
         remedy="annotate the parameter with one of these, or give its AssetIn an "
         "input_manager_key of your own",
     )
+
+
+def _of_version(value: Any, wanted: type) -> Any:
+    """A frame of narwhals' stable interface, where that is what was annotated."""
+    if not wanted.__module__.startswith("narwhals.stable."):
+        return value
+    # Read at once: the stable interface does not take DuckDB's frames for lazy ones.
+    stable = sys.modules[wanted.__module__].from_native(value.lazy().collect("pyarrow").to_native())
+    return stable.lazy() if wanted.__name__ == "LazyFrame" else stable

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import narwhals as nw
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.features import FeatureGraph, FeatureKey
+from metaxy_dagster.features import FeatureGraph, FeatureKey, Filter
 from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
 
 __all__ = ["feature_info", "feature_metadata", "write_metadata"]
@@ -33,10 +33,21 @@ def feature_info(graph: FeatureGraph, key: FeatureKey) -> dict[str, Any]:
     }
 
 
-def feature_metadata(store: MetadataStore, key: FeatureKey) -> dict[str, Any]:
-    """The state of a feature: row count, schema, a preview, where it is."""
+def feature_metadata(
+    store: MetadataStore, key: FeatureKey, *, filters: Sequence[Filter] = ()
+) -> dict[str, Any]:
+    """The state of a feature: row count, schema, a preview, where it is.
+
+    Args:
+        store: where the feature is.
+        key: the feature.
+        filters: tell the samples of a run's partitions, whose number is then reported too.
+    """
     with store.connected():
-        return _feature_metadata(store, key)
+        metadata = _feature_metadata(store, key)
+        if filters:
+            metadata[c.KEY_PARTITION_ROW_COUNT] = store.count(key, filters=filters)
+        return metadata
 
 
 def _feature_metadata(store: MetadataStore, key: FeatureKey) -> dict[str, Any]:
