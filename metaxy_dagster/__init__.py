@@ -50,9 +50,17 @@ _HOMES = {
         "LineageRelationship",
     ),
     "metaxy_dagster.runtime": (
+        "DeleteSamples",
         "MetaxyIOManager",
         "MetaxyStoreFromConfigResource",
+        "build_metaxy_multi_observation_job",
+        "build_metaxy_observation_job",
+        "delete",
+        "feature_to_dagster_type",
         "generate_materialize_results",
+        "generate_observe_results",
+        "observable_metaxy_asset",
+        "select_metaxy_assets",
     ),
     "metaxy_dagster.stores": (
         "Counts",
@@ -100,9 +108,17 @@ if TYPE_CHECKING:
         LineageRelationship,
     )
     from metaxy_dagster.runtime import (
+        DeleteSamples,
         MetaxyIOManager,
         MetaxyStoreFromConfigResource,
+        build_metaxy_multi_observation_job,
+        build_metaxy_observation_job,
+        delete,
+        feature_to_dagster_type,
         generate_materialize_results,
+        generate_observe_results,
+        observable_metaxy_asset,
+        select_metaxy_assets,
     )
     from metaxy_dagster.stores import (
         Counts,
@@ -121,6 +137,7 @@ __all__ = [
     "ConfigError",
     "Counts",
     "DefinitionsError",
+    "DeleteSamples",
     "DuckDBMetadataStore",
     "FeatureDep",
     "FeatureError",
@@ -149,11 +166,18 @@ __all__ = [
     "StoreError",
     "WriteResult",
     "__version__",
+    "build_metaxy_multi_observation_job",
+    "build_metaxy_observation_job",
+    "delete",
+    "feature_to_dagster_type",
     "generate_materialize_results",
+    "generate_observe_results",
     "load_config",
     "metaxify",
     "metaxify_definitions",
+    "observable_metaxy_asset",
     "plan_definitions",
+    "select_metaxy_assets",
 ]
 
 

@@ -40,6 +40,8 @@ KEY_URI: Final = "dagster/uri"
 
 TAG_FEATURE: Final = "metaxy/feature"
 TAG_PROJECT: Final = "metaxy/project"
+TAG_FEATURE_VERSION: Final = "metaxy/feature_version"
+TAG_CODE_VERSION: Final = "metaxy/code_version"
 KIND: Final = "metaxy"
 
 RESOURCE_STORE: Final = "store"

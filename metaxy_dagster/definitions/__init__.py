@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metaxy_dagster.definitions.metaxify import metaxify
+from metaxy_dagster.definitions.decorator import metaxify
 from metaxy_dagster.definitions.plan import (
     AssetPlan,
     Change,

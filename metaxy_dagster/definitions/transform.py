@@ -12,6 +12,7 @@ import dagster as dg
 
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.planner import Request, make_plan
+from metaxy_dagster.definitions.record import note_plan
 from metaxy_dagster.definitions.settings import AssetKeys, MetaxifySettings, checked_choice
 from metaxy_dagster.definitions.translator import MetaxyTranslator
 from metaxy_dagster.errors import DefinitionsError
@@ -126,7 +127,7 @@ def metaxify_definitions(
     if defs is None:
         return functools.partial(metaxify_definitions, **options)
     if isinstance(defs, dg.Definitions):
-        return plan_definitions(defs, **options).apply()
+        return note_plan(plan_definitions(defs, **options)).apply()
     if isinstance(defs, _compat.LazyDefinitions):
         return _compat.lazy_with(defs, _wrapped(defs.load_fn, options))
     if inspect.isfunction(defs):

@@ -91,7 +91,8 @@ def spec_from_metadata(
 
 def _unwrapped(value: Any) -> Any:
     """What is inside a Dagster metadata value, without knowing Dagster."""
-    if isinstance(value, str | Mapping | Sequence | type | FeatureKey | FeatureSpec):
+    # A metadata value is a tuple too, so tuples are not told from it by being sequences.
+    if isinstance(value, str | Mapping | list | type | FeatureKey | FeatureSpec):
         return value
     for name in ("value", "text", "data"):
         if hasattr(value, name):

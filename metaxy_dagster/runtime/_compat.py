@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._utils.warnings import disable_dagster_warnings
 
 if TYPE_CHECKING:
     from dagster import InputContext, OutputContext
@@ -17,6 +18,7 @@ __all__ = [
     "StepOutput",
     "input_metadata",
     "input_partition_keys",
+    "observable",
     "running_step",
     "set_data_version",
 ]
@@ -113,3 +115,20 @@ def input_partition_keys(context: InputContext) -> Sequence[str] | None:
 def set_data_version(context: OutputContext, version: str) -> None:
     """Let Dagster record this data version with the materialization of the output."""
     context.step_context.set_data_version(context.asset_key, dg.DataVersion(version))
+
+
+def observable(
+    spec: dg.AssetSpec,
+    observe: Callable[..., Any],
+    *,
+    required_resource_keys: set[str],
+) -> dg.AssetsDefinition:
+    """An observable asset, without the warning that Dagster may still change its decorator."""
+    with disable_dagster_warnings():
+        made: dg.AssetsDefinition = dg.multi_observable_source_asset(
+            specs=[spec],
+            name=spec.key.to_python_identifier(),
+            required_resource_keys=required_resource_keys,
+            description=spec.description,
+        )(observe)
+    return made

@@ -12,7 +12,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureGraph, FeatureKey, Filter
 from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
 
-__all__ = ["feature_info", "feature_metadata", "write_metadata"]
+__all__ = ["feature_info", "feature_metadata", "version_tags", "write_metadata"]
 
 _PREVIEW_ROWS = 5
 _PREVIEW_TEXT = 80
@@ -65,6 +65,14 @@ def _feature_metadata(store: MetadataStore, key: FeatureKey) -> dict[str, Any]:
         )
         metadata[c.KEY_PREVIEW] = _preview(store, key, schema)
     return metadata
+
+
+def version_tags(graph: FeatureGraph, key: FeatureKey) -> dict[str, str]:
+    """The feature's versions as tags of an event, so that events can be found by them."""
+    return {
+        c.TAG_FEATURE_VERSION: graph.feature_version(key),
+        c.TAG_CODE_VERSION: graph.code_version(key),
+    }
 
 
 def write_metadata(result: WriteResult, counts: Counts | None) -> dict[str, Any]:

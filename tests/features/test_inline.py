@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from metaxy_dagster.errors import FeatureError
@@ -151,3 +152,8 @@ def test_a_bad_feature_key_is_refused(bad):
     with pytest.raises(FeatureError) as caught:
         declared_feature({"metaxy/feature": bad})
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("wrap", [dg.MetadataValue.text, str, FeatureKey])
+def test_a_key_may_come_wrapped_as_dagster_wraps_it(wrap: Any) -> None:
+    assert declared_feature({"metaxy/feature": wrap("a/b")}) == FeatureKey("a/b")

@@ -1,63 +1,16 @@
 """``"metaxy/input": "increment"``: a plain function computes only what is pending."""
 
-
 from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
-from feature_runs import event, feature, images, stored
+from feature_runs import Repository, event, feature, images, stored
 
 import metaxy_dagster as mxd
 
 ROWS = {i: (f"p{i}", f"l{i}") for i in range(4)}
-
-
-class Repository:
-    """image -> thumb and name -> pair, as plain functions; remembers what they were given."""
-
-    def __init__(self, rows: dict[int, tuple[str, str]]) -> None:
-        self.rows = dict(rows)
-        self.given: dict[str, list[list[int]]] = {}
-        self.leave_out: set[int] = set()
-        self.meanwhile: Callable[[], None] = lambda: None
-
-    def note(self, name: str, *frames: pl.DataFrame) -> None:
-        self.given[name] = [sorted(frame["id"].to_list()) for frame in frames]
-
-    def assets(self, mode: str = "increment") -> list[dg.AssetsDefinition]:
-        @dg.asset(**feature("image"))
-        def image():
-            return images(self.rows)
-
-        @dg.asset(**feature("thumb", input=mode))
-        def thumb(image: pl.DataFrame) -> pl.DataFrame:
-            self.note("thumb", image)
-            self.meanwhile()
-            kept = image.filter(~pl.col("id").is_in(self.leave_out))
-            return kept.select("id", thumb=pl.col("pixels").str.to_uppercase())
-
-        @dg.asset(**feature("name", input=mode))
-        def name(image: pl.DataFrame) -> pl.DataFrame:
-            self.note("name", image)
-            return image.select("id", name=pl.col("label").str.to_uppercase())
-
-        @dg.asset(**feature("pair", input=mode))
-        def pair(thumb: pl.DataFrame, name: pl.DataFrame) -> pl.DataFrame:
-            self.note("pair", thumb, name)
-            joined = thumb.join(name, on="id")
-            return joined.select("id", pair=pl.col("thumb") + pl.col("name"))
-
-        return [image, thumb, name, pair]
-
-    def expected(self) -> dict[str, dict[int, tuple[str, ...]]]:
-        upper = {i: (p.upper(), n.upper()) for i, (p, n) in self.rows.items()}
-        return {
-            "thumb": {i: (p,) for i, (p, _) in upper.items()},
-            "name": {i: (n,) for i, (_, n) in upper.items()},
-            "pair": {i: (p + n,) for i, (p, n) in upper.items()},
-        }
 
 
 @pytest.fixture
@@ -289,9 +242,9 @@ def test_one_output_of_a_subsettable_multi_asset(
 
     @dg.multi_asset(outs=outs, can_subset=True)
     def both(context, image: pl.DataFrame):
-        if "thumb" in context.selected_output_names:
+        if "thumb" in context.op_execution_context.selected_output_names:
             yield dg.Output(image.select("id", thumb="pixels"), "thumb")
-        if "name" in context.selected_output_names:
+        if "name" in context.op_execution_context.selected_output_names:
             yield dg.Output(image.select("id", name="label"), "name")
 
     image = Repository(ROWS).assets()[0]

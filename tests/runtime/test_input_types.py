@@ -17,6 +17,7 @@ import metaxy_dagster as mxd
 
 ROWS = images({1: ("a", "x"), 2: ("b", "y")})
 
+
 def root() -> dg.AssetsDefinition:
     @dg.asset(**feature("image"))
     def image() -> pa.Table:
@@ -94,9 +95,7 @@ def test_a_relation_of_an_increment_of_two_features(
     seen: list[Any] = []
 
     @dg.multi_asset(
-        outs={
-            name: dg.AssetOut(**feature(name, input="increment")) for name in ("thumb", "name")
-        }
+        outs={name: dg.AssetOut(**feature(name, input="increment")) for name in ("thumb", "name")}
     )
     def both(image: duckdb.DuckDBPyRelation) -> tuple[pa.Table, pa.Table]:
         seen.append(image)

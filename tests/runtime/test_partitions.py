@@ -29,9 +29,7 @@ def graph() -> mxd.FeatureGraph:
         mxd.FeatureSpec(
             "daily",
             id_columns=["day"],
-            deps=[
-                mxd.FeatureDep("event", lineage=mxd.LineageRelationship.aggregation(on=["day"]))
-            ],
+            deps=[mxd.FeatureDep("event", lineage=mxd.LineageRelationship.aggregation(on=["day"]))],
         )
     )
     return made
@@ -60,7 +58,7 @@ class Source:
 
     def __init__(self, kind: str = "text") -> None:
         self.kind = kind
-        self.per_day = {day: 2 for day in DAYS}
+        self.per_day = dict.fromkeys(DAYS, 2)
         self.given: list[list[str]] = []
 
     def frame(self, keys: list[str]) -> pl.DataFrame:
@@ -98,6 +96,11 @@ def days(store: mxd.DuckDBMetadataStore, key: str) -> dict[str, int]:
     return {day: found.count(day) for day in sorted(set(found))}
 
 
+@pytest.fixture(autouse=True)
+def dynamic_days(instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions("days", DAYS)
+
+
 DEFINITIONS = {"daily": DAILY, "static": STATIC, "dynamic": DYNAMIC}
 
 
@@ -116,14 +119,16 @@ DEFINITIONS = {"daily": DAILY, "static": STATIC, "dynamic": DYNAMIC}
 def test_a_run_reads_and_writes_its_partition_alone(
     run: Callable[..., Any],
     store: mxd.DuckDBMetadataStore,
-    instance: dg.DagsterInstance,
+    *,
     definition: str,
     kind: str,
     mode: str,
 ) -> None:
-    instance.add_dynamic_partitions("days", DAYS)
     source = Source(kind)
-    assets = [source.event(DEFINITIONS[definition]), source.clean(DEFINITIONS[definition], input=mode)]
+    assets = [
+        source.event(DEFINITIONS[definition]),
+        source.clean(DEFINITIONS[definition], input=mode),
+    ]
     for day in DAYS[:2]:
         result = run(*assets, partition_key=day)
     assert source.given == [[f"{day}#0", f"{day}#1"] for day in DAYS[:2]]
@@ -331,7 +336,7 @@ def test_a_backfill_killed_midway_and_resumed_ends_like_an_uninterrupted_one(
     run: Callable[..., Any], store: mxd.DuckDBMetadataStore, tmp_path: Path
 ) -> None:
     source = Source("date")
-    crash = {DAYS[1], DAYS[3]}
+    crash = {DAYS[1]}
 
     @dg.asset(partitions_def=DAILY, **feature("clean", input="increment", partition_by="day"))
     def clean(context, event: pl.DataFrame) -> pl.DataFrame:
@@ -339,18 +344,19 @@ def test_a_backfill_killed_midway_and_resumed_ends_like_an_uninterrupted_one(
             raise RuntimeError(context.partition_key)
         return event.with_columns(value=pl.col("value") * 10)
 
-    for day in DAYS:
+    some = DAYS[:3]
+    for day in some:
         run(source.event(), clean, partition_key=day, raise_on_error=False)
-    assert list(days(store, "clean")) == [day for day in DAYS if day not in crash]
+    assert list(days(store, "clean")) == [day for day in some if day not in crash]
     crash.clear()
-    for day in DAYS:
+    for day in some:
         run(source.event(), clean, partition_key=day)
     other = mxd.DuckDBMetadataStore(tmp_path / "other.duckdb", graph=store.graph)
-    for day in DAYS:
+    for day in some:
         manager = {"store": other, IO_MANAGER: mxd.MetaxyIOManager(store=other)}
         run(source.event(), clean, partition_key=day, resources=manager)
     assert store.data_version("clean") == other.data_version("clean")
-    assert days(store, "clean") == {day: 2 for day in DAYS}
+    assert days(store, "clean") == dict.fromkeys(some, 2)
 
 
 def test_hourly_windows_of_another_time_zone(

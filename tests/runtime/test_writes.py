@@ -212,7 +212,14 @@ def test_every_event_of_a_write(
         name: found[f"metaxy/{name}"]
         for name in ("new", "stale", "orphaned", "written", "unchanged", "deleted")
     }
-    assert numbers == dict(new=4, stale=0, orphaned=0, written=4, unchanged=0, deleted=0)
+    assert numbers == {
+        "new": 4,
+        "stale": 0,
+        "orphaned": 0,
+        "written": 4,
+        "unchanged": 0,
+        "deleted": 0,
+    }
     assert found["metaxy/materialized_in_run"] == 4
     assert data_version(instance, "image") == store.data_version("image")
 
@@ -234,7 +241,13 @@ def test_a_preview_shows_any_type_briefly(
 
     preview = event(run(image), "image")["metaxy/preview"]
     kinds = {column.name: column.type for column in preview.schema.columns}
-    assert kinds == dict(id="int", pixels="string", label="string", flag="bool", share="float")
+    assert kinds == {
+        "id": "int",
+        "pixels": "string",
+        "label": "string",
+        "flag": "bool",
+        "share": "float",
+    }
     assert len(preview.records) == 5
     assert len(preview.records[0].data["pixels"]) == 81
 

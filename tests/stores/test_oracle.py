@@ -17,7 +17,6 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from oracle import Oracle, Row
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import (
@@ -25,12 +24,13 @@ from metaxy_dagster.features import (
     FeatureGraph,
     FeatureKey,
     FeatureSpec,
-    FieldSpec,
     FieldsMapping,
+    FieldSpec,
     LineageRelationship,
 )
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
 from metaxy_dagster.stores.increment import STATUS
+from oracle import Oracle, Row
 
 STATUSES = ("new", "stale", "orphaned")
 ROOTS = {"video": ("id",), "frame": ("id", "n"), "label": ("id",)}
@@ -41,7 +41,7 @@ text = st.sampled_from(["a", "b", "", "é", None])
 
 
 def root_rows(ids: tuple[str, ...]) -> st.SearchStrategy[list[dict[str, Any]]]:
-    keys = {name: small for name in ids}
+    keys = dict.fromkeys(ids, small)
     row = st.fixed_dictionaries(
         {**keys, "x": value, "y": text, "g": st.sampled_from(["p", "q", None])}
     )
@@ -79,7 +79,7 @@ class Machine(RuleBasedStateMachine):
             [(), ("joined", "coarse"), ("joined", "group", "by_g", "child", "coarse")]
         ),
     )
-    def declare(
+    def declare(  # noqa: PLR0917 - hypothesis passes them by name
         self,
         optional: bool,
         both_optional: bool,

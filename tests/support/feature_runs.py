@@ -1,11 +1,10 @@
 """Words for tests that run feature assets: tie them, feed them, look at what came of it."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pyarrow as pa
 
 import metaxy_dagster as mxd
@@ -51,3 +50,52 @@ def data_version(instance: dg.DagsterInstance, key: str) -> str:
     materialization = record.asset_materialization
     assert materialization is not None
     return (materialization.tags or {})["dagster/data_version"]
+
+
+class Repository:
+    """image -> thumb and name -> pair, as plain functions; remembers what they were given."""
+
+    def __init__(self, rows: dict[int, tuple[str, str]]) -> None:
+        self.rows = dict(rows)
+        self.given: dict[str, list[list[int]]] = {}
+        self.leave_out: set[int] = set()
+        self.fails: str | None = None
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def note(self, name: str, *frames: pl.DataFrame) -> None:
+        self.given[name] = [sorted(frame["id"].to_list()) for frame in frames]
+        if self.fails == name:
+            raise RuntimeError(name)
+
+    def assets(self, mode: str = "increment") -> list[dg.AssetsDefinition]:
+        @dg.asset(**feature("image"))
+        def image():
+            return images(self.rows)
+
+        @dg.asset(**feature("thumb", input=mode))
+        def thumb(image: pl.DataFrame) -> pl.DataFrame:
+            self.note("thumb", image)
+            self.meanwhile()
+            kept = image.filter(~pl.col("id").is_in(self.leave_out))
+            return kept.select("id", thumb=pl.col("pixels").str.to_uppercase())
+
+        @dg.asset(**feature("name", input=mode))
+        def name(image: pl.DataFrame) -> pl.DataFrame:
+            self.note("name", image)
+            return image.select("id", name=pl.col("label").str.to_uppercase())
+
+        @dg.asset(**feature("pair", input=mode))
+        def pair(thumb: pl.DataFrame, name: pl.DataFrame) -> pl.DataFrame:
+            self.note("pair", thumb, name)
+            joined = thumb.join(name, on="id")
+            return joined.select("id", pair=pl.col("thumb") + pl.col("name"))
+
+        return [image, thumb, name, pair]
+
+    def expected(self) -> dict[str, dict[int, tuple[str, ...]]]:
+        upper = {i: (p.upper(), n.upper()) for i, (p, n) in self.rows.items()}
+        return {
+            "thumb": {i: (p,) for i, (p, _) in upper.items()},
+            "name": {i: (n,) for i, (_, n) in upper.items()},
+            "pair": {i: (p + n,) for i, (p, n) in upper.items()},
+        }

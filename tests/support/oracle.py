@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,19 @@ from typing import Any
 from metaxy_dagster.features import FeatureGraph, FeatureKey
 
 Ids = tuple[Any, ...]
+COMPARE = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 def md5(text: str) -> str:
-    return hashlib.md5(text.encode()).hexdigest()
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def enc(part: str | None) -> str:
@@ -192,7 +202,7 @@ def _merge(joins: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     return merged
 
 
-def _holds(node: Any, values: Mapping[str, Any]) -> bool | None:
+def _holds(node: Any, values: Mapping[str, Any]) -> bool | None:  # noqa: PLR0911 - one a node
     """Three-valued logic, as in SQL."""
     kind = type(node).__name__
     if kind in ("And", "Or"):
@@ -210,21 +220,7 @@ def _holds(node: Any, values: Mapping[str, Any]) -> bool | None:
     if value is None:
         return None
     if kind == "In":
-        if value in node.values:
-            return not node.negated
-        return None if None in node.values else node.negated
+        return (value in node.values) != node.negated
     if kind == "Between":
         return (node.low <= value <= node.high) != node.negated
-    compare = {
-        "=": value == node.value,
-        "!=": value != node.value,
-        "<>": value != node.value,
-    }
-    if node.op in compare:
-        return compare[node.op]
-    return {
-        "<": value < node.value,
-        "<=": value <= node.value,
-        ">": value > node.value,
-        ">=": value >= node.value,
-    }[node.op]
+    return COMPARE[node.op](value, node.value)

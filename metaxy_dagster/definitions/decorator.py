@@ -13,6 +13,7 @@ from metaxy_dagster.constants import KEY_FEATURE
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.declare import copied_graph
 from metaxy_dagster.definitions.planner import Request, make_plan
+from metaxy_dagster.definitions.record import note_plan
 from metaxy_dagster.definitions.transform import chosen_translator
 from metaxy_dagster.definitions.translator import MetaxyTranslator
 from metaxy_dagster.errors import DefinitionsError
@@ -117,7 +118,7 @@ def _metaxified(
         rename=True,
         with_resources=False,
     )
-    plan = make_plan(dg.Definitions(assets=[tied]), request)
+    plan = note_plan(make_plan(dg.Definitions(assets=[tied]), request))
     plan.raise_errors()
     if not any(each.feature for each in plan.assets):
         raise DefinitionsError(

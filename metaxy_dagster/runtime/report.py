@@ -1,0 +1,105 @@
+"""What is known of an asset's feature now: for events that no IO manager makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dagster as dg
+import narwhals as nw
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.features import Compare, Filter
+from metaxy_dagster.runtime.events import feature_metadata, version_tags
+from metaxy_dagster.runtime.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.output import located
+from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
+from metaxy_dagster.stores import MetadataStore
+
+__all__ = ["FeatureReport", "StoreLike", "VersionedBy", "opened_store", "report_feature"]
+
+StoreLike = MetadataStore | MetaxyStoreFromConfigResource
+VersionedBy = Literal["content", "created_at"]
+
+
+@dataclass(frozen=True)
+class FeatureReport:
+    """What one event says.
+
+    Attributes:
+        asset: the asset.
+        metadata: row counts, schema, a preview and where the feature is.
+        tags: the feature's versions.
+        data_version: of the samples that the event is about.
+        filters: which samples these are; none for all.
+    """
+
+    asset: FeatureAsset
+    metadata: dict[str, Any]
+    tags: dict[str, str]
+    data_version: str
+    filters: tuple[Filter, ...]
+
+
+def opened_store(store: StoreLike, context: Any) -> MetadataStore:
+    """The store, also where the resource that makes it was handed over."""
+    return store if isinstance(store, MetadataStore) else store.get_store(context.instance)
+
+
+def report_feature(
+    context: Any,
+    store: MetadataStore,
+    spec: dg.AssetSpec,
+    *,
+    written_in_run: bool = False,
+    versioned_by: VersionedBy = "content",
+) -> FeatureReport:
+    """Look at the samples that a run's partitions hold of an asset's feature.
+
+    Args:
+        context: of the running asset or op.
+        store: where the feature is.
+        spec: the asset, with its metadata.
+        written_in_run: also count the samples that this run has written.
+        versioned_by: ``"content"`` for the exact data version, ``"created_at"`` for the mean
+            time of creation, which costs no hash of the rows but misses changes in place.
+
+    Raises:
+        RunError: the asset is tied to no feature, or is partitioned by no column.
+    """
+    asset = FeatureAsset.required(spec.key, spec.metadata)
+    keys = partition_keys(context) if spec.partitions_def is not None else None
+    with located(spec.key):
+        scope = asset.scope(keys, spec.partitions_def)
+        filters = scope.filters(store.schema(asset.feature))
+        metadata = feature_metadata(store, asset.feature, filters=filters)
+        if written_in_run:
+            written = Compare(c.COL_MATERIALIZATION_ID, "=", context.run.run_id)
+            metadata[c.KEY_MATERIALIZED_IN_RUN] = store.count(
+                asset.feature, filters=(*filters, written)
+            )
+        if versioned_by == "created_at":
+            version = _mean_created_at(store, asset, filters)
+        else:
+            version = store.data_version(asset.feature, filters=filters)
+        tags = version_tags(store.graph, asset.feature)
+    return FeatureReport(asset, metadata, tags, version, filters)
+
+
+def partition_keys(context: Any) -> Sequence[str] | None:
+    """The partitions of a run, in an asset or in a plain op; ``None`` where it has none."""
+    operation = getattr(context, "op_execution_context", context)
+    if not operation.has_partition_key and not operation.has_partition_key_range:
+        return None
+    if operation.has_partition_key:
+        return [operation.partition_key]
+    return list(context.partition_keys)
+
+
+def _mean_created_at(store: MetadataStore, asset: FeatureAsset, filters: tuple[Filter, ...]) -> str:
+    frame = store.read(asset.feature, filters=filters, columns=[c.COL_CREATED_AT])
+    moments = frame.collect(backend="pyarrow").select(
+        nw.col(c.COL_CREATED_AT).dt.timestamp("us").mean()
+    )
+    return str(moments.item())

@@ -1,0 +1,65 @@
+"""After any history the tables equal what a full recompute would give."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from feature_runs import IO_MANAGER, Repository, stored
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import metaxy_dagster as mxd
+
+KEYS = ("thumb", "name", "pair")
+samples = st.dictionaries(
+    st.integers(0, 4),
+    st.tuples(st.sampled_from(["p", "q", "r"]), st.sampled_from(["l", "m"])),
+    min_size=1,
+)
+step = st.fixed_dictionaries(
+    {
+        "rows": samples,
+        "fails": st.sampled_from([None, None, *KEYS]),
+        "leave_out": st.sets(st.integers(0, 4), max_size=2),
+        "only": st.sampled_from([None, None, ("image",), ("image", "thumb"), ("pair",)]),
+    }
+)
+
+
+def run(repository: Repository, manager: mxd.MetaxyIOManager, only: Any = None) -> bool:
+    return dg.materialize(
+        repository.assets(),
+        resources={IO_MANAGER: manager},
+        selection=None if only is None else list(only),
+        raise_on_error=False,
+    ).success
+
+
+@settings(
+    max_examples=5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(history=st.lists(step, min_size=1, max_size=3), last=samples)
+def test_increments_equal_a_full_recompute(
+    graph: mxd.FeatureGraph, history: list[dict[str, Any]], last: dict[int, tuple[str, str]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = mxd.DuckDBMetadataStore(Path(folder) / "m.duckdb", graph=graph)
+        # The guard against large deletions is not what is looked at here.
+        manager = mxd.MetaxyIOManager(store=store, max_deleted_share=1.0)
+        repository = Repository({})
+        for each in history:
+            repository.rows = each["rows"]
+            repository.fails, repository.leave_out = each["fails"], each["leave_out"]
+            run(repository, manager, each["only"])
+        repository.rows, repository.fails, repository.leave_out = last, None, set()
+        assert run(repository, manager)
+        expected = repository.expected()
+        assert {key: stored(store, key) for key in KEYS} == expected
+        for key in KEYS:
+            assert store.resolve_update(key).counts == mxd.Counts(0, 0, 0)
+        repository.given = {}
+        assert run(repository, manager)
+        assert all(not ids for frames in repository.given.values() for ids in frames)

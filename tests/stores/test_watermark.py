@@ -1,0 +1,249 @@
+"""One example for each reason that a sample may have changed since the last resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
+from metaxy_dagster.stores import DuckDBMetadataStore, Increment
+from metaxy_dagster.stores.duckdb import resolve as resolve_module
+from metaxy_dagster.stores.increment import STATUS
+
+STATUSES = ("new", "stale", "orphaned")
+
+
+def graph(version: str = "1", filters: str | None = None) -> FeatureGraph:
+    found = FeatureGraph()
+    found.add(FeatureSpec("video", id_columns=["id"]))
+    found.add(FeatureSpec("label", id_columns=["id"]))
+    found.add(FeatureSpec("frame", id_columns=["id", "n"]))
+    dep = FeatureDep("video", filters=filters)
+    found.add(FeatureSpec("crop", id_columns=["id"], deps=[dep], fields={"default": version}))
+    optional = FeatureDep("label", optional=True)
+    found.add(FeatureSpec("tagged", id_columns=["id"], deps=["video", optional]))
+    found.add(FeatureSpec("fine", id_columns=["id", "n"], deps=["frame", "video"]))
+    members = FeatureDep("frame", lineage=LineageRelationship.aggregation(on=["id"]))
+    found.add(FeatureSpec("group", id_columns=["id"], deps=[members]))
+    parent = FeatureDep("video", lineage=LineageRelationship.expansion())
+    found.add(FeatureSpec("child", id_columns=["id", "k"], deps=[parent]))
+    return found
+
+
+@pytest.fixture
+def narrowed(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """How many candidates each resolve looked at."""
+    seen: list[int | None] = []
+    find = resolve_module.find_candidates
+
+    def watched(*args: Any, **options: Any) -> int | None:
+        seen.append(find(*args, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(resolve_module, "find_candidates", watched)
+    return seen
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DuckDBMetadataStore:
+    made = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph(), max_incremental_share=100)
+    ids = list(range(1, 7))
+    made.write("video", pa.table({"id": ids, "x": ids}))
+    made.write("label", pa.table({"id": ids[:3], "y": ["a", "b", "c"]}))
+    pairs = [(i, n) for i in ids for n in (1, 2)]
+    columns = {"id": [i for i, _ in pairs], "n": [n for _, n in pairs], "x": [0] * len(pairs)}
+    made.write("frame", pa.table(columns))
+    return made
+
+
+def answer(store: DuckDBMetadataStore, key: str, increment: Increment, **options: Any) -> None:
+    rows = [r for r in increment.delta.to_pylist() if r[STATUS] in (0, 1)]
+    values = [{n: row[n] for n in increment.sample_columns} for row in rows]
+    if key == "child":
+        values = [{**row, "k": k} for row in values for k in (0, 1)]
+    frame = pa.Table.from_pylist([{**row, "value": 1} for row in values])
+    store.write(key, frame, increment=increment, **options)
+
+
+def found(store: DuckDBMetadataStore, key: str) -> dict[Any, str]:
+    increment = store.resolve_update(key)
+    names = increment.sample_columns
+    return {
+        tuple(row[n] for n in names) if len(names) > 1 else row[names[0]]: STATUSES[row[STATUS]]
+        for row in increment.delta.to_pylist()
+    }
+
+
+def change_video(store: DuckDBMetadataStore) -> None:
+    store.write("video", pa.table({"id": [2], "x": [99]}))
+
+
+def add_video(store: DuckDBMetadataStore) -> None:
+    store.write("video", pa.table({"id": [7], "x": [7]}))
+
+
+def delete_video(store: DuckDBMetadataStore) -> None:
+    store.delete("video", filters="id = 2")
+
+
+def erase_video(store: DuckDBMetadataStore) -> None:
+    store.delete("video", filters="id = 2", soft=False)
+
+
+def delete_own(store: DuckDBMetadataStore) -> None:
+    store.delete("crop", filters="id = 2")
+
+
+def erase_own(store: DuckDBMetadataStore) -> None:
+    store.delete("crop", filters="id = 2", soft=False)
+
+
+def change_frame(store: DuckDBMetadataStore) -> None:
+    store.write("frame", pa.table({"id": [2], "n": [1], "x": [99]}))
+
+
+def delete_frames(store: DuckDBMetadataStore) -> None:
+    store.delete("frame", filters="id = 2")
+
+
+def add_label(store: DuckDBMetadataStore) -> None:
+    store.write("label", pa.table({"id": [5], "y": ["e"]}))
+
+
+def nothing(store: DuckDBMetadataStore) -> None:
+    pass
+
+
+CASES: list[tuple[str, Callable[[DuckDBMetadataStore], None], dict[Any, str]]] = [
+    ("crop", nothing, {}),
+    ("crop", change_video, {2: "stale"}),
+    ("crop", add_video, {7: "new"}),
+    ("crop", delete_video, {2: "orphaned"}),
+    ("crop", erase_video, {2: "orphaned"}),
+    ("crop", delete_own, {2: "new"}),
+    ("crop", erase_own, {2: "new"}),
+    ("tagged", change_video, {2: "stale"}),
+    ("tagged", add_label, {5: "stale"}),
+    ("fine", change_video, {(2, 1): "stale", (2, 2): "stale"}),
+    ("fine", delete_video, {(2, 1): "orphaned", (2, 2): "orphaned"}),
+    ("fine", change_frame, {(2, 1): "stale"}),
+    ("group", change_frame, {2: "stale"}),
+    ("group", delete_frames, {2: "orphaned"}),
+    ("child", change_video, {2: "stale"}),
+    ("child", delete_video, {2: "orphaned"}),
+    ("child", add_video, {7: "new"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "expected"), CASES, ids=[f"{k}-{c.__name__}" for k, c, _ in CASES]
+)
+def test_a_change_is_found(
+    store: DuckDBMetadataStore,
+    narrowed: list[int | None],
+    key: str,
+    change: Callable[[DuckDBMetadataStore], None],
+    expected: dict[Any, str],
+) -> None:
+    answer(store, key, store.resolve_update(key))
+    narrowed.clear()
+    change(store)
+    assert found(store, key) == expected
+    erased = change in (erase_video, erase_own)
+    assert bool(narrowed) is not erased, "erased rows leave no trace, so all must be looked at"
+    if narrowed:
+        assert narrowed[0] is not None
+        assert narrowed[0] <= 2
+
+
+def test_unanswered_samples_stay_pending(store: DuckDBMetadataStore) -> None:
+    increment = store.resolve_update("crop")
+    store.write("crop", pa.table({"id": [1, 2], "v": [1, 1]}), increment=increment)
+    assert found(store, "crop") == dict.fromkeys((3, 4, 5, 6), "new")
+    store.write("crop", pa.table({"id": [3], "v": [1]}), increment=increment)
+    assert found(store, "crop") == dict.fromkeys((4, 5, 6), "new")
+
+
+def test_batches_leave_the_rest_pending(store: DuckDBMetadataStore) -> None:
+    first, *_ = store.resolve_update("crop").batches(4)
+    answer(store, "crop", first)
+    assert found(store, "crop") == {5: "new", 6: "new"}
+
+
+def test_an_answer_to_an_older_question_is_news(store: DuckDBMetadataStore) -> None:
+    old = store.resolve_update("crop")
+    change_video(store)
+    answer(store, "crop", store.resolve_update("crop"))
+    assert found(store, "crop") == {}
+    answer(store, "crop", old)
+    assert found(store, "crop") == {2: "stale"}
+
+
+def test_what_others_wrote_meanwhile_is_not_taken_for_known(store: DuckDBMetadataStore) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    change_video(store)
+    increment = store.resolve_update("crop")
+    assert increment.counts.stale == 1
+    store.delete("crop", filters="id = 5")
+    answer(store, "crop", increment)
+    assert found(store, "crop") == {5: "new"}
+
+
+def test_orphans_left_alone_stay_orphaned(store: DuckDBMetadataStore) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    delete_video(store)
+    add_video(store)
+    answer(store, "crop", store.resolve_update("crop"))
+    assert found(store, "crop") == {2: "orphaned"}
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"), delete_orphaned=True)
+    assert found(store, "crop") == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (graph("2"), dict.fromkeys(range(1, 7), "stale")),
+        (graph(filters="x > 2"), {1: "orphaned", 2: "orphaned"}),
+        (graph(), {}),
+    ],
+    ids=["code version", "filters", "nothing"],
+)
+def test_another_definition_voids_the_watermark(
+    store: DuckDBMetadataStore, changed: FeatureGraph, expected: dict[Any, str]
+) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    assert found(store.with_graph(changed), "crop") == expected
+
+
+def test_a_dropped_and_rewritten_upstream_is_seen(store: DuckDBMetadataStore) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    store.drop("video")
+    store.write("video", pa.table({"id": [1, 2], "x": [1, 50]}))
+    assert found(store, "crop") == {2: "stale", **dict.fromkeys((3, 4, 5, 6), "orphaned")}
+
+
+def test_changes_that_need_nothing_are_looked_at_once(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
+    """An increment of nothing, answered by nothing, still moves the watermark."""
+    answer(store, "crop", store.resolve_update("crop"))
+    store.write("video", pa.table({"id": [1], "x": [50]}))
+    store.write("video", pa.table({"id": [1], "x": [1]}))
+    narrowed.clear()
+    increment = store.resolve_update("crop")
+    assert (increment.counts.pending, narrowed) == (0, [1])
+    store.write("crop", pa.table({}), increment=increment)
+    assert found(store, "crop") == {}
+    assert narrowed[-1] == 0
+
+
+def test_too_many_candidates_take_the_full_resolve(tmp_path: Path) -> None:
+    narrow = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph(), max_incremental_share=0.3)
+    narrow.write("video", pa.table({"id": [1, 2, 3], "x": [1, 2, 3]}))
+    answer(narrow, "crop", narrow.resolve_update("crop"))
+    narrow.write("video", pa.table({"id": [1, 2, 3], "x": [9, 9, 9]}))
+    assert found(narrow, "crop") == dict.fromkeys((1, 2, 3), "stale")
