@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 
@@ -168,9 +167,7 @@ class Increment:
     @property
     def orphaned_ids(self) -> pa.Table:
         """The sample columns of the orphaned samples, M rows."""
-        status = self.delta.column(STATUS)
-        rows = self.delta.filter(pc.equal(status, pa.scalar(ORPHANED, type=status.type)))
-        return rows.select(list(self.sample_columns))
+        return self._with_status(ORPHANED).select(list(self.sample_columns))
 
     def upstream(
         self, feature: CoercibleToFeatureKey, *, all_rows: bool = False
@@ -190,9 +187,7 @@ class Increment:
         key = FeatureKey(feature)
         if all_rows:
             return self._source.upstream(None, key)
-        status = self.delta.column(STATUS)
-        wanted = pa.array([NEW, STALE], type=status.type)
-        pending = self.delta.filter(pc.is_in(status, wanted))
+        pending = self._with_status(NEW, STALE)
         return self._source.upstream(pending.select(list(self.sample_columns)), key)
 
     def batches(self, size: int) -> Iterator[Increment]:
@@ -210,12 +205,18 @@ class Increment:
         if size < 1:
             message = f"batches need a size of at least 1, not {size}"
             raise ValueError(message)
-        status = self.delta.column(STATUS)
-        pending = self.delta.filter(pc.is_in(status, pa.array([NEW, STALE], type=status.type)))
-        pending = pending.sort_by([(name, "ascending") for name in self.sample_columns])
+        pending = self._with_status(NEW, STALE).sort_by(
+            [(name, "ascending") for name in self.sample_columns]
+        )
         for start in range(0, pending.num_rows, size):
             batch = pending.slice(start, size)
             yield Increment(self._feature, self._source, batch, whole=self.whole)
+
+    def _with_status(self, *statuses: int) -> pa.Table:
+        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and not always needed
+
+        status = self.delta.column(STATUS)
+        return self.delta.filter(pc.is_in(status, pa.array(statuses, type=status.type)))
 
     def __repr__(self) -> str:
         counts = self.counts

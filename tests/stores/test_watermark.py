@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> DuckDBMetadataStore:
     ids = list(range(1, 7))
     made.write("video", pa.table({"id": ids, "x": ids}))
     made.write("label", pa.table({"id": ids[:3], "y": ["a", "b", "c"]}))
-    pairs = [(i, n) for i in ids for n in (1, 2)]
+    pairs = [(i, n) for i in (*ids, 7) for n in (1, 2)]
     columns = {"id": [i for i, _ in pairs], "n": [n for _, n in pairs], "x": [0] * len(pairs)}
     made.write("frame", pa.table(columns))
     return made
@@ -131,6 +131,7 @@ CASES: list[tuple[str, Callable[[DuckDBMetadataStore], None], dict[Any, str]]] =
     ("fine", change_video, {(2, 1): "stale", (2, 2): "stale"}),
     ("fine", delete_video, {(2, 1): "orphaned", (2, 2): "orphaned"}),
     ("fine", change_frame, {(2, 1): "stale"}),
+    ("fine", add_video, {(7, 1): "new", (7, 2): "new"}),
     ("group", change_frame, {2: "stale"}),
     ("group", delete_frames, {2: "orphaned"}),
     ("child", change_video, {2: "stale"}),
@@ -160,12 +161,23 @@ def test_a_change_is_found(
         assert narrowed[0] <= 2
 
 
-def test_unanswered_samples_stay_pending(store: DuckDBMetadataStore) -> None:
+def test_unanswered_samples_stay_pending(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
     increment = store.resolve_update("crop")
     store.write("crop", pa.table({"id": [1, 2], "v": [1, 1]}), increment=increment)
     assert found(store, "crop") == dict.fromkeys((3, 4, 5, 6), "new")
     store.write("crop", pa.table({"id": [3], "v": [1]}), increment=increment)
     assert found(store, "crop") == dict.fromkeys((4, 5, 6), "new")
+    assert narrowed[-1] == len((4, 5, 6)), "what was answered is not looked at again"
+
+
+def test_what_others_did_between_two_batches_is_not_lost(store: DuckDBMetadataStore) -> None:
+    first, second = store.resolve_update("crop").batches(3)
+    answer(store, "crop", first)
+    store.delete("crop", filters="id = 1")
+    answer(store, "crop", second)
+    assert found(store, "crop") == {1: "new"}
 
 
 def test_batches_leave_the_rest_pending(store: DuckDBMetadataStore) -> None:
@@ -247,3 +259,20 @@ def test_too_many_candidates_take_the_full_resolve(tmp_path: Path) -> None:
     answer(narrow, "crop", narrow.resolve_update("crop"))
     narrow.write("video", pa.table({"id": [1, 2, 3], "x": [9, 9, 9]}))
     assert found(narrow, "crop") == dict.fromkeys((1, 2, 3), "stale")
+
+
+@pytest.mark.parametrize("change", [change_video, delete_video])
+def test_an_upstream_that_moved_right_after_the_question(
+    store: DuckDBMetadataStore, change: Callable[[DuckDBMetadataStore], None]
+) -> None:
+    """The very next commit after the one that was looked at is news."""
+    increment = store.resolve_update("crop")
+    change(store)
+    answer(store, "crop", increment)
+    assert found(store, "crop") == {2: "stale" if change is change_video else "orphaned"}
+
+
+def test_the_very_next_commit_of_the_feature_itself_is_news(store: DuckDBMetadataStore) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    store.delete("crop", filters="id = 2")
+    assert found(store, "crop") == {2: "new"}

@@ -90,14 +90,13 @@ def _of_upstream(
     if set(dep.join_columns) == set(keys):
         yield from changed
         return
-    # A coarser upstream: its samples here are those stored under it, and those that the finest
-    # upstream has under it.
+    # A coarser upstream: its samples here are those that the finest upstream has under it. What
+    # is stored beside these was orphaned before, and is listed as such.
     finest = next((one for one in plan.deps if set(one.join_columns) == set(keys)), None)
     if finest is None or dep.lineage_type == "aggregation":
         return
     touched = " UNION ".join(changed)
     on = columns(dep.join_columns)
-    yield f"SELECT {columns(keys)} FROM {table_of(plan.key)} SEMI JOIN ({touched}) USING ({on})"
     if catalog.get(finest.upstream.key) is not None:
         source = ", ".join(
             f"{quote(there)} AS {quote(here)}" for here, there in finest.source_columns.items()

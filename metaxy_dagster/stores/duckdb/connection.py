@@ -92,10 +92,10 @@ class DuckDBFile:
             self._prepare_directory()
         elif not self.path.exists():
             # A store that was never written is an empty one; reading must not make the file.
-            with self._engine() as nothing:
+            with self.engine() as nothing:
                 yield nothing
             return
-        with self._locked(mode), self._engine() as connection:
+        with self._locked(mode), self.engine() as connection:
             self._attach(connection, mode)
             try:
                 yield connection
@@ -200,9 +200,8 @@ class DuckDBFile:
             remedy="wait, or end that process if it hangs; or set a longer lock_timeout",
         )
 
-    @contextlib.contextmanager
-    def _engine(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to this thread's in-memory database, to which the file is attached.
+    def engine(self) -> duckdb.DuckDBPyConnection:
+        """A new connection to this thread's in-memory database, to which the file is attached.
 
         Making a database costs more than attaching a file to one, so it is kept; closing the
         connection drops its temporary tables. A forked child makes its own.
@@ -223,16 +222,13 @@ class DuckDBFile:
             engine.execute("SET GLOBAL TimeZone = 'UTC'")
             self._local.abandoned = getattr(self._local, "engine", None)
             self._local.engine = (os.getpid(), engine)
-        connection = engine.cursor()
-        try:
-            yield connection
-        finally:
-            connection.close()
+        return engine.cursor()
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, mode: Mode) -> None:
-        options = " (READ_ONLY)" if mode == "r" else ""
+        # With the type left open, DuckDB goes by the content and would fetch an extension for it.
+        options = "TYPE duckdb, READ_ONLY" if mode == "r" else "TYPE duckdb"
         try:
-            connection.execute(f"ATTACH {literal(str(self.path))} AS {CATALOG}{options}")
+            connection.execute(f"ATTACH {literal(str(self.path))} AS {CATALOG} ({options})")
         except duckdb.Error as error:
             raise self._failed(mode, error) from error
 

@@ -16,7 +16,7 @@ from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote
 from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
-from metaxy_dagster.stores.duckdb.snapshot import Query, fetch
+from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.encoding import hash_parts
 
 __all__ = ["Read", "arrow_schema", "count", "data_version"]

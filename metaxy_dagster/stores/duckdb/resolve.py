@@ -21,7 +21,8 @@ from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
-from metaxy_dagster.stores.duckdb.snapshot import Query
+from metaxy_dagster.stores.duckdb.query import Query
+from metaxy_dagster.stores.duckdb.types import INTEGERS
 from metaxy_dagster.stores.duckdb.views import UpstreamView, join_order, sample_columns
 from metaxy_dagster.stores.duckdb.watermark import fingerprint, read_watermark
 from metaxy_dagster.stores.increment import ORPHANED, STALE, STATUS, UNCHANGED
@@ -263,18 +264,35 @@ class OpenResolve:
         present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in self._keys)
         return (
             f"SELECT {self._typed_keys()}, {struct} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
-            f" {whole} AS {quote(c.COL_PROVENANCE)}, {_UPSTREAM}, in_scope, TRUE AS present"
+            f" {whole} AS {quote(c.COL_PROVENANCE)}, {_UPSTREAM}, metaxy_in_scope,"
+            " TRUE AS metaxy_present"
             f" FROM (SELECT {columns(self._keys)}, {hashed}, {upstream} AS {_UPSTREAM},"
-            f" {scope} AS in_scope FROM {source} WHERE {present})"
+            f" {scope} AS metaxy_in_scope FROM {source} WHERE {present})"
         )
 
     def _typed_keys(self) -> str:
         """Ids in the type in which they are stored, so that both sides compare alike."""
         types: Mapping[str, str] = {} if self._own is None else self._own.types
         return ", ".join(
-            f"{quote(name)}::{types[name]} AS {quote(name)}" if name in types else quote(name)
+            f"{quote(name)}::{types[name]} AS {quote(name)}"
+            if name in types and not self._are_integers(name, types[name])
+            else quote(name)
             for name in self._keys
         )
+
+    def _are_integers(self, name: str, stored: str) -> bool:
+        """Integers of any width compare as they are; an expected one may exceed the stored type."""
+        if stored not in INTEGERS:
+            return False
+        if self._plan.is_root:
+            samples = self.resolve.samples
+            return samples is not None and pa.types.is_integer(samples.schema.field(name).type)
+        found = {
+            view.table.types[view.dep.source_columns[name]] if view.table is not None else ""
+            for view in self._views
+            if name in view.dep.join_columns
+        }
+        return found <= INTEGERS
 
     def _stored(self) -> str:
         """What is stored: one row per sample, or per parent in an expansion."""
@@ -282,8 +300,8 @@ class OpenResolve:
         if own is None:
             keys = ", ".join(f"{quote(name)}" for name in self._keys)
             return (
-                f"SELECT {keys}, NULL::VARCHAR AS stored, TRUE AS in_scope,"
-                " FALSE AS forced, TRUE AS present FROM expected WHERE FALSE"
+                f"SELECT {keys}, NULL::VARCHAR AS metaxy_stored, TRUE AS metaxy_in_scope,"
+                " FALSE AS metaxy_forced, TRUE AS metaxy_present FROM expected WHERE FALSE"
             )
         names = {name: quote(name) for name in own.columns}
         scope = condition(self.resolve.filters, names, self.values, where="the stored feature")
@@ -302,27 +320,33 @@ class OpenResolve:
             rows = f"SELECT * FROM ({rows}) SEMI JOIN {self.candidates} USING ({keys})"
         if self._keys == self._plan.spec.id_columns:
             return (
-                f"SELECT {keys}, {quote(c.COL_PROVENANCE)} AS stored, {scope} AS in_scope,"
-                f" {forced} AS forced, TRUE AS present FROM ({rows})"
+                f"SELECT {keys}, {quote(c.COL_PROVENANCE)} AS metaxy_stored,"
+                f" {scope} AS metaxy_in_scope, {forced} AS metaxy_forced,"
+                f" TRUE AS metaxy_present FROM ({rows})"
             )
         one = quote(c.COL_PROVENANCE)
         # A parent whose children were written under different provenances is stale.
         return (
-            f"SELECT {keys}, CASE WHEN min({one}) = max({one}) THEN min({one}) END AS stored,"
-            f" bool_or({scope}) AS in_scope, bool_or({forced}) AS forced, TRUE AS present"
+            f"SELECT {keys}, CASE WHEN min({one}) = max({one}) THEN min({one}) END"
+            f" AS metaxy_stored, bool_or({scope}) AS metaxy_in_scope,"
+            f" bool_or({forced}) AS metaxy_forced, TRUE AS metaxy_present"
             f" FROM ({rows}) GROUP BY {keys}"
         )
 
     def _status(self) -> str:
-        changed = f"(e.{quote(c.COL_PROVENANCE)} IS DISTINCT FROM o.stored OR o.forced)"
+        changed = (
+            f"(e.{quote(c.COL_PROVENANCE)} IS DISTINCT FROM o.metaxy_stored OR o.metaxy_forced)"
+        )
         return (
-            "(CASE WHEN o.present IS NULL THEN 0"
-            f" WHEN e.present IS NULL THEN {ORPHANED}"
+            "(CASE WHEN o.metaxy_present IS NULL THEN 0"
+            f" WHEN e.metaxy_present IS NULL THEN {ORPHANED}"
             f" WHEN {changed} THEN {STALE} ELSE {UNCHANGED} END)::UTINYINT"
         )
 
     def _wanted(self) -> str:
-        scope = "(CASE WHEN e.present IS NULL THEN o.in_scope ELSE e.in_scope END)"
+        scope = (
+            "(CASE WHEN e.metaxy_present IS NULL THEN o.metaxy_in_scope ELSE e.metaxy_in_scope END)"
+        )
         if self.resolve.keep_unchanged:
             return scope
         return f"{scope} AND {self._status()} <> {UNCHANGED}"

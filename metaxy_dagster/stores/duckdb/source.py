@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.query import Query, fetch, lazy
 from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
-from metaxy_dagster.stores.duckdb.snapshot import Query, Snapshot, fetch, lazy
 from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE, Counts
 
 __all__ = ["DuckDBIncrementSource"]
@@ -70,6 +70,8 @@ class DuckDBIncrementSource:
 
         with self.file.connect("r") as connection:
             if samples is not None and samples <= _READ_AT_ONCE:
-                return lazy(fetch(connection, query(connection)))
+                return lazy(fetch(connection, query(connection)), self.file)
             schema = arrow_schema(connection, query(connection))
-        return Snapshot(self.file, schema, query).lazy()
+        from metaxy_dagster.stores.duckdb.snapshot import Snapshot  # noqa: PLC0415 - brings pandas
+
+        return lazy(Snapshot(self.file, schema, query), self.file)

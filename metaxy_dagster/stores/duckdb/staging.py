@@ -15,7 +15,6 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan, FieldKey
-from metaxy_dagster.stores.content import content_versions
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM, INTERNAL_COLUMNS
 from metaxy_dagster.stores.duckdb.provenance import Values, sample_provenance, struct_of
@@ -304,6 +303,8 @@ def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
         for name in table.column_names
         if name.casefold() not in ids and not name.startswith(c.PREFIX)
     ]
+    from metaxy_dagster.stores.content import content_versions  # noqa: PLC0415 - slow to import
+
     arrays, names = [], []
     for field in plan.spec.fields:
         wanted = everything if field.columns is None else list(field.columns)

@@ -17,9 +17,9 @@ from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name
 from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.duckdb.query import lazy
 from metaxy_dagster.stores.duckdb.resolve import Resolve
 from metaxy_dagster.stores.duckdb.session import Sessions
-from metaxy_dagster.stores.duckdb.snapshot import Snapshot
 from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource
 from metaxy_dagster.stores.duckdb.staging import prepare, prepare_samples
 from metaxy_dagster.stores.duckdb.watermark import Answered
@@ -312,7 +312,9 @@ class DuckDBMetadataStore(MetadataStore):
                 history,
             )
             schema = reader.arrow_schema(connection, read.query(connection))
-        frame = Snapshot(self._file, schema, read.query).lazy()
+        from metaxy_dagster.stores.duckdb.snapshot import Snapshot  # noqa: PLC0415 - brings pandas
+
+        frame = lazy(Snapshot(self._file, schema, read.query), self._file)
         if expression is not None:
             frame = frame.filter(expression)
             return frame.select(list(columns)) if columns is not None else frame

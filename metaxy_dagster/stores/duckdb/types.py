@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow.compute as pc
 
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.stores.duckdb.identifiers import history_table, quote, table_of
@@ -20,9 +19,9 @@ from metaxy_dagster.stores.duckdb.layout import Table
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb.staging import Staged
 
-__all__ = ["stored_types"]
+__all__ = ["INTEGERS", "stored_types"]
 
-_INTEGERS = {
+INTEGERS = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
     *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
 }
@@ -50,7 +49,7 @@ def stored_types(
         FrameError: a type conflict, or stored columns are missing.
     """
     if found is None:
-        return {n: "VARCHAR" if t in _NULLS else t for n, t in staged.types.items()}
+        return {name: _storable(kind) for name, kind in staged.types.items()}
     arrived = {name.casefold() for name in staged.types}
     missing = [name for name in found.columns if name.casefold() not in arrived]
     if missing and not replace:
@@ -66,10 +65,15 @@ def stored_types(
     for name, kind in staged.types.items():
         stored = found.column_named(name)
         if stored is None:
-            types[name] = "VARCHAR" if kind in _NULLS else kind
+            types[name] = _storable(kind)
         else:
             types[name] = _agree(connection, staged, stored, found.types[stored], kind)
     return types
+
+
+def _storable(kind: str) -> str:
+    """A column, or a list, of nothing but nulls gets a type that every reader knows."""
+    return "VARCHAR" if kind in _NULLS else kind.replace('"NULL"', "VARCHAR")
 
 
 def _agree(
@@ -81,8 +85,8 @@ def _agree(
     wider = _wider(connection, stored, kind, is_id=name in staged.plan.spec.id_columns)
     if wider is not None and not _keeps_values(connection, staged, name, stored, wider):
         wider = None
-    if wider is None and _is_empty(connection, staged, name):
-        wider = kind
+    if wider is None and _is_empty(connection, staged, name, stored):
+        wider = _storable(kind)
     if wider is None:
         raise FrameError(
             f"column {name!r} arrives in a type that does not fit the stored one",
@@ -109,7 +113,7 @@ def _wider(
     if stored == kind or stored in _NULLS or kind in _NULLS:
         return kind if stored in _NULLS else stored
     both = {stored, kind}
-    numbers = _INTEGERS if is_id else _INTEGERS | _FLOATS
+    numbers = INTEGERS if is_id else INTEGERS | _FLOATS
     decimals = {t for t in both if t.startswith("DECIMAL")}
     if not (both <= numbers or both <= _DATES or both <= decimals):
         return None
@@ -132,23 +136,28 @@ def _keeps_values(
         return True
     largest = 2**53 if wider == "DOUBLE" else 2**24
     column = quote(name)
-    if stored in _INTEGERS:
+    if stored in INTEGERS:
         for table in (table_of(staged.plan.key), history_table(staged.plan.key)):
             sql = (
                 f"SELECT count(*) FROM {table} WHERE {column} NOT BETWEEN -{largest} AND {largest}"
             )
             if connection.execute(sql).fetchall()[0][0]:
                 return False
-    if arrived in _INTEGERS:
+    if arrived in INTEGERS:
+        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import
+
         ends = pc.min_max(staged.table.column(name)).as_py()
         return all(end is None or abs(end) <= largest for end in ends.values())
     return True
 
 
-def _is_empty(connection: duckdb.DuckDBPyConnection, staged: Staged, name: str) -> bool:
-    """Whether neither table has a value in this column."""
+def _is_empty(
+    connection: duckdb.DuckDBPyConnection, staged: Staged, name: str, stored: str
+) -> bool:
+    """Whether neither table has a value in this column; an empty list is none."""
+    value = f"CASE WHEN len({quote(name)}) > 0 THEN 1 END" if stored.endswith("[]") else quote(name)
     for table in (table_of(staged.plan.key), history_table(staged.plan.key)):
-        sql = f"SELECT count({quote(name)}) FROM {table}"
+        sql = f"SELECT count({value}) FROM {table}"
         if connection.execute(sql).fetchall()[0][0]:
             return False
     return True
