@@ -60,6 +60,18 @@ class IncrementSource(Protocol):
         """Sample columns, status, provenance and upstream versions of each listed sample."""
         ...
 
+    def filled(self) -> pa.Table | None:
+        """As :meth:`delta`, with the upstream columns behind; ``None`` where they may be large."""
+        ...
+
+    def delta_of(self, filled: pa.Table) -> pa.Table:
+        """What :meth:`delta` gives, from :meth:`filled`."""
+        ...
+
+    def frame_of(self, filled: pa.Table) -> nw.LazyFrame[Any]:
+        """What :meth:`frame` gives, from rows of :meth:`filled`."""
+        ...
+
     def frame(self, delta: pa.Table, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """Ids, upstream columns and provenance of the samples with these statuses."""
         ...
@@ -104,6 +116,8 @@ class Increment:
         self._source = source
         self._given = delta
         self._whole = whole
+        # The delta with the upstream columns, if a frame was asked for before anything else.
+        self._filled: pa.Table | None = None
 
     @property
     def feature(self) -> FeatureKey:
@@ -131,7 +145,11 @@ class Increment:
 
         The status is 0 for new, 1 for stale, 2 for orphaned, 3 for unchanged.
         """
-        return self._source.delta() if self._given is None else self._given
+        if self._given is not None:
+            return self._given
+        if self._filled is not None:
+            return self._source.delta_of(self._filled)
+        return self._source.delta()
 
     @cached_property
     def counts(self) -> Counts:
@@ -147,17 +165,17 @@ class Increment:
     @property
     def new(self) -> nw.LazyFrame[Any]:
         """Samples that were never computed."""
-        return self._source.frame(self.delta, (NEW,))
+        return self._frame(NEW)
 
     @property
     def stale(self) -> nw.LazyFrame[Any]:
         """Samples whose upstream, or whose own code, changed since they were computed."""
-        return self._source.frame(self.delta, (STALE,))
+        return self._frame(STALE)
 
     @property
     def pending(self) -> nw.LazyFrame[Any]:
         """New and stale samples together."""
-        return self._source.frame(self.delta, (NEW, STALE))
+        return self._frame(NEW, STALE)
 
     @property
     def orphaned(self) -> nw.LazyFrame[Any]:
@@ -212,11 +230,15 @@ class Increment:
             batch = pending.slice(start, size)
             yield Increment(self._feature, self._source, batch, whole=self.whole)
 
-    def _with_status(self, *statuses: int) -> pa.Table:
-        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and not always needed
+    def _frame(self, *statuses: int) -> nw.LazyFrame[Any]:
+        if self._given is None and "delta" not in self.__dict__ and self._filled is None:
+            self._filled = self._source.filled()
+        if self._filled is None:
+            return self._source.frame(self.delta, statuses)
+        return self._source.frame_of(_having(self._filled, statuses))
 
-        status = self.delta.column(STATUS)
-        return self.delta.filter(pc.is_in(status, pa.array(statuses, type=status.type)))
+    def _with_status(self, *statuses: int) -> pa.Table:
+        return _having(self.delta, statuses)
 
     def __repr__(self) -> str:
         counts = self.counts
@@ -224,3 +246,13 @@ class Increment:
             f"Increment({str(self._feature)!r}, new={counts.new}, stale={counts.stale}, "
             f"orphaned={counts.orphaned})"
         )
+
+
+def _having(table: pa.Table, statuses: Sequence[int]) -> pa.Table:
+    """The rows with one of these statuses."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and not always needed
+
+    status = table.column(STATUS)
+    wanted = pc.is_in(status, pa.array(statuses, type=status.type))
+    # Filtering copies; the samples of a first run are all new.
+    return table if pc.all(wanted, min_count=0).as_py() else table.filter(wanted)

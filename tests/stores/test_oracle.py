@@ -340,6 +340,8 @@ class Machine(RuleBasedStateMachine):
             narrow = self.store.resolve_update(counted)
             names = narrow.sample_columns
             assert sorted_rows(full, names) == sorted_rows(narrow.delta, names)
+            if counted not in ("joined", "coarse"):  # whose upstreams share column names
+                self.frames_agree(counted)
         self.steps += 1
         self.touched.clear()
 
@@ -353,6 +355,16 @@ class Machine(RuleBasedStateMachine):
             if sample in expected:
                 assert row[c.COL_PROVENANCE_BY_FIELD] == expected[sample]
         assert found == self.oracle.resolve(key), key
+
+    def frames_agree(self, key: str) -> None:
+        """A frame that was asked for first brings its columns along; one asked for later joins."""
+        first, later = self.store.resolve_update(key), self.store.resolve_update(key)
+        names = later.sample_columns
+        assert later.delta.column_names
+        at_once, joined = (one.pending.collect().to_native() for one in (first, later))
+        assert at_once.schema.names == joined.schema.names
+        assert sorted_rows(at_once, names) == sorted_rows(joined, names)
+        assert sorted_rows(first.delta, names) == sorted_rows(later.delta, names)
 
     def counts_agree(self, key: str) -> None:
         counts = self.store.resolve_update(key).counts

@@ -6,6 +6,7 @@ have; ``own`` what is stored; a single full join compares them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -32,6 +33,8 @@ __all__ = ["Resolve"]
 SAMPLES = "metaxy_samples"
 DELTA = "metaxy_delta"
 _UPSTREAM = quote(layout.COL_UPSTREAM)
+# Types of values that may be large; a frame reads them only when they are asked for.
+_BULKY = re.compile(r"\]|BLOB|STRUCT|MAP|JSON|UNION|VARIANT")
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class OpenResolve:
     resolve: Resolve
     catalog: Catalog
     candidates: str | None = None
+    carried: tuple[str, ...] = ()
     values: Values = field(default_factory=Values)
 
     def __post_init__(self) -> None:
@@ -116,15 +120,32 @@ class OpenResolve:
         ]
         self._keys = self.resolve.sample_columns
 
-    def delta(self) -> Query:
-        """Sample columns, status, provenance by field, provenance, upstream versions."""
+    def delta(self, *, filled: bool = False) -> Query:
+        """Sample columns, status, provenance by field, provenance, upstream versions.
+
+        Args:
+            filled: the upstream columns too, so that frames need no second look at the upstreams.
+        """
         keys = columns(self._keys)
+        self.carried = self._user_columns() if filled else ()
+        user = "".join(f", e.{quote(name)}" for name in self.carried)
         sql = (
             f"{self._with()} SELECT {keys}, {self._status()} AS {quote(STATUS)},"
-            f" {quote(c.COL_PROVENANCE_BY_FIELD)}, e.{quote(c.COL_PROVENANCE)}, {_UPSTREAM}"
+            f" {quote(c.COL_PROVENANCE_BY_FIELD)}, e.{quote(c.COL_PROVENANCE)}, {_UPSTREAM}{user}"
             f" FROM expected e FULL JOIN own o USING ({keys}) WHERE {self._wanted()}"
         )
         return self._query(sql)
+
+    @property
+    def is_slim(self) -> bool:
+        """Whether the upstream columns are small values, cheap to carry along."""
+        kinds = [
+            view.table.types[there]
+            for view in self._views
+            if view.table is not None
+            for there in view.user_columns().values()
+        ]
+        return bool(self._views) and not any(_BULKY.search(kind) for kind in kinds)
 
     def counts(self) -> Query:
         """Rows of (status, number of samples)."""
@@ -220,8 +241,9 @@ class OpenResolve:
         return "WITH " + ", ".join(clauses)
 
     def _filtered(self, view: UpstreamView) -> tuple[str, ...]:
-        """The upstream columns that the resolve's filters need."""
+        """The upstream columns that the resolve's filters need, or that are carried along."""
         wanted = {name.casefold() for one in self.resolve.filters for name in one.columns}
+        wanted |= {name.casefold() for name in self.carried}
         return tuple(name for name in view.user_columns() if name.casefold() in wanted)
 
     def _joined(self) -> str:
@@ -262,12 +284,13 @@ class OpenResolve:
         struct = provenance.struct_of({str(key): alias for key, alias in aliases.items()})
         whole = provenance.sample_provenance(aliases, self.values)
         present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in self._keys)
+        carried = "".join(f", {quote(name)}" for name in self.carried)
         return (
             f"SELECT {self._typed_keys()}, {struct} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
             f" {whole} AS {quote(c.COL_PROVENANCE)}, {_UPSTREAM}, metaxy_in_scope,"
-            " TRUE AS metaxy_present"
+            f" TRUE AS metaxy_present{carried}"
             f" FROM (SELECT {columns(self._keys)}, {hashed}, {upstream} AS {_UPSTREAM},"
-            f" {scope} AS metaxy_in_scope FROM {source} WHERE {present})"
+            f" {scope} AS metaxy_in_scope{carried} FROM {source} WHERE {present})"
         )
 
     def _typed_keys(self) -> str:

@@ -10,15 +10,18 @@ import duckdb
 import narwhals as nw
 import pyarrow as pa
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM
 from metaxy_dagster.stores.duckdb.query import Query, fetch, lazy
 from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
-from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE, Counts
+from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE, STATUS, Counts
 
 __all__ = ["DuckDBIncrementSource"]
 
+_DELTA_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE, COL_UPSTREAM)
 # Opening the file again costs more than reading so few rows.
 _READ_AT_ONCE = 10_000
 
@@ -48,6 +51,25 @@ class DuckDBIncrementSource:
         """Sample columns, status, provenance and upstream versions of each listed sample."""
         with self.file.connect("r") as connection:
             return fetch(connection, self.resolve.open(connection, compare=True).delta())
+
+    def filled(self) -> pa.Table | None:
+        """As :meth:`delta`, with the upstream columns behind; ``None`` where they may be large."""
+        with self.file.connect("r") as connection:
+            resolve = self.resolve.open(connection, compare=True)
+            return fetch(connection, resolve.delta(filled=True)) if resolve.is_slim else None
+
+    def delta_of(self, filled: pa.Table) -> pa.Table:
+        """What :meth:`delta` gives, from :meth:`filled`."""
+        return filled.select([*self.sample_columns, STATUS, *_DELTA_COLUMNS])
+
+    def frame_of(self, filled: pa.Table) -> nw.LazyFrame[Any]:
+        """What :meth:`frame` gives, from rows of :meth:`filled`."""
+        version = pa.repeat(self.resolve.feature_version, filled.num_rows)
+        table = filled.append_column(c.COL_FEATURE_VERSION, version)
+        known = {*self.sample_columns, STATUS, *_DELTA_COLUMNS}
+        user = [name for name in filled.column_names if name not in known]
+        provenance = [c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE, c.COL_FEATURE_VERSION]
+        return lazy(table.select([*self.sample_columns, *user, *provenance]), self.file)
 
     def frame(self, delta: pa.Table, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """Ids, upstream columns and provenance of the samples with these statuses."""
