@@ -1,4 +1,4 @@
-"""A job of eight features of one root, for executors that build it in processes of their own."""
+"""A job of several features of one root, for executors that build it in processes of their own."""
 
 import os
 
@@ -9,7 +9,7 @@ from feature_runs import IO_MANAGER, feature
 import metaxy_dagster as mxd
 
 PATH = "METAXY_TEST_STORE"
-COUNT = 8
+COUNT = 4
 
 
 def graph() -> mxd.FeatureGraph:
@@ -36,7 +36,7 @@ def make_job() -> dg.JobDefinition:
     defs = dg.Definitions(
         assets=[root, *map(derived, range(COUNT))],
         resources={IO_MANAGER: mxd.MetaxyIOManager(store=store)},
-        jobs=[dg.define_asset_job("eight_features")],
+        jobs=[dg.define_asset_job("many_features")],
         executor=dg.multiprocess_executor,
     )
-    return defs.resolve_job_def("eight_features")
+    return defs.resolve_job_def("many_features")

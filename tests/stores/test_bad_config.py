@@ -1,0 +1,118 @@
+"""Bad paths, settings and configurations: refused with a remedy, nothing is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from worlds import small_graph
+
+from metaxy_dagster.errors import ConfigError, StoreError
+from metaxy_dagster.stores import DuckDBMetadataStore, load_config
+
+T = pa.table
+
+# Paths, settings and configurations
+
+
+def file_in(folder: Path) -> Path:
+    path = folder / "file"
+    path.write_text("not a folder", encoding="utf-8")
+    return path
+
+
+def open_store(path: Path, **options: Any) -> Any:
+    store = DuckDBMetadataStore(path, graph=small_graph(), **options)
+    return store.write("plain", T({"id": [1]}))
+
+
+BAD_STORES: dict[str, Callable[[Path], Any]] = {
+    "a directory": open_store,
+    "below a file": lambda folder: open_store(file_in(folder) / "m.duckdb"),
+    "deep below a file": lambda folder: open_store(file_in(folder) / "a" / "b" / "m.duckdb"),
+    "a null character": lambda folder: open_store(folder / "a\0b"),
+    "too long a name": lambda folder: open_store(folder / ("a" * 300)),
+    "waiting: text": lambda folder: open_store(folder / "m", lock_timeout="long"),
+    "waiting: negative": lambda folder: open_store(folder / "m", lock_timeout=-1),
+    "waiting: NaN": lambda folder: open_store(folder / "m", lock_timeout=float("nan")),
+    "waiting: for ever": lambda folder: open_store(folder / "m", lock_timeout=float("inf")),
+    "waiting: flag": lambda folder: open_store(folder / "m", lock_timeout=True),
+    "settings: unknown": lambda folder: open_store(folder / "m", settings={"no": 1}),
+    "settings: wrong": lambda folder: open_store(folder / "m", settings={"threads": "many"}),
+    "settings: text": lambda folder: open_store(folder / "m", settings="threads"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_STORES)
+def test_stores_that_cannot_be_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        BAD_STORES[name](tmp_path)
+    assert caught.value.remedy
+    assert not (tmp_path / "m").exists()
+
+
+BAD_CONFIGS = {
+    "not TOML": ("project = ", "TOMLDecodeError"),
+    "not UTF-8": (b"project = '\xff'", "UnicodeDecodeError"),
+    "unknown key": ("bogus = 1", "bogus"),
+    "wrong project": ("project = 5", "project"),
+    "stores as text": ("stores = 'dev'", "stores"),
+    "store as text": ("[stores]\ndev = 'x'", "dev"),
+    "unknown store key": ("[stores.dev]\npath = 'x'", "path"),
+    "no stores": ("project = 'p'", "[stores.dev]"),
+    "which one": ("[stores.a]\n[stores.b]", "which"),
+    "unknown default": ("store = 'c'\n[stores.a]", "'a'"),
+    "unknown type": ("[stores.a]\ntype = 'oracle'", "duckdb"),
+    "type that is no store": ("[stores.a]\ntype = 'pathlib.Path'", "pathlib.Path"),
+    "type that is no class": ("[stores.a]\ntype = 'os.path.join'", "join"),
+    "type of no module": ("[stores.a]\ntype = 'no.such.Store'", "no.such"),
+    "type empty": ("[stores.a]\ntype = ''", "type"),
+    "no path": ("[stores.a]\nconfig = {}", "path"),
+    "unknown keyword": ("[stores.a]\nconfig = {path = 'x', bogus = 1}", "bogus"),
+    "path as number": ("[stores.a]\nconfig = {path = 5}", "a"),
+    "variable unset": ("[stores.a]\nconfig = {path = '${METAXY_TEST_UNSET}'}", "METAXY_TEST_UNSET"),
+    "nested variable unset": (
+        "[stores.a]\nconfig = {path = 'x', settings = {a = ['${METAXY_TEST_UNSET}']}}",
+        "METAXY_TEST_UNSET",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONFIGS)
+def test_bad_configurations_are_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("METAXY_TEST_UNSET", raising=False)
+    content, word = BAD_CONFIGS[name]
+    path = tmp_path / "metaxy.toml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as caught:
+        load_config(path).get_store()
+    assert caught.value.remedy
+    assert word in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", ["tool = 3", "[tool]\nmetaxy = 3", "[tool.metaxy]\nbogus = 1"])
+def test_bad_tables_in_a_project_file_are_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path).get_store()
+    assert caught.value.remedy
+
+
+def test_a_missing_configuration_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "no.toml"
+    with pytest.raises(ConfigError, match=r"no\.toml"):
+        load_config(missing)
+    with pytest.raises(ConfigError, match=r"Error"):
+        load_config(tmp_path)
+    monkeypatch.setenv("METAXY_CONFIG", str(missing))
+    with pytest.raises(ConfigError, match=r"no\.toml"):
+        load_config()

@@ -1,0 +1,337 @@
+"""The semantics of writing: provenance, deletes, history, snapshots and types."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import pyarrow as pa
+import pytest
+from videos import T, clips, derived, store_of, video
+from worlds import catch_up, rows, statuses, versions
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import FrameError
+from metaxy_dagster.features import (
+    FeatureDep,
+    FeatureSpec,
+    LineageRelationship,
+)
+
+GROUPED = LineageRelationship.aggregation
+EXPANDED = LineageRelationship.expansion
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "m.duckdb"
+
+
+# Provenance
+
+
+def test_a_write_carries_the_provenance_it_was_computed_from(path: Path) -> None:
+    """Upstream moved between resolve and write: the sample shows as stale again."""
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a"}))
+    old = store.resolve_update("out")
+    frame = old.new.collect().to_native()
+    store.write("video", clips({1: "b"}))
+    store.write("out", T({"id": [1]}), increment=old)
+    assert statuses(store.resolve_update("out")) == {"stale": [1]}
+    store.write("out", frame.select(["id", c.COL_PROVENANCE_BY_FIELD]))
+    assert statuses(store.resolve_update("out")) == {"stale": [1]}
+    catch_up(store, "out")
+    assert statuses(store.resolve_update("out")) == {}
+
+
+def test_an_increments_own_frame_can_be_written_as_it_is(path: Path) -> None:
+    store = store_of(path, video(), derived("out", FeatureDep("video", select=["sound"])))
+    store.write("video", clips({1: "a", 2: "b"}))
+    frame = store.resolve_update("out").pending
+    store.write("out", frame.with_columns(length=nw.lit(3)))
+    assert statuses(store.resolve_update("out")) == {}
+    assert rows(store, "out")[0] == {"id": 1, "sound": "a", "length": 3}
+
+
+def test_a_derived_frame_without_provenance_is_refused_with_the_remedy(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a"}))
+    with pytest.raises(FrameError, match="increment=increment"):
+        store.write("out", T({"id": [1]}))
+
+
+def test_samples_that_are_not_returned_stay_pending(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a", 2: "b"}))
+    store.write("out", T({"id": [2]}), increment=store.resolve_update("out"))
+    assert statuses(store.resolve_update("out")) == {"new": [1]}
+
+
+def test_a_users_data_version_is_what_downstream_follows(path: Path) -> None:
+    store = store_of(path, video(), derived(), derived("last", "out"))
+
+    def compute(version: str | None) -> None:
+        frame = T({"id": [1], c.COL_DATA_VERSION_BY_FIELD: [{"default": version}]})
+        store.write("out", frame, increment=store.resolve_update("out"))
+
+    store.write("video", clips({1: "a"}))
+    compute("same")
+    catch_up(store, "last")
+    store.write("video", clips({1: "b"}))
+    compute("same")
+    assert versions(store, "out") == {1: {"default": "same"}}
+    assert statuses(store.resolve_update("last")) == {}
+    store.write("video", clips({1: "c"}))
+    compute("other")
+    assert statuses(store.resolve_update("last")) == {"stale": [1]}
+
+
+def test_a_roots_provenance_may_be_given(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    given = pa.array([{"audio": "sha-1", "frames": "sha-2"}])
+    store.write("video", clips({1: "a"}).append_column(c.COL_PROVENANCE_BY_FIELD, given))
+    catch_up(store, "out")
+    changed = clips({1: "other content"}).append_column(c.COL_PROVENANCE_BY_FIELD, given)
+    store.write("video", changed)
+    assert rows(store, "video")[0]["sound"] == "other content"
+    assert statuses(store.resolve_update("out")) == {}
+
+
+def test_a_recomputed_legacy_table_propagates_only_what_changed(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a", 2: "b", 3: "c"}))
+    catch_up(store, "out")
+    result = store.write("video", clips({3: "c", 2: "B", 1: "a"}), mode="replace")
+    assert (result.new, result.updated, result.unchanged, result.deleted) == (0, 1, 2, 0)
+    assert statuses(store.resolve_update("out")) == {"stale": [2]}
+
+
+# Writes, deletes, history
+
+
+def test_an_identical_rewrite_is_no_commit(path: Path) -> None:
+    store = store_of(path, video())
+    first = store.write("video", clips({1: "a", 2: "b"}))
+    before = store.data_version("video")
+    again = store.write("video", clips({2: "b", 1: "a"}), mode="replace")
+    assert (first.commit, again.commit, again.unchanged) == (1, 0, 2)
+    assert store.data_version("video") == before
+    assert store.read("video", history=True).collect().to_native().num_rows == 2
+
+
+def test_the_data_version_moves_with_every_change_and_back(path: Path) -> None:
+    store = store_of(path, video())
+    seen = [store.data_version("video")]
+    for state in ({1: "a"}, {1: "a", 2: "b"}, {1: "b", 2: "a"}, {2: "b"}):
+        store.write("video", clips(state), mode="replace")
+        seen.append(store.data_version("video"))
+    assert len(set(seen)) == 5
+    store.write("video", clips({2: "b", 1: "a"}), mode="replace")
+    assert store.data_version("video") == seen[2]
+
+
+def test_replace_deletes_what_the_frame_lacks_within_its_scope(path: Path) -> None:
+    store = store_of(path, FeatureSpec("clip", id_columns=["id"]))
+    store.write("clip", T({"id": [1, 2, 3], "part": ["a", "a", "b"]}))
+    result = store.write("clip", T({"id": [1], "part": ["a"]}), mode="replace", scope="part = 'a'")
+    assert result.deleted == 1
+    assert rows(store, "clip", ["id"]) == [{"id": 1}, {"id": 3}]
+
+
+def test_a_guard_keeps_a_replace_from_deleting_too_much(path: Path) -> None:
+    store = store_of(path, video())
+    store.write("video", clips({1: "a", 2: "b", 3: "c"}))
+    with pytest.raises(FrameError, match="2 of 3"):
+        store.write("video", clips({1: "a"}), mode="replace", max_deleted_share=0.6)
+    assert store.count("video") == 3
+    store.write("video", clips({1: "a", 2: "b"}), mode="replace", max_deleted_share=0.6)
+    assert store.count("video") == 2
+
+
+def test_orphans_stay_until_somebody_deletes_them(path: Path) -> None:
+    store = store_of(path, video(), derived(), derived("last", "out"))
+    store.write("video", clips({1: "a", 2: "b"}))
+    catch_up(store, "out")
+    catch_up(store, "last")
+    store.delete("video", filters="id = 1")
+    assert statuses(store.resolve_update("out")) == {"orphaned": [1]}
+    assert statuses(store.resolve_update("last")) == {}
+    catch_up(store, "out")
+    assert rows(store, "out") == [{"id": 2}]
+    assert statuses(store.resolve_update("last")) == {"orphaned": [1]}
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_a_delete_brings_no_older_state_back(path: Path, *, soft: bool) -> None:
+    store = store_of(path, video())
+    store.write("video", clips({1: "a", 2: "b"}))
+    store.write("video", clips({1: "A"}))
+    assert store.delete("video", filters="sound = 'A'", soft=soft).deleted == 1
+    assert store.delete("video", filters="sound = 'a'", soft=soft).deleted == 0
+    assert rows(store, "video", ["id"]) == [{"id": 2}]
+    history = store.read("video", columns=["id", "sound"], history=True).collect().to_native()
+    kept = {(row["id"], row["sound"]) for row in history.to_pylist()}
+    assert kept == ({(1, "a"), (1, "A"), (2, "b")} if soft else {(2, "b")})
+
+
+def test_a_deleted_sample_can_come_back(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a"}))
+    catch_up(store, "out")
+    store.delete("out")
+    assert statuses(store.resolve_update("out")) == {"new": [1]}
+    catch_up(store, "out")
+    assert (statuses(store.resolve_update("out")), store.count("out")) == ({}, 1)
+
+
+def test_history_tells_when_rows_ended_and_why(path: Path) -> None:
+    store = store_of(path, video())
+    store.write("video", clips({1: "a", 2: "b"}), materialization_id="run 1")
+    store.write("video", clips({1: "A"}), materialization_id="run 2")
+    store.delete("video", filters="id = 2")
+    found = store.read("video", history=True).collect().to_native().to_pylist()
+    told = {(r["sound"], r[c.COL_MATERIALIZATION_ID], r[c.COL_DELETED_AT] is None) for r in found}
+    assert told == {("a", "run 1", True), ("A", "run 2", True), ("b", "run 1", False)}
+    new, old = (next(r for r in found if r["sound"] == sound) for sound in ("A", "a"))
+    assert new[c.COL_CREATED_AT] == old[c.COL_CREATED_AT] <= new[c.COL_UPDATED_AT]
+    assert new[c.COL_CREATED_AT].utcoffset() == dt.timedelta(0)
+
+
+def test_dropping_forgets_a_feature_and_its_history(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a"}))
+    catch_up(store, "out")
+    store.drop("video")
+    store.drop("video")
+    assert [str(key) for key in store.features()] == ["out"]
+    assert store.read("video", history=True).collect().to_native().num_rows == 0
+    assert statuses(store.resolve_update("out")) == {"orphaned": [1]}
+    store.write("video", clips({1: "a"}))
+    assert statuses(store.resolve_update("out")) == {}
+
+
+# Snapshots
+
+
+def test_a_lazy_frame_shows_its_moment_whenever_it_is_collected(path: Path) -> None:
+    store = store_of(path, video())
+    store.write("video", clips({1: "a", 2: "b"}))
+    with store:
+        frame = store.read("video", columns=["id", "sound"])
+        filtered = store.read("video").filter(nw.col("sound") == "b").select("id")
+    store.write("video", clips({1: "A", 3: "b"}))
+    store.delete("video", filters="id = 2")
+    assert sorted(frame.collect().rows()) == [(1, "a"), (2, "b")]
+    assert filtered.collect().rows() == [(2,)]
+    assert sorted(store.read("video", columns=["id"]).collect().rows()) == [(1,), (3,)]
+
+
+def test_a_session_reads_one_snapshot_throughout(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a"}))
+    other = store_of(path, video(), derived())
+    with store:
+        before = store.data_version("video")
+        other.write("video", clips({2: "b"}))
+        assert (store.count("video"), store.data_version("video")) == (1, before)
+        assert statuses(store.resolve_update("out")) == {"new": [1]}
+    assert store.count("video") == 2
+
+
+def test_an_increment_shows_its_moment_too(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a"}))
+    increment = store.resolve_update("out")
+    store.write("video", clips({1: "later", 2: "b"}))
+    frame = increment.new.collect().to_native()
+    assert frame.select(["id", "sound"]).to_pylist() == [{"id": 1, "sound": "a"}]
+    assert increment.upstream("video").collect()["sound"].to_list() == ["a"]
+
+
+# Types
+
+MONDAY = dt.date(2026, 11, 23)
+NIGHT = dt.datetime(2026, 11, 23, 22, 0)  # noqa: DTZ001 - a naive column
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stored", "kind"),
+    [
+        ([1], [2.5], [1.0, 2.5], "DOUBLE"),
+        ([1.5], [2], [1.5, 2.0], "DOUBLE"),
+        (pa.array([1], pa.int8()), [2**40], [1, 2**40], "BIGINT"),
+        (pa.array([1.5], pa.float32()), [0.1], [1.5, 0.1], "DOUBLE"),
+        (pa.nulls(1), ["a"], [None, "a"], "VARCHAR"),
+        (pa.nulls(1), [4], [None, 4], "BIGINT"),
+        (["a"], pa.nulls(1), ["a", None], "VARCHAR"),
+        ([MONDAY], [NIGHT], [dt.datetime(2026, 11, 23), NIGHT], "TIMESTAMP"),  # noqa: DTZ001
+        ([[1]], [[0.5]], [[1.0], [0.5]], "DOUBLE[]"),
+        (pa.array([[]], pa.list_(pa.null())), [["a"]], [[], ["a"]], "VARCHAR[]"),
+        (
+            pa.array(["a"], pa.large_string()),
+            pa.array(["b"], pa.string_view()),
+            ["a", "b"],
+            "VARCHAR",
+        ),
+    ],
+)
+def test_types_widen_where_nothing_is_lost(
+    path: Path, first: Any, second: Any, stored: Any, kind: str
+) -> None:
+    store = store_of(path, FeatureSpec("clip", id_columns=["id"]))
+    store.write("clip", T({"id": [1], "x": first}))
+    before = store.data_version("clip")
+    early = store.read("clip", columns=["x"])
+    store.write("clip", T({"id": [2], "x": second}))
+    assert [row["x"] for row in rows(store, "clip")] == stored
+    assert store.schema("clip")["x"] == kind
+    assert store.data_version("clip") != before
+    assert early.collect().to_native().column("x").to_pylist() == pa.array(first).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["a"], [1]),
+        ([1], ["a"]),
+        ([True], [1]),
+        ([2**53 + 1], [0.5]),
+        ([0.5], [2**53 + 1]),
+        ([-1], pa.array([2**63], pa.uint64())),
+        ([NIGHT], pa.array([0], pa.timestamp("us", "UTC"))),
+        ([["a"]], [[1]]),
+        ([{"a": 1}], [{"b": 1}]),
+        ([b"a"], ["a"]),
+    ],
+)
+def test_types_that_would_corrupt_a_column_are_refused(path: Path, first: Any, second: Any) -> None:
+    store = store_of(path, FeatureSpec("clip", id_columns=["id"]))
+    store.write("clip", T({"id": [1], "x": first}))
+    before = rows(store, "clip"), store.schema("clip"), store.data_version("clip")
+    with pytest.raises(FrameError, match="cast 'x'"):
+        store.write("clip", T({"id": [2], "x": second}))
+    assert (rows(store, "clip"), store.schema("clip"), store.data_version("clip")) == before
+
+
+def test_columns_may_be_added_and_by_replace_dropped(path: Path) -> None:
+    store = store_of(path, FeatureSpec("clip", id_columns=["id"]))
+    store.write("clip", T({"id": [1], "x": [1]}))
+    store.write("clip", T({"id": [2], "x": [2], "y": ["b"]}))
+    assert rows(store, "clip") == [{"id": 1, "x": 1, "y": None}, {"id": 2, "x": 2, "y": "b"}]
+    store.write("clip", T({"id": [1, 2], "y": ["a", "b"]}), mode="replace")
+    assert [row["y"] for row in rows(store, "clip")] == ["a", "b"]
+    assert [row["x"] for row in rows(store, "clip")] == [None, None]
+
+
+def test_ids_of_another_width_are_the_same_ids(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    small = clips({1: "a"}).cast(
+        pa.schema({"id": pa.int16(), "sound": pa.string(), "picture": pa.string()})
+    )
+    store.write("video", small)
+    catch_up(store, "out")
+    assert store.write("video", clips({1: "a", 2**40: "b"})).unchanged == 1
+    assert statuses(store.resolve_update("out")) == {"new": [2**40]}
