@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 from feature_runs import IO_MANAGER, Repository, stored
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import metaxy_dagster as mxd
@@ -27,9 +27,15 @@ step = st.fixed_dictionaries(
 )
 
 
-def run(repository: Repository, manager: mxd.MetaxyIOManager, only: Any = None) -> bool:
+def run(
+    instance: dg.DagsterInstance,
+    repository: Repository,
+    manager: mxd.MetaxyIOManager,
+    only: Any = None,
+) -> bool:
     return dg.materialize(
         repository.assets(),
+        instance=instance,
         resources={IO_MANAGER: manager},
         selection=None if only is None else list(only),
         raise_on_error=False,
@@ -38,12 +44,17 @@ def run(repository: Repository, manager: mxd.MetaxyIOManager, only: Any = None) 
 
 @settings(
     max_examples=5,
+    # An example takes seconds: what fails is shown as it was found.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=st.lists(step, min_size=1, max_size=3), last=samples)
 def test_increments_equal_a_full_recompute(
-    graph: mxd.FeatureGraph, history: list[dict[str, Any]], last: dict[int, tuple[str, str]]
+    graph: mxd.FeatureGraph,
+    instance: dg.DagsterInstance,
+    history: list[dict[str, Any]],
+    last: dict[int, tuple[str, str]],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = mxd.DuckDBMetadataStore(Path(folder) / "m.duckdb", graph=graph)
@@ -53,13 +64,13 @@ def test_increments_equal_a_full_recompute(
         for each in history:
             repository.rows = each["rows"]
             repository.fails, repository.leave_out = each["fails"], each["leave_out"]
-            run(repository, manager, each["only"])
+            run(instance, repository, manager, each["only"])
         repository.rows, repository.fails, repository.leave_out = last, None, set()
-        assert run(repository, manager)
+        assert run(instance, repository, manager)
         expected = repository.expected()
         assert {key: stored(store, key) for key in KEYS} == expected
         for key in KEYS:
             assert store.resolve_update(key).counts == mxd.Counts(0, 0, 0)
         repository.given = {}
-        assert run(repository, manager)
+        assert run(instance, repository, manager)
         assert all(not ids for frames in repository.given.values() for ids in frames)

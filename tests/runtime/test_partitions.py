@@ -105,17 +105,17 @@ DEFINITIONS = {"daily": DAILY, "static": STATIC, "dynamic": DYNAMIC}
 
 
 @pytest.mark.parametrize(
-    ("definition", "kind"),
+    ("definition", "kind", "mode"),
     [
-        ("daily", "text"),
-        ("daily", "date"),
-        ("daily", "naive"),
-        ("daily", "zoned"),
-        ("static", "text"),
-        ("dynamic", "text"),
+        ("daily", "text", "all"),
+        ("daily", "date", "increment"),
+        ("daily", "naive", "all"),
+        ("daily", "zoned", "increment"),
+        ("static", "text", "increment"),
+        ("dynamic", "text", "all"),
+        ("dynamic", "text", "increment"),
     ],
 )
-@pytest.mark.parametrize("mode", ["all", "increment"])
 def test_a_run_reads_and_writes_its_partition_alone(
     run: Callable[..., Any],
     store: mxd.DuckDBMetadataStore,
@@ -270,6 +270,21 @@ def test_a_partitioned_asset_must_name_its_column(run: Callable[..., Any]) -> No
         run(Source().event(partition_by=None), partition_key=DAYS[0])
     assert "asset 'event', feature 'event'" in str(caught.value)
     assert "partition_by" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("mode", ["all", "increment"])
+def test_an_upstream_that_was_never_written_is_an_empty_one(
+    run: Callable[..., Any], store: mxd.DuckDBMetadataStore, mode: str
+) -> None:
+    @dg.asset(partitions_def=DAILY, **feature("clean", input=mode, partition_by="day"))
+    def clean(event: pl.DataFrame) -> pl.DataFrame:
+        assert event.height == 0
+        return event
+
+    event = dg.AssetSpec("event", partitions_def=DAILY, metadata=feature("event")["metadata"])
+    event = event.merge_attributes(metadata={"partition_by": "day"})
+    run(event.with_io_manager_key(IO_MANAGER), clean, partition_key=DAYS[0])
+    assert store.count("clean") == 0
 
 
 def test_the_data_version_is_the_partitions_own(

@@ -153,6 +153,33 @@ def test_a_job_observes_one_asset_by_its_partitions(
     assert found.metadata["dagster/partition_row_count"].value == 1
 
 
+RANGE = {
+    "dagster/asset_partition_range_start": "l1",
+    "dagster/asset_partition_range_end": "l2",
+}
+
+
+def test_a_range_of_partitions(
+    run: Callable[..., Any], store: mxd.DuckDBMetadataStore, instance: dg.DagsterInstance
+) -> None:
+    store.write("image", ROWS)
+    days = dg.StaticPartitionsDefinition(["l1", "l2", "l3"])
+    metadata = {"metaxy/feature": "image", "partition_by": "label"}
+
+    @dg.asset(metadata=metadata, partitions_def=days)
+    def image(context: dg.AssetExecutionContext):
+        yield from mxd.generate_materialize_results(context, store)
+
+    events = run(image, tags=RANGE).asset_materializations_for_node("image")
+    assert {event.metadata["dagster/partition_row_count"].value for event in events} == {2}
+    (job,) = mxd.build_metaxy_observation_job(image)
+    resolved = dg.Definitions(jobs=[job], resources={"store": store}).resolve_job_def(job.name)
+    result = resolved.execute_in_process(instance=instance, tags=RANGE)
+    found = [event.asset_observation_data.asset_observation for event in _observations(result)]
+    assert [each.partition for each in found] == ["l1", "l2"]
+    assert [each.metadata["dagster/partition_row_count"].value for each in found] == [1, 1]
+
+
 def test_a_job_for_each_feature_of_a_multi_asset() -> None:
     @dg.multi_asset(specs=[*specs("image", "thumb"), dg.AssetSpec("plain")])
     def several(): ...

@@ -49,7 +49,8 @@ def test_a_killed_write_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         args = (store, generation + 1, log)
         child = SPAWN.Process(target=write_until_killed, args=args)
         child.start()
-        wait_for(log)
+        # Every other child gets as far as a first acknowledgement, however slow the machine is.
+        wait_for(log, lines=1 + attempt % 2)
         time.sleep(chance.uniform(0, 0.4))
         os.kill(child.pid, signal.SIGKILL)
         child.join(30)
@@ -67,7 +68,7 @@ def test_a_killed_write_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
             before, (generation,) = generation, found
             check_next_resolve(store, changed=generation != before, computed=computed)
             computed = True
-    assert KILLS < 5 or generation > 0
+    assert KILLS == 1 or generation > 0
 
 
 def check_next_resolve(store: DuckDBMetadataStore, *, changed: bool, computed: bool) -> None:

@@ -62,11 +62,11 @@ def hold_raw(path: Path, ready: Path, go: Path) -> int:
     return os.getpid()
 
 
-def wait_for(path: Path, seconds: float = 60) -> str:
-    """The content of a file, once it is there."""
+def wait_for(path: Path, seconds: float = 60, lines: int = 1) -> str:
+    """The content of a file, once it is there and has so many lines."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if path.is_file() and (text := path.read_text()):
+        if path.is_file() and len((text := path.read_text()).splitlines()) >= lines:
             return text
         time.sleep(0.01)
     raise TimeoutError(path)

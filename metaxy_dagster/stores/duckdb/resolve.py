@@ -327,12 +327,11 @@ class OpenResolve:
                 " FALSE AS metaxy_forced, TRUE AS metaxy_present FROM expected WHERE FALSE"
             )
         names = {name: quote(name) for name in own.columns}
-        scope = condition(self.resolve.filters, names, self.values, where="the stored feature")
-        forced = (
-            condition(self.resolve.stale_when, names, self.values, where="the stored feature")
-            if self.resolve.stale_when
-            else "FALSE"
+        scope, forced = (
+            condition(one, names, self.values, where="the stored feature", types=own.types)
+            for one in (self.resolve.filters, self.resolve.stale_when)
         )
+        forced = forced if self.resolve.stale_when else "FALSE"
         if self._plan.is_root:
             current = f"{self.values.bind(self.resolve.feature_version)}::VARCHAR"
             forced = f"({forced} OR {quote(c.COL_FEATURE_VERSION)} IS DISTINCT FROM {current})"

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import narwhals as nw
 
-from metaxy_dagster.errors import StoreError
+from metaxy_dagster.errors import ConfigError, StoreError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey, FeaturePlan
 from metaxy_dagster.stores.duckdb import layout, reader
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
@@ -70,6 +70,12 @@ class DuckDBMetadataStore(MetadataStore):
         settings: Mapping[str, str | int | float | bool] | None = None,
         max_incremental_share: float = 0.3,
     ) -> None:
+        if not isinstance(path, str | Path):
+            raise ConfigError(
+                "the path of a metadata store must be text or a Path",
+                found=f"{path!r} of type {type(path).__qualname__}",
+                remedy="name the file that the store is to be kept in",
+            )
         self._max_share = max_incremental_share
         self._file = DuckDBFile(Path(path).expanduser().absolute(), lock_timeout, settings or {})
         self._graph = graph

@@ -109,9 +109,15 @@ class UpstreamView:
 
     def filter(self, values: Values) -> str:
         """The dependency's filters as a condition on the upstream's rows."""
-        dep, known = self.dep.dep, () if self.table is None else self.table.columns
-        names = {dep.name_here(name): quote(name) for name in known}
-        return condition(dep.filters, names, values, where=f"upstream {str(self.key)!r}")
+        dep = self.dep.dep
+        types = {} if self.table is None else self.table.types
+        return condition(
+            dep.filters,
+            {dep.name_here(name): quote(name) for name in types},
+            values,
+            where=f"upstream {str(self.key)!r}",
+            types={dep.name_here(name): kind for name, kind in types.items()},
+        )
 
     def sql(self, values: Values, extra: Sequence[str] = (), only: str | None = None) -> str:
         """The view's SELECT.
