@@ -76,3 +76,10 @@ SYSTEM_COLUMNS: Final = (
     COL_DELETED_AT,
     COL_MATERIALIZATION_ID,
 )
+
+# Columns that stores keep for themselves; a frame that carries one along is not refused for it.
+COL_COMMIT: Final = "metaxy_commit"
+COL_ENDED: Final = "metaxy_ended"
+COL_UPSTREAM: Final = "metaxy_upstream"
+COL_STATUS: Final = "metaxy_status"
+INTERNAL_COLUMNS: Final = (COL_COMMIT, COL_ENDED, COL_UPSTREAM, COL_STATUS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NEW", "ORPHANED", "STALE", "STATUS", "UNCHANGED", "Counts", "Increment"]
 
-STATUS = "metaxy_status"
+STATUS = c.COL_STATUS
 NEW, STALE, ORPHANED, UNCHANGED = range(4)
 
 

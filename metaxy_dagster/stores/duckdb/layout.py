@@ -34,7 +34,6 @@ __all__ = [
     "COL_ENDED",
     "COL_UPSTREAM",
     "FORMAT_VERSION",
-    "INTERNAL_COLUMNS",
     "Table",
     "ensure_format",
     "ensure_table",
@@ -43,11 +42,10 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
-COL_COMMIT = "metaxy_commit"
-COL_ENDED = "metaxy_ended"
+COL_COMMIT = c.COL_COMMIT
+COL_ENDED = c.COL_ENDED
 # The upstream data versions a row was computed from, one entry per upstream field.
-COL_UPSTREAM = "metaxy_upstream"
-INTERNAL_COLUMNS = (COL_COMMIT, COL_ENDED, COL_UPSTREAM)
+COL_UPSTREAM = c.COL_UPSTREAM
 
 _TIMESTAMP = "TIMESTAMP WITH TIME ZONE"
 # Stored in both tables, in this order, behind the user's columns.

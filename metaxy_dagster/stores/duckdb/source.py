@@ -17,9 +17,17 @@ from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM
 from metaxy_dagster.stores.duckdb.query import Query, fetch, lazy
 from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
-from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE, STATUS, Counts
+from metaxy_dagster.stores.duckdb.watermark import Answered
+from metaxy_dagster.stores.increment import (
+    NEW,
+    ORPHANED,
+    STALE,
+    STATUS,
+    Counts,
+    Increment,
+)
 
-__all__ = ["DuckDBIncrementSource"]
+__all__ = ["DuckDBIncrementSource", "answered_by"]
 
 _DELTA_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE, COL_UPSTREAM)
 # Opening the file again costs more than reading so few rows.
@@ -97,3 +105,17 @@ class DuckDBIncrementSource:
         from metaxy_dagster.stores.duckdb.snapshot import Snapshot  # noqa: PLC0415 - brings pandas
 
         return lazy(Snapshot(self.file, schema, query), self.file)
+
+
+def answered_by(increment: Increment | None, file: DuckDBFile) -> Answered | None:
+    """What the watermark may note about a write, if the increment is of this very file."""
+    source = None if increment is None else increment.source
+    if (
+        increment is None
+        or not isinstance(source, DuckDBIncrementSource)
+        or source.file.path != file.path
+        or not source.resolve.is_whole
+    ):
+        return None
+    resolve, delta = source.resolve, increment.whole.delta
+    return Answered(resolve.fingerprint, resolve.commit, resolve.sample_columns, delta)

@@ -15,8 +15,14 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan, FieldKey
+from metaxy_dagster.stores.checks import (
+    check_columns,
+    check_id_values,
+    check_provenance,
+    is_struct_of_text,
+)
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
-from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM, INTERNAL_COLUMNS
+from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM
 from metaxy_dagster.stores.duckdb.provenance import Values, sample_provenance, struct_of
 from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.frames import check_ids, to_arrow
@@ -101,14 +107,14 @@ def prepare(
         columns_of = increment.sample_columns
         return Staged(plan, feature_version, table.select([]), {}, increment.delta, columns_of)
     check_ids(table, plan.spec)
-    _check_columns(table, plan, declared)
-    _check_id_values(table, plan)
+    check_columns(table, plan, declared)
+    check_id_values(table, plan)
     delta = None
     if increment is not None:
         delta = increment.delta
         table = _without(table, c.COL_PROVENANCE_BY_FIELD)
     elif c.COL_PROVENANCE_BY_FIELD in table.column_names:
-        _check_provenance(table, plan, feature_version)
+        check_provenance(table, plan, feature_version)
     elif plan.is_root:
         table = _with_content_versions(table, plan)
     else:
@@ -170,9 +176,9 @@ def prepare_samples(plan: FeaturePlan, feature_version: str, samples: Any) -> pa
 def _with_provenance(samples: Any, plan: FeaturePlan, feature_version: str) -> pa.Table:
     table = to_arrow(samples, str(plan.key))
     check_ids(table, plan.spec)
-    _check_id_values(table, plan)
+    check_id_values(table, plan)
     if c.COL_PROVENANCE_BY_FIELD in table.column_names:
-        _check_provenance(table, plan, feature_version)
+        check_provenance(table, plan, feature_version)
         return table
     return _with_content_versions(table, plan)
 
@@ -196,103 +202,6 @@ def _arrived_types(table: pa.Table, names: list[str], feature: str) -> dict[str,
                 ) from error
             types[name] = str(kind)
     return types
-
-
-def _check_columns(table: pa.Table, plan: FeaturePlan, declared: Mapping[str, bool] | None) -> None:
-    feature = str(plan.key)
-    known = {*c.SYSTEM_COLUMNS, *INTERNAL_COLUMNS, STATUS}
-    reserved = [n for n in table.column_names if n.lower().startswith(c.PREFIX) and n not in known]
-    if reserved:
-        raise FrameError(
-            f"column names that begin with {c.PREFIX!r} are reserved",
-            feature=feature,
-            found=reserved,
-            remedy="rename these columns",
-        )
-    # It would hide the row number by which the store finds a row again.
-    if any(name.lower() == "rowid" for name in table.column_names):
-        raise FrameError(
-            "a column is named 'rowid', as DuckDB names the number of a row",
-            feature=feature,
-            found=table.column_names,
-            remedy="rename this column",
-        )
-    if not declared:
-        return
-    user = {name for name in table.column_names if not name.startswith(c.PREFIX)}
-    allowed = {*declared, *plan.spec.id_columns}
-    required = {name for name, needed in declared.items() if needed}
-    if user - allowed or required - user:
-        raise FrameError(
-            "the frame does not have the columns that the feature class declares",
-            feature=feature,
-            found=f"unknown {sorted(user - allowed)}, missing {sorted(required - user)}",
-            allowed=sorted(allowed),
-            remedy="return exactly the declared columns, or change the feature class",
-        )
-
-
-def _check_id_values(table: pa.Table, plan: FeaturePlan) -> None:
-    ids = list(plan.spec.id_columns)
-    feature = str(plan.key)
-    for name in ids:
-        nulls = table.column(name).null_count
-        if nulls:
-            raise FrameError(
-                f"id column {name!r} has nulls",
-                feature=feature,
-                found=f"{nulls} of {table.num_rows} rows",
-                remedy="give every sample an id, or drop the rows without one",
-            )
-    groups = table.select(ids).group_by(ids).aggregate([([], "count_all")])
-    if groups.num_rows < table.num_rows:
-        import pyarrow.compute as pc  # noqa: PLC0415 - only on the way to an error
-
-        doubled = groups.filter(pc.greater(groups.column("count_all"), 1))
-        raise FrameError(
-            "ids must be unique within one write",
-            feature=feature,
-            found=f"{doubled.num_rows} ids occur more than once, for example "
-            f"{doubled.slice(0, _SHOWN).to_pylist()}",
-            remedy=f"drop the duplicates, or add the column that tells the rows apart to "
-            f"id_columns {ids}",
-        )
-
-
-def _check_provenance(table: pa.Table, plan: FeaturePlan, feature_version: str) -> None:
-    feature = str(plan.key)
-    column = table.column(c.COL_PROVENANCE_BY_FIELD)
-    fields = {str(field.key) for field in plan.fields}
-    found: object = str(column.type)
-    nulls = column.null_count
-    if _is_struct_of_text(column.type):
-        found = sorted(field.name for field in column.type)
-        nulls += sum(entry.null_count for entry in column.flatten())
-    if found != sorted(fields) or nulls:
-        raise FrameError(
-            f"{c.COL_PROVENANCE_BY_FIELD} must be a struct with one text per field in every row",
-            feature=feature,
-            found=f"{found}, {nulls} nulls",
-            allowed=sorted(fields),
-            remedy="keep the column as the increment gave it",
-        )
-    if c.COL_FEATURE_VERSION in table.column_names:
-        versions = set(table.column(c.COL_FEATURE_VERSION).unique().to_pylist())
-        if versions - {feature_version}:
-            raise FrameError(
-                "the frame carries the provenance of another feature, or of another version",
-                feature=feature,
-                found=f"{c.COL_FEATURE_VERSION} {sorted(map(str, versions))}",
-                allowed=feature_version,
-                remedy="drop the metaxy_ columns of the upstream and write with increment=, or "
-                "resolve again after the feature was changed",
-            )
-
-
-def _is_struct_of_text(kind: pa.DataType) -> bool:
-    types = pa.types
-    text = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
-    return types.is_struct(kind) and all(any(is_(f.type) for is_ in text) for f in kind)
 
 
 def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
@@ -375,7 +284,7 @@ def stage(connection: duckdb.DuckDBPyConnection, staged: Staged, types: Mapping[
 def _data_versions(staged: Staged, provenance: Mapping[FieldKey, str]) -> dict[FieldKey, str]:
     """The user's data versions; a field without one follows its provenance."""
     kind = staged.table.schema.field(c.COL_DATA_VERSION_BY_FIELD).type
-    given = {field.name for field in kind} if _is_struct_of_text(kind) else set()
+    given = {field.name for field in kind} if is_struct_of_text(kind) else set()
     known = {str(field.key) for field in staged.plan.fields}
     if not given or given - known:
         raise FrameError(

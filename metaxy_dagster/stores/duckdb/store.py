@@ -11,6 +11,7 @@ import narwhals as nw
 
 from metaxy_dagster.errors import ConfigError, StoreError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey, FeaturePlan
+from metaxy_dagster.stores.checks import declared_columns
 from metaxy_dagster.stores.duckdb import layout, reader
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
@@ -20,9 +21,8 @@ from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import lazy
 from metaxy_dagster.stores.duckdb.resolve import Resolve
 from metaxy_dagster.stores.duckdb.session import Sessions
-from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource
+from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource, answered_by
 from metaxy_dagster.stores.duckdb.staging import prepare, prepare_samples
-from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.duckdb.writer import Write, Writer
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.protocol import MetadataStore, WriteMode, WriteResult
@@ -206,7 +206,7 @@ class DuckDBMetadataStore(MetadataStore):
                 remedy="leave mode out, or correct it",
             )
         version = self.graph.feature_version(key)
-        declared = _declared_columns(self.graph.feature_class(key))
+        declared = declared_columns(self.graph.feature_class(key))
         staged = prepare(plan, version, frame, increment=increment, declared=declared)
         values = Values()
         with self._file.connect("w") as connection:
@@ -228,22 +228,9 @@ class DuckDBMetadataStore(MetadataStore):
                 orphans=increment.orphaned_ids if increment and delete_orphaned else None,
                 max_deleted_share=max_deleted_share,
                 materialization_id=materialization_id,
-                answered=self._answered(increment),
+                answered=answered_by(increment, self._file),
             )
             return Writer(connection).write(staged, how)
-
-    def _answered(self, increment: Increment | None) -> Answered | None:
-        """What the watermark may note about a write, if the increment is of this very store."""
-        source = None if increment is None else increment.source
-        if (
-            increment is None
-            or not isinstance(source, DuckDBIncrementSource)
-            or source.file.path != self.path
-            or not source.resolve.is_whole
-        ):
-            return None
-        resolve, delta = source.resolve, increment.whole.delta
-        return Answered(resolve.fingerprint, resolve.commit, resolve.sample_columns, delta)
 
     def delete(
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
@@ -416,11 +403,3 @@ class DuckDBMetadataStore(MetadataStore):
 
 def _restore(cls: type[DuckDBMetadataStore], options: Mapping[str, Any]) -> DuckDBMetadataStore:
     return cls(**options)
-
-
-def _declared_columns(cls: type | None) -> Mapping[str, bool] | None:
-    """The columns that a feature class declares, and whether a frame must have them."""
-    fields = getattr(cls, "model_fields", None)
-    if not fields:
-        return None
-    return {field.alias or name: field.is_required() for name, field in fields.items()}
