@@ -77,10 +77,15 @@ def check_id_values(table: pa.Table, plan: FeaturePlan) -> None:
                 found=f"{nulls} of {table.num_rows} rows",
                 remedy="give every sample an id, or drop the rows without one",
             )
+    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
+
+    column = table.column(ids[0])
+    simple = pa.types.is_integer(column.type) or pa.types.is_string(column.type)
+    if len(ids) == 1 and simple and pc.count_distinct(column).as_py() == table.num_rows:
+        # The usual case, several times faster than grouping.
+        return
     groups = table.select(ids).group_by(ids).aggregate([([], "count_all")])
     if groups.num_rows < table.num_rows:
-        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
         doubled = groups.filter(pc.greater(groups.column("count_all"), 1))
         raise FrameError(
             "ids must be unique within one write",

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 __all__ = ["encode", "encode_all", "hash_parts", "hash_text"]
 
 MISSING = "-"
+HASH_LENGTH = 32
 
 
 def encode(part: str | None) -> str:

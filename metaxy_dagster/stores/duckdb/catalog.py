@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 import duckdb
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
 
-__all__ = ["Catalog", "read_catalog"]
+__all__ = ["Catalog", "read_catalog", "selection"]
+
+# Most data is known by what it was computed from; storing that twice would double the file.
+_STANDS_FOR = {
+    c.COL_DATA_VERSION: c.COL_PROVENANCE,
+    c.COL_DATA_VERSION_BY_FIELD: c.COL_PROVENANCE_BY_FIELD,
+}
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,18 @@ class Catalog:
         """What is stored of a feature; ``None`` if it was not written by ``commit``."""
         return self.tables.get(key)
 
-    def rows(self, key: FeatureKey, names: Sequence[str]) -> str:
+    def rows(self, key: FeatureKey, names: Sequence[str], *, raw: bool = False) -> str:
         """SQL for the rows that were current as of ``commit``.
 
         The history is read only if something was written since.
+
+        Args:
+            key: the feature.
+            names: its columns.
+            raw: data versions as they are stored: NULL where they are the provenance.
         """
         table = self.tables[key]
-        selected = columns(names)
+        selected = columns(names) if raw else selection(names)
         current = f"SELECT {selected} FROM {table_of(key)}"
         if table.last_commit <= self.commit:
             return current
@@ -43,6 +55,16 @@ class Catalog:
             f"{current} UNION ALL SELECT {selected} FROM {history_table(key)} "
             f"WHERE {begun} AND {quote(layout.COL_ENDED)} > {self.commit}"
         )
+
+
+def selection(names: Sequence[str]) -> str:
+    """A list of stored columns; data versions that are not stored are the provenance."""
+    return ", ".join(
+        f"coalesce({quote(name)}, {quote(_STANDS_FOR[name])}) AS {quote(name)}"
+        if name in _STANDS_FOR
+        else quote(name)
+        for name in names
+    )
 
 
 def read_catalog(

@@ -7,6 +7,8 @@
 * ``metaxy.watermarks`` and ``pending.<feature>``: what an earlier resolve found out.
 * ``metaxy.format``: the version of this layout.
 
+Data versions are NULL where they are the provenance, which is nearly everywhere.
+
 A row is valid from ``metaxy_commit`` up to, not including, ``metaxy_ended``: the state of a
 feature at any commit can be read back, so a lazy frame is a snapshot and holds no file open.
 """
@@ -200,7 +202,7 @@ def ensure_table(
         fields: the entries that each STRUCT column must have.
     """
     if found is None:
-        structs = {name: _struct(fields[name]) for name in STRUCT_COLUMNS}
+        structs = {name: struct_type(fields[name]) for name in STRUCT_COLUMNS}
         body = ", ".join(
             f"{quote(name)} {kind}" for name, kind in {**types, **structs, **STORED_COLUMNS}.items()
         )
@@ -221,7 +223,8 @@ def ensure_table(
                     )
 
 
-def _struct(entries: Iterable[str]) -> str:
+def struct_type(entries: Iterable[str]) -> str:
+    """The type of a STRUCT column with these entries."""
     # DuckDB has no empty STRUCT; a root has no upstream, so its entry is never filled.
     names = tuple(entries) or ("-",)
     return "STRUCT(" + ", ".join(f"{quote(name)} VARCHAR" for name in names) + ")"

@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from metaxy_dagster.features import FieldKey, FieldPlan, ParentField
-from metaxy_dagster.stores.duckdb.identifiers import quote
-from metaxy_dagster.stores.encoding import MISSING, encode, encode_all
+from metaxy_dagster.stores.duckdb.identifiers import literal, quote
+from metaxy_dagster.stores.encoding import HASH_LENGTH, MISSING, encode, encode_all
 
-__all__ = ["Values", "encoded", "field_provenance", "id_text", "sample_provenance", "struct_of"]
+__all__ = [
+    "Literals",
+    "Values",
+    "encoded",
+    "field_provenance",
+    "id_text",
+    "sample_provenance",
+    "struct_of",
+]
 
 
 class Values(dict[str, object]):
@@ -22,6 +30,14 @@ class Values(dict[str, object]):
         name = f"v{len(self)}"
         self[name] = value
         return f"${name}"
+
+
+class Literals(Values):
+    """As :class:`Values`, for views, which take no parameters: every value is an escaped text."""
+
+    def bind(self, value: object) -> str:
+        """The value as a quoted SQL string."""
+        return literal(str(value))
 
 
 def encoded(expression: str) -> str:
@@ -62,11 +78,23 @@ def field_provenance(plan: FieldPlan, versions: Mapping[ParentField, str], value
     return f"md5({' || '.join(terms)})"
 
 
-def sample_provenance(by_field: Mapping[FieldKey, str], values: Values) -> str:
-    """The provenance of a whole sample, from the columns that hold those of its fields."""
+def sample_provenance(
+    by_field: Mapping[FieldKey, str], values: Values, *, hashed: bool = False
+) -> str:
+    """The provenance of a whole sample, from the columns that hold those of its fields.
+
+    Args:
+        by_field: the columns.
+        values: receives the constants.
+        hashed: whether they hold hashes of ours, whose length is known.
+    """
     terms = []
     for key in sorted(by_field):
-        terms += [f"{values.bind(encode(str(key)))}::VARCHAR", encoded(by_field[key])]
+        if hashed:
+            constant = values.bind(f"{encode(str(key))}{HASH_LENGTH}:")
+            terms += [f"{constant}::VARCHAR", by_field[key]]
+        else:
+            terms += [f"{values.bind(encode(str(key)))}::VARCHAR", encoded(by_field[key])]
     return f"md5({' || '.join(terms)})"
 
 

@@ -12,7 +12,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey, FeatureSpec, Filter
 from metaxy_dagster.stores.duckdb import layout
-from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
+from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog, selection
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote
 from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
@@ -73,7 +73,7 @@ class Read:
             return current
         commit = quote(layout.COL_COMMIT)
         ended = (
-            f"SELECT {columns((*stored, c.COL_DELETED_AT))} FROM {history_table(self.key)}"
+            f"SELECT {selection((*stored, c.COL_DELETED_AT))} FROM {history_table(self.key)}"
             f" WHERE {quote(layout.COL_ENDED)} <= {self.commit} AND {commit} <= {self.commit}"
         )
         return f"{ended} UNION ALL {current}"

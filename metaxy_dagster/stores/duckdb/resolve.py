@@ -282,7 +282,7 @@ class OpenResolve:
             {f"{parent.feature}:{parent.field}": column for parent, column in versions.items()}
         )
         struct = provenance.struct_of({str(key): alias for key, alias in aliases.items()})
-        whole = provenance.sample_provenance(aliases, self.values)
+        whole = provenance.sample_provenance(aliases, self.values, hashed=not self._plan.is_root)
         present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in self._keys)
         carried = "".join(f", {quote(name)}" for name in self.carried)
         return (

@@ -22,8 +22,8 @@ from metaxy_dagster.stores.checks import (
     is_struct_of_text,
 )
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
-from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM
-from metaxy_dagster.stores.duckdb.provenance import Values, sample_provenance, struct_of
+from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM, struct_type
+from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
 from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.frames import check_ids, to_arrow
 from metaxy_dagster.stores.increment import NEW, ORPHANED, STATUS, Increment
@@ -234,13 +234,20 @@ def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
     return table.append_column(c.COL_PROVENANCE_BY_FIELD, struct)
 
 
-def stage(connection: duckdb.DuckDBPyConnection, staged: Staged, types: Mapping[str, str]) -> None:
+def stage(
+    connection: duckdb.DuckDBPyConnection,
+    staged: Staged,
+    types: Mapping[str, str],
+    *,
+    once: bool = False,
+) -> None:
     """Make the temporary table of rows to write, in the stored types.
 
     Args:
         connection: an open transaction.
         staged: the checked frame.
         types: the DuckDB type that each user column is stored in.
+        once: the rows will be read once, so that there is no need to keep them.
 
     Raises:
         FrameError: rows that the increment did not ask for.
@@ -258,20 +265,20 @@ def stage(connection: duckdb.DuckDBPyConnection, staged: Staged, types: Mapping[
         connection.register(_DELTA, staged.delta)
         _check_asked_for(connection, staged)
         source += f" JOIN {_DELTA} d USING ({columns(staged.sample_columns)})"
-    values = Values()
+    values = Literals() if once else Values()
     fields = {field.key: f"{given}.{quote(str(field.key))}" for field in staged.plan.fields}
     provenance = struct_of({str(key): sql for key, sql in fields.items()})
     whole = quote(c.COL_PROVENANCE)
     if staged.delta is None:
         whole = f"{sample_provenance(fields, values)} AS {whole}"
     # Without versions of the user's own, the data is known by what it was computed from.
-    version, own = provenance, quote(c.COL_PROVENANCE)
+    version, own = f"NULL::{struct_type(map(str, fields))}", "NULL::VARCHAR"
     if c.COL_DATA_VERSION_BY_FIELD in staged.table.column_names:
         given_versions = _data_versions(staged, fields)
         version = struct_of({str(key): sql for key, sql in given_versions.items()})
         own = sample_provenance(given_versions, values)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {STAGE} AS SELECT {user},"
+        f"CREATE OR REPLACE TEMP {'VIEW' if once else 'TABLE'} {STAGE} AS SELECT {user},"
         f" {provenance} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
         f" {version} AS {quote(c.COL_DATA_VERSION_BY_FIELD)}, {upstream} AS {quote(COL_UPSTREAM)},"
         f" {whole}, {own} AS {quote(c.COL_DATA_VERSION)},"

@@ -136,13 +136,12 @@ class UpstreamView:
         user = self.user_columns()
         keys += [f"{quote(user[name])} AS {quote(name)}" for name in extra]
         versions = {
-            field: f"{quote(c.COL_DATA_VERSION_BY_FIELD)}.{quote(str(field))}"
-            if str(field) in stored
-            else "NULL::VARCHAR"
+            field: _data_version(str(field)) if str(field) in stored else "NULL::VARCHAR"
             for field in self.dep.used_fields
         }
         where = self.filter(values)
-        rows = self.catalog.rows(self.key, (*table.columns, c.COL_DATA_VERSION_BY_FIELD))
+        structs = (c.COL_DATA_VERSION_BY_FIELD, c.COL_PROVENANCE_BY_FIELD)
+        rows = self.catalog.rows(self.key, (*table.columns, *structs), raw=True)
         if only is not None:
             on = " AND ".join(f"r.{quote(source[n])} = k.{quote(n)}" for n in source)
             rows = f"SELECT r.* FROM ({rows}) r SEMI JOIN {only} k ON {on}"
@@ -173,3 +172,9 @@ class UpstreamView:
         names = [f"NULL AS {quote(name)}" for name in self.dep.join_columns]
         names += [f"NULL::VARCHAR AS {column}" for _, column in self.versions()]
         return f"SELECT {', '.join(names)} WHERE FALSE"
+
+
+def _data_version(field: str) -> str:
+    """The data version of a stored field: its own, or what it was computed from."""
+    own, provenance = quote(c.COL_DATA_VERSION_BY_FIELD), quote(c.COL_PROVENANCE_BY_FIELD)
+    return f"coalesce({own}.{quote(field)}, {provenance}.{quote(field)})"

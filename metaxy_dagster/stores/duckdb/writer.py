@@ -86,12 +86,15 @@ class Writer:
             layout.COL_UPSTREAM: staged.upstream_entries,
         }
         layout.ensure_table(connection, key, found=found, types=types, fields=structs)
-        stage(connection, staged, types)
+        # A new feature has nothing to compare with: its rows go straight in.
+        stage(connection, staged, types, once=found is None)
         self._mark_changed(staged, found)
         self._mark_removed(staged, how)
         updated = self._count(f"SELECT count(*) FROM {_REMOVED} WHERE NOT gone")
         deleted = self._count(f"SELECT count(*) FROM {_REMOVED} WHERE gone")
-        changed = self._count(f"SELECT count(*) FROM {_CHANGED}")
+        changed = staged.table.num_rows
+        if found is not None:
+            changed = self._count(f"SELECT count(*) FROM {_CHANGED}")
         unchanged = staged.table.num_rows - changed
         new = changed - updated
         commit = 0
