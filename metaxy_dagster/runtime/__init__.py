@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from metaxy_dagster.runtime.batches import each_batch
+from metaxy_dagster.runtime.checks import build_feature_checks
 from metaxy_dagster.runtime.dagster_type import feature_to_dagster_type
 from metaxy_dagster.runtime.deletion import DeleteSamples, delete
 from metaxy_dagster.runtime.io_manager import MetaxyIOManager
@@ -13,17 +15,23 @@ from metaxy_dagster.runtime.observation_job import (
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
 from metaxy_dagster.runtime.results import generate_materialize_results, generate_observe_results
 from metaxy_dagster.runtime.selection import select_metaxy_assets
+from metaxy_dagster.runtime.sensor import build_pending_sensor
+from metaxy_dagster.runtime.skipping import skipping_op
 
 __all__ = [
     "DeleteSamples",
     "MetaxyIOManager",
     "MetaxyStoreFromConfigResource",
+    "build_feature_checks",
     "build_metaxy_multi_observation_job",
     "build_metaxy_observation_job",
+    "build_pending_sensor",
     "delete",
+    "each_batch",
     "feature_to_dagster_type",
     "generate_materialize_results",
     "generate_observe_results",
     "observable_metaxy_asset",
     "select_metaxy_assets",
+    "skipping_op",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._utils.warnings import disable_dagster_warnings
 
@@ -16,9 +18,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Step",
     "StepOutput",
+    "asset_checks",
+    "current_step",
     "input_metadata",
     "input_partition_keys",
     "observable",
+    "op_function",
+    "op_with_function",
     "running_step",
     "set_data_version",
 ]
@@ -63,9 +69,20 @@ class Step:
 def running_step(context: InputContext | OutputContext) -> Step | None:
     """The step that a context belongs to; ``None`` for one that was made outside of a run."""
     try:
-        step = context.step_context
+        return _step(context.step_context)
     except dg.DagsterInvariantViolationError:
         return None
+
+
+def current_step() -> Step | None:
+    """The step whose function is being called; ``None`` where it is called outside of a run."""
+    try:
+        return _step(dg.OpExecutionContext.get().get_step_execution_context())
+    except dg.DagsterInvariantViolationError:
+        return None
+
+
+def _step(step: Any) -> Step:
     assets_def = step.assets_def
     outputs: tuple[StepOutput, ...] = ()
     if assets_def is not None:
@@ -131,4 +148,35 @@ def observable(
             required_resource_keys=required_resource_keys,
             description=spec.description,
         )(observe)
+    return made
+
+
+def op_function(op: dg.OpDefinition) -> Callable[..., Any] | None:
+    """The Python function that an op runs, if it was made from one by a decorator."""
+    compute = op.compute_fn
+    return compute.decorated_fn if isinstance(compute, DecoratedOpFunction) else None
+
+
+def op_with_function(op: dg.OpDefinition, function: Callable[..., Any]) -> dg.OpDefinition:
+    """A copy of an op that runs another function of the same signature."""
+    twin = copy.copy(op)
+    twin._compute_fn = DecoratedOpFunction(decorated_fn=function)  # noqa: SLF001
+    return twin
+
+
+def asset_checks(
+    specs: Sequence[dg.AssetCheckSpec],
+    check: Callable[..., Any],
+    *,
+    name: str,
+    required_resource_keys: set[str],
+) -> dg.AssetChecksDefinition:
+    """Several checks of one op, any of which can be asked for alone."""
+    with disable_dagster_warnings():
+        made: dg.AssetChecksDefinition = dg.multi_asset_check(
+            specs=specs,
+            name=name,
+            can_subset=True,
+            required_resource_keys=required_resource_keys,
+        )(check)
     return made

@@ -8,10 +8,11 @@ from typing import Any, get_args, get_origin
 
 import duckdb
 import narwhals as nw
+import pyarrow as pa
 
 from metaxy_dagster.errors import RunError
 
-__all__ = ["convert"]
+__all__ = ["convert", "empty_frame"]
 
 
 def _polars(frame: nw.LazyFrame[Any]) -> Any:
@@ -68,6 +69,50 @@ def convert(frame: nw.LazyFrame[Any], annotation: object, *, asset: str, name: s
     """
     if annotation is None or annotation is Any:
         return frame
+    found = _conversion(annotation)
+    if found is None:
+        raise RunError(
+            f"parameter {name!r} is annotated with a type that a feature cannot be loaded as",
+            asset=asset,
+            found=str(annotation),
+            allowed=_ALLOWED,
+            remedy="annotate the parameter with one of these, or give its AssetIn an "
+            "input_manager_key of your own",
+        )
+    conversion, wanted = found
+    return _of_version(conversion(frame), wanted)
+
+
+def empty_frame(annotation: object) -> Any:
+    """A frame without rows and columns, of the type that a function is annotated to return.
+
+    Args:
+        annotation: as for :func:`convert`; an Arrow table where nothing is said.
+
+    Raises:
+        RunError: the type is none of a frame.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> empty_frame(pa.Table).shape
+        (0, 0)
+    """
+    nothing = pa.table({})
+    if annotation is None or annotation is Any:
+        return nothing
+    found = _conversion(annotation)
+    if found is None or issubclass(found[1], duckdb.DuckDBPyRelation):
+        raise RunError(
+            "there is no empty frame of this type",
+            found=str(annotation),
+            allowed=[name for name in _ALLOWED if not name.startswith("duckdb")],
+        )
+    conversion, wanted = found
+    return _of_version(conversion(nw.from_native(nothing, eager_only=True).lazy()), wanted)
+
+
+def _conversion(annotation: object) -> tuple[Callable[[nw.LazyFrame[Any]], Any], type] | None:
+    """How to make the annotated type, and the type itself, without unions and parameters."""
     for candidate in (annotation, get_origin(annotation), *get_args(annotation)):
         wanted = get_origin(candidate) or candidate
         if not isinstance(wanted, type):
@@ -75,15 +120,8 @@ def convert(frame: nw.LazyFrame[Any], annotation: object, *, asset: str, name: s
         package = wanted.__module__.partition(".")[0]
         conversion = _CONVERSIONS.get((package, wanted.__name__))
         if conversion is not None:
-            return _of_version(conversion(frame), wanted)
-    raise RunError(
-        f"parameter {name!r} is annotated with a type that a feature cannot be loaded as",
-        asset=asset,
-        found=str(annotation),
-        allowed=_ALLOWED,
-        remedy="annotate the parameter with one of these, or give its AssetIn an "
-        "input_manager_key of your own",
-    )
+            return conversion, wanted
+    return None
 
 
 def _of_version(value: Any, wanted: type) -> Any:

@@ -45,11 +45,12 @@ def delete(context: dg.OpExecutionContext, config: DeleteSamples) -> int:
         StoreError: no such column.
 
     Example:
-        ```python
-        @dg.job(resource_defs={"store": mxd.MetaxyStoreFromConfigResource(name="dev")})
-        def clean_up():
-            mxd.delete()
-        ```
+        >>> import metaxy_dagster as mxd
+        >>> @dg.job(resource_defs={"store": mxd.MetaxyStoreFromConfigResource(name="dev")})
+        ... def clean_up():
+        ...     mxd.delete()
+        >>> [node.name for node in clean_up.nodes]
+        ['delete_samples']
     """
     if not config.filters and not config.everything:
         raise RunError(

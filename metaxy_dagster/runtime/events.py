@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import dagster as dg
 import narwhals as nw
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureGraph, FeatureKey, Filter
+from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
 
-__all__ = ["feature_info", "feature_metadata", "version_tags", "write_metadata"]
+__all__ = [
+    "FeatureState",
+    "VersionedBy",
+    "feature_info",
+    "feature_state",
+    "version_tags",
+    "write_metadata",
+]
+
+VersionedBy: TypeAlias = Literal["content", "created_at"]
 
 _PREVIEW_ROWS = 5
 _PREVIEW_TEXT = 80
@@ -33,25 +44,47 @@ def feature_info(graph: FeatureGraph, key: FeatureKey) -> dict[str, Any]:
     }
 
 
-def feature_metadata(
-    store: MetadataStore, key: FeatureKey, *, filters: Sequence[Filter] = ()
-) -> dict[str, Any]:
-    """The state of a feature: row count, schema, a preview, where it is.
+@dataclass(frozen=True)
+class FeatureState:
+    """What is stored of a feature, at one moment.
+
+    Attributes:
+        metadata: row counts, schema, a preview, versions and where it is.
+        data_version: of the samples that an event is about.
+        filters: which samples these are; none for all.
+    """
+
+    metadata: Mapping[str, Any]
+    data_version: str
+    filters: tuple[Filter, ...]
+
+
+def feature_state(
+    store: MetadataStore, key: FeatureKey, scope: Scope, *, versioned_by: VersionedBy = "content"
+) -> FeatureState:
+    """Look at a feature once, for an event.
 
     Args:
         store: where the feature is.
         key: the feature.
-        filters: tell the samples of a run's partitions, whose number is then reported too.
+        scope: the samples of a run's partitions, whose number is then reported too.
+        versioned_by: ``"content"`` for the exact data version, ``"created_at"`` for the mean
+            time of creation, which costs no hash of the rows but misses changes in place.
     """
     with store.connected():
-        metadata = _feature_metadata(store, key)
-        if filters:
+        schema = store.schema(key)
+        filters = scope.filters(schema) if schema else ()
+        metadata = _metadata(store, key, schema)
+        if scope:
             metadata[c.KEY_PARTITION_ROW_COUNT] = store.count(key, filters=filters)
-        return metadata
+        if versioned_by == "created_at":
+            version = _mean_created_at(store, key, filters)
+        else:
+            version = store.data_version(key, filters=filters)
+    return FeatureState(metadata, version, filters)
 
 
-def _feature_metadata(store: MetadataStore, key: FeatureKey) -> dict[str, Any]:
-    schema = store.schema(key)
+def _metadata(store: MetadataStore, key: FeatureKey, schema: Mapping[str, str]) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         c.KEY_ROW_COUNT: store.count(key),
         c.KEY_TABLE_NAME: store.table_name(key),
@@ -65,6 +98,14 @@ def _feature_metadata(store: MetadataStore, key: FeatureKey) -> dict[str, Any]:
         )
         metadata[c.KEY_PREVIEW] = _preview(store, key, schema)
     return metadata
+
+
+def _mean_created_at(store: MetadataStore, key: FeatureKey, filters: tuple[Filter, ...]) -> str:
+    frame = store.read(key, filters=filters, columns=[c.COL_CREATED_AT])
+    moments = frame.collect(backend="pyarrow").select(
+        nw.col(c.COL_CREATED_AT).dt.timestamp("us").mean()
+    )
+    return str(moments.item())
 
 
 def version_tags(graph: FeatureGraph, key: FeatureKey) -> dict[str, str]:

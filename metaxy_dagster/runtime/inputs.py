@@ -8,11 +8,12 @@ from typing import Any
 import dagster as dg
 import narwhals as nw
 
-from metaxy_dagster.features import FeatureKey, FeaturePlan
+from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.scope import Scope
+from metaxy_dagster.runtime.skipping import mark_idle
 from metaxy_dagster.stores import Increment, MetadataStore
 
 __all__ = ["column_kinds", "load_frame", "produced"]
@@ -60,6 +61,8 @@ def load_frame(
     if not all(output.increment for output in needed):
         return partitions.restrict(_as_of(found[needed[0].asset_key], asset.feature))
     frames = [found[output.asset_key].upstream(asset.feature) for output in needed]
+    if all(output.increment for output in outputs) and not _pending(found):
+        mark_idle(step)
     ids = store.graph[asset.feature].id_columns
     own = Scope.of_values(asset.contribution)
     return own.restrict(frames[0] if len(frames) == 1 else _union(frames, ids))
@@ -79,6 +82,10 @@ def column_kinds(store: MetadataStore, plan: FeaturePlan) -> Mapping[str, str]:
 
 def _depends(plan: FeaturePlan, feature: FeatureKey) -> bool:
     return any(dep.upstream.key == feature for dep in plan.deps)
+
+
+def _pending(increments: Mapping[dg.AssetKey, Increment]) -> int:
+    return sum(increment.counts.pending for increment in increments.values())
 
 
 def _whole(store: MetadataStore, feature: FeatureKey) -> nw.LazyFrame[Any]:
@@ -101,15 +108,22 @@ def _resolve(
     found: dict[dg.AssetKey, Increment] = {}
     with store.open("r"):
         for output in derived:
-            kinds = column_kinds(store, plans[output]) if outputs[output] else {}
             found[output.asset_key] = store.resolve_update(
                 output.feature,
-                filters=outputs[output].filters(kinds),
+                filters=_filters(store, plans[output], outputs[output]),
                 # Samples that need nothing are listed too where the step may return them: it
                 # got all rows, or the pending rows of another of its features.
                 keep_unchanged=len(derived) > 1 or not output.increment,
             )
     return found
+
+
+def _filters(store: MetadataStore, plan: FeaturePlan, scope: Scope) -> tuple[Filter, ...]:
+    """The scope as filters of a resolve; none where there is nothing yet that has columns."""
+    if not scope:
+        return ()
+    kinds = column_kinds(store, plan)
+    return scope.filters(kinds) if kinds else ()
 
 
 def _union(frames: list[nw.LazyFrame[Any]], ids: tuple[str, ...]) -> nw.LazyFrame[Any]:

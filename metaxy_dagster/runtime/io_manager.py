@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.conversion import convert
-from metaxy_dagster.runtime.events import feature_metadata, write_metadata
+from metaxy_dagster.runtime.events import feature_state, write_metadata
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.inputs import load_frame
@@ -99,11 +99,9 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                 counts = increment.counts if increment is not None else None
                 events = write_metadata(result, counts)
                 context.log.info("%s", _summary(result))
-            filters = scope.filters(self.store.schema(asset.feature))
-            events |= feature_metadata(self.store, asset.feature, filters=filters)
-            version = self.store.data_version(asset.feature, filters=filters)
-        context.add_output_metadata(events)
-        _compat.set_data_version(context, version)
+            state = feature_state(self.store, asset.feature, scope)
+        context.add_output_metadata({**events, **state.metadata})
+        _compat.set_data_version(context, state.data_version)
 
 
 def _summary(result: WriteResult) -> str:

@@ -13,7 +13,8 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.runtime import _compat
-from metaxy_dagster.runtime.report import VersionedBy, opened_store, report_feature
+from metaxy_dagster.runtime.events import VersionedBy
+from metaxy_dagster.runtime.report import opened_store, report_feature
 
 __all__ = ["observable_metaxy_asset"]
 

@@ -10,7 +10,7 @@ import dagster as dg
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features import declared_feature
-from metaxy_dagster.runtime.report import opened_store, report_feature
+from metaxy_dagster.runtime.report import opened_store, partition_keys, report_feature
 
 __all__ = ["build_metaxy_multi_observation_job", "build_metaxy_observation_job"]
 
@@ -143,14 +143,14 @@ def _job(
 def _observation_op(spec: dg.AssetSpec, store_resource_key: str) -> dg.OpDefinition:
     def observe(context: dg.OpExecutionContext) -> None:
         store = opened_store(getattr(context.resources, store_resource_key), context)
-        found = report_feature(context, store, spec)
-        keys = [context.partition_key] if context.has_partition_key else [None]
-        for partition in keys:
+        keys = partition_keys(context) if spec.partitions_def is not None else None
+        for key in [None] if keys is None else keys:
+            found = report_feature(context, store, spec, keys=None if key is None else [key])
             context.log_event(
                 dg.AssetObservation(
                     spec.key,
                     metadata=found.metadata,
-                    partition=partition if spec.partitions_def is not None else None,
+                    partition=key,
                     tags={**found.tags, _DATA_VERSION_TAG: found.data_version},
                 )
             )

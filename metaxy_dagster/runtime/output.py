@@ -65,6 +65,15 @@ def write_output(
             materialization_id=run_id,
         )
     stamped = _has_provenance(frame)
+    if increment is None and not stamped and _is_derived_frame(store, asset, frame):
+        raise FrameError(
+            "the provenance of these rows is unknown, so later changes could not be detected",
+            feature=str(asset.feature),
+            found="this step loaded no upstream feature through this IO manager",
+            allowed=f"rows with {c.COL_PROVENANCE_BY_FIELD}, or upstreams taken as arguments",
+            remedy="take the upstream features as arguments, or keep the provenance columns of "
+            "store.resolve_update(...); run the steps of a graph asset in one process",
+        )
     mode: Any = asset.write or (c.WRITE_UPSERT if stamped else c.WRITE_REPLACE)
     return store.write(
         asset.feature,
@@ -83,6 +92,17 @@ def _has_provenance(frame: Any) -> bool:
     except TypeError:
         # Not a frame: the store says so, in better words.
         return False
+
+
+def _is_derived_frame(store: MetadataStore, asset: FeatureAsset, frame: Any) -> bool:
+    """Whether rows of a feature with upstreams were returned; what is no frame is none."""
+    if store.graph.plan(asset.feature).is_root:
+        return False
+    try:
+        nw.from_native(frame)
+    except TypeError:
+        return False
+    return True
 
 
 def _within(scope: Scope, frame: Any, asset: FeatureAsset) -> Any:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import dagster as dg
-import narwhals as nw
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import Compare, Filter
-from metaxy_dagster.runtime.events import feature_metadata, version_tags
+from metaxy_dagster.runtime.events import VersionedBy, feature_state, version_tags
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.output import located
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
 from metaxy_dagster.stores import MetadataStore
 
-__all__ = ["FeatureReport", "StoreLike", "VersionedBy", "opened_store", "report_feature"]
+__all__ = ["FeatureReport", "StoreLike", "opened_store", "partition_keys", "report_feature"]
 
 StoreLike = MetadataStore | MetaxyStoreFromConfigResource
-VersionedBy = Literal["content", "created_at"]
 
 
 @dataclass(frozen=True)
@@ -52,39 +50,37 @@ def report_feature(
     store: MetadataStore,
     spec: dg.AssetSpec,
     *,
+    keys: Sequence[str] | None = None,
     written_in_run: bool = False,
     versioned_by: VersionedBy = "content",
 ) -> FeatureReport:
-    """Look at the samples that a run's partitions hold of an asset's feature.
+    """Look at an asset's samples in some partitions.
 
     Args:
         context: of the running asset or op.
         store: where the feature is.
         spec: the asset, with its metadata.
+        keys: the partitions; by default those of the run, if the asset is partitioned.
         written_in_run: also count the samples that this run has written.
-        versioned_by: ``"content"`` for the exact data version, ``"created_at"`` for the mean
-            time of creation, which costs no hash of the rows but misses changes in place.
+        versioned_by: what the data version is made of, as for :func:`feature_state`.
 
     Raises:
         RunError: the asset is tied to no feature, or is partitioned by no column.
     """
     asset = FeatureAsset.required(spec.key, spec.metadata)
-    keys = partition_keys(context) if spec.partitions_def is not None else None
+    if keys is None and spec.partitions_def is not None:
+        keys = partition_keys(context)
     with located(spec.key):
         scope = asset.scope(keys, spec.partitions_def)
-        filters = scope.filters(store.schema(asset.feature))
-        metadata = feature_metadata(store, asset.feature, filters=filters)
+        state = feature_state(store, asset.feature, scope, versioned_by=versioned_by)
+        metadata = dict(state.metadata)
         if written_in_run:
             written = Compare(c.COL_MATERIALIZATION_ID, "=", context.run.run_id)
             metadata[c.KEY_MATERIALIZED_IN_RUN] = store.count(
-                asset.feature, filters=(*filters, written)
+                asset.feature, filters=(*state.filters, written)
             )
-        if versioned_by == "created_at":
-            version = _mean_created_at(store, asset, filters)
-        else:
-            version = store.data_version(asset.feature, filters=filters)
         tags = version_tags(store.graph, asset.feature)
-    return FeatureReport(asset, metadata, tags, version, filters)
+    return FeatureReport(asset, metadata, tags, state.data_version, state.filters)
 
 
 def partition_keys(context: Any) -> Sequence[str] | None:
@@ -95,11 +91,3 @@ def partition_keys(context: Any) -> Sequence[str] | None:
     if operation.has_partition_key:
         return [operation.partition_key]
     return list(context.partition_keys)
-
-
-def _mean_created_at(store: MetadataStore, asset: FeatureAsset, filters: tuple[Filter, ...]) -> str:
-    frame = store.read(asset.feature, filters=filters, columns=[c.COL_CREATED_AT])
-    moments = frame.collect(backend="pyarrow").select(
-        nw.col(c.COL_CREATED_AT).dt.timestamp("us").mean()
-    )
-    return str(moments.item())

@@ -34,14 +34,18 @@ def generate_materialize_results(
         RunError: an asset that is to be reported is tied to no feature.
 
     Example:
-        ```python
-        @mxd.metaxify(feature="audio/clusters")
-        @dg.asset
-        def clusters(context: dg.AssetExecutionContext, store: dg.ResourceParam[mxd.MetadataStore]):
-            increment = store.resolve_update("audio/clusters")
-            store.write("audio/clusters", compute(increment.pending))
-            yield from mxd.generate_materialize_results(context, store)
-        ```
+        >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+        >>> graph = mxd.FeatureGraph()
+        >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+        >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+        >>> @dg.asset(metadata={"metaxy/feature": "image"})
+        ... def image(context):
+        ...     _ = store.write("image", pa.table({"id": [1, 2], "path": ["a", "b"]}))
+        ...     yield from mxd.generate_materialize_results(context, store)
+        >>> with dg.DagsterInstance.ephemeral() as instance:
+        ...     result = dg.materialize([image], instance=instance)
+        >>> result.asset_materializations_for_node("image")[0].metadata["dagster/row_count"].value
+        2
     """
     for found in _reports(context, store, specs, written_in_run=True):
         yield dg.MaterializeResult(
@@ -70,13 +74,15 @@ def generate_observe_results(
         RunError: an asset that is to be observed is tied to no feature.
 
     Example:
-        ```python
-        @dg.multi_observable_source_asset(
-            specs=[dg.AssetSpec("clusters", metadata={"metaxy/feature": "audio/clusters"})]
-        )
-        def outside(context: dg.AssetExecutionContext, store: dg.ResourceParam[mxd.MetadataStore]):
-            yield from mxd.generate_observe_results(context, store)
-        ```
+        >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+        >>> graph = mxd.FeatureGraph()
+        >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+        >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+        >>> _ = store.write("image", pa.table({"id": [1, 2], "path": ["a", "b"]}))
+        >>> spec = dg.AssetSpec("image", metadata={"metaxy/feature": "image"})
+        >>> (found,) = mxd.generate_observe_results(dg.build_op_context(), store, [spec])
+        >>> found.metadata["dagster/row_count"]
+        2
     """
     for found in _reports(context, store, specs, written_in_run=False):
         yield dg.ObserveResult(

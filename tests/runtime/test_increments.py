@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from feature_runs import Repository, event, feature, images, stored
+from feature_runs import IO_MANAGER, Repository, event, feature, images, stored
 
 import metaxy_dagster as mxd
 
@@ -181,6 +181,37 @@ def test_several_inputs_are_consistent_with_each_other(
         resources={"metaxy_io_manager": Meddling(store=store)},
     )
     assert seen == {"thumb": set(ROWS), "name": set(ROWS)}
+
+
+def test_several_outputs_are_resolved_as_of_one_moment(
+    run: Callable[..., Any], store: mxd.DuckDBMetadataStore
+) -> None:
+    """An upstream that is written between two resolves shows in neither."""
+    meddler = mxd.DuckDBMetadataStore(store.path, graph=store.graph)
+
+    class Meddling(mxd.DuckDBMetadataStore):
+        def resolve_update(self, feature: Any, **options: Any) -> mxd.Increment:
+            found = super().resolve_update(feature, **options)
+            meddler.write("image", images({9: ("p9", "l9")}))
+            return found
+
+    outs = {key: dg.AssetOut(**feature(key, input="increment")) for key in ("thumb", "name")}
+
+    @dg.multi_asset(outs=outs)
+    def both(image: pl.DataFrame):
+        yield dg.Output(image.select("id", thumb="pixels"), "thumb")
+        yield dg.Output(image.select("id", name="label"), "name")
+
+    store.write("image", images(ROWS))
+    meddling = Meddling(store.path, graph=store.graph)
+    manager = mxd.MetaxyIOManager(store=meddling)
+    image = dg.AssetSpec("image", metadata={"metaxy/feature": "image"})
+    run(
+        image.with_io_manager_key(IO_MANAGER),
+        both,
+        resources={IO_MANAGER: manager},
+    )
+    assert set(stored(store, "thumb")) == set(stored(store, "name")) == set(ROWS)
 
 
 def test_a_retried_step_resolves_anew(

@@ -176,6 +176,7 @@ def test_a_derived_frame_without_provenance_is_refused(
     with pytest.raises(mxd.FrameError, match="provenance of these rows is unknown") as caught:
         run(thumb)
     assert "asset 'thumb', feature 'thumb'" in str(caught.value)
+    assert "as arguments" in str(caught.value)
     assert [str(key) for key in store.features()] == ["image"]
 
 

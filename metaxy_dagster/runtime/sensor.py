@@ -1,0 +1,124 @@
+"""A sensor that requests runs for features with pending samples."""
+
+# Annotations are not postponed here: Dagster reads that of the context when a sensor is made.
+
+import json
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.runtime.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.report import opened_store
+from metaxy_dagster.stores import MetadataStore
+
+__all__ = ["build_pending_sensor"]
+
+
+def build_pending_sensor(
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    name: str = "metaxy_pending",
+    store_resource_key: str = c.RESOURCE_STORE,
+    max_assets: int = 50,
+    max_features: int = 200,
+    minimum_interval_seconds: int = 60,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    tags: Mapping[str, str] | None = None,
+) -> dg.SensorDefinition:
+    """Make a sensor that asks for one run of all assets whose features have work to do.
+
+    It only counts. A tick looks at ``max_features`` features at most, the next one at those after
+    them; it requests ``max_assets`` assets at most, upstream ones first. What was requested is
+    requested again only when its counts have changed, so that samples which an asset leaves
+    pending do not make it run for ever. Partitioned assets are left to Dagster's own automation.
+
+    Args:
+        assets: the assets to watch; those without a feature, or of a feature without upstreams,
+            are passed over.
+        name: the sensor's name.
+        store_resource_key: the resource that holds the store.
+        max_assets: how many assets one run may have.
+        max_features: how many features one tick may count.
+        minimum_interval_seconds: the least time between two ticks.
+        default_status: whether it runs as soon as it is deployed.
+        tags: tags of the runs.
+
+    Raises:
+        DefinitionsError: none of the assets is tied to a feature.
+
+    Example:
+        >>> @dg.asset(metadata={"metaxy/feature": "video/faces"})
+        ... def faces(): ...
+        >>> build_pending_sensor([faces]).name
+        'metaxy_pending'
+    """
+    watched = {
+        spec.key: FeatureAsset.required(spec.key, spec.metadata)
+        for one in assets
+        if one.is_materializable
+        for spec in one.specs
+        if c.KEY_FEATURE in spec.metadata and spec.partitions_def is None
+    }
+    if not watched:
+        raise DefinitionsError(
+            "the sensor has nothing to watch",
+            found=f"{len(assets)} definitions without an unpartitioned asset of a feature",
+            remedy=f'set metadata "{c.KEY_FEATURE}" on an asset',
+        )
+
+    @dg.sensor(
+        name=name,
+        target=dg.AssetSelection.assets(*watched),
+        minimum_interval_seconds=minimum_interval_seconds,
+        required_resource_keys={store_resource_key},
+        default_status=default_status,
+        description="Requests runs for features with pending or orphaned samples.",
+    )
+    def pending(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        store = opened_store(getattr(context.resources, store_resource_key), context)
+        wanted, cursor = _tick(store, watched, context.cursor, max_assets, max_features)
+        if not wanted:
+            return dg.SensorResult(skip_reason="No feature has new work to do.", cursor=cursor)
+        request = dg.RunRequest(asset_selection=wanted, tags=dict(tags or {}))
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+    return pending
+
+
+def _tick(
+    store: MetadataStore,
+    watched: Mapping[dg.AssetKey, FeatureAsset],
+    cursor: str | None,
+    max_assets: int,
+    max_features: int,
+) -> tuple[list[dg.AssetKey], str]:
+    """The assets to request, and what to remember of them."""
+    state = json.loads(cursor) if cursor else {}
+    seen: dict[str, list[int]] = state.get("seen", {})
+    order = _order(store, watched)
+    start = state.get("next", 0)
+    start = start if start < len(order) else 0
+    looked_at = order[start : start + max_features]
+    wanted: list[dg.AssetKey] = []
+    for key in looked_at:
+        counts = store.resolve_update(watched[key].feature).counts
+        found = [counts.new, counts.stale, counts.orphaned]
+        text = key.to_user_string()
+        if not any(found):
+            seen.pop(text, None)
+        elif seen.get(text) != found and len(wanted) < max_assets:
+            wanted.append(key)
+            seen[text] = found
+    return wanted, json.dumps({"next": start + len(looked_at), "seen": seen})
+
+
+def _order(store: MetadataStore, watched: Mapping[dg.AssetKey, FeatureAsset]) -> list[dg.AssetKey]:
+    """The assets of derived features, upstream first."""
+    by_feature: dict[FeatureKey, list[dg.AssetKey]] = {}
+    for key, asset in sorted(watched.items()):
+        if not store.graph.plan(asset.feature).is_root:
+            by_feature.setdefault(asset.feature, []).append(key)
+    return [key for each in store.graph.topological_order(by_feature) for key in by_feature[each]]
