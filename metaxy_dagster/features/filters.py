@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -313,8 +314,13 @@ def _literal(value: Literal) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character).startswith("C")
+
+
 def _check_values(column: object, *values: object) -> None:
-    if not isinstance(column, str) or not column or not column.isprintable():
+    # A frame may bring any column that can be written down, odd spaces included.
+    if not isinstance(column, str) or not column or any(map(_is_control, column)):
         raise FeatureError(
             "a filter names no column",
             found=repr(column),

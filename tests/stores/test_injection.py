@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from worlds import catch_up, digest, rows, small_graph, small_store, statuses
 
@@ -166,6 +166,7 @@ NAME = st.text(
 
 
 @settings(max_examples=8, deadline=None)
+@example(name="0\xa00")
 @given(name=NAME)
 def test_any_name_and_value_comes_back(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     path = tmp_path_factory.mktemp("any") / "m.duckdb"
