@@ -9,6 +9,8 @@
 #   make unit           the test suite; make unit ARGS="-k keys" passes arguments to pytest
 #   make web            the retrofitted example in Dagster's web server
 #   make docs           draw docs/lineage.svg again
+#   make bench          beside the rival and hand-written SQL; ARGS="--sizes 10M --shapes simple"
+#   make bench-quick    the same with 10k rows, in a few minutes
 #   make bench-features versions of very large feature graphs, in seconds
 #   make test-lowest    the suite with the lowest version of every dependency
 #   make test-highest   the suite with the highest version of every dependency
@@ -34,7 +36,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .PHONY: test lint types layering unit demo web docs format \
-        bench-features test-lowest test-highest test-duckdb15 clean
+        bench bench-quick bench-features test-lowest test-highest test-duckdb15 clean
 
 test: lint types layering unit
 
@@ -64,6 +66,12 @@ web: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_lineage.py
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-quick: $(STAMP)
+	$(BIN)/python benchmarks/run.py --quick --budget-minutes 10 $(ARGS)
 
 bench-features: $(STAMP)
 	$(BIN)/python benchmarks/features_scale.py
