@@ -46,16 +46,13 @@ class Engine:
                 member = next(name for name in upstream.ids if name not in dep.on)
                 part = f"strlen({member}::VARCHAR) || ':' || {member}"
                 columns = ", ".join(
-                    f"md5(string_agg({part} || '32:' || metaxy_data_version_by_field.{name}, ''"
+                    f"md5(string_agg({part} || '32:' || {_version(name)}, ''"
                     f" ORDER BY {part})) AS {alias}"
                     for name, alias in names.items()
                 )
                 views.append(f"(SELECT {on}, {columns} FROM main.{upstream.key} GROUP BY {on})")
             else:
-                columns = ", ".join(
-                    f"metaxy_data_version_by_field.{name} AS {alias}"
-                    for name, alias in names.items()
-                )
+                columns = ", ".join(f"{_version(name)} AS {alias}" for name, alias in names.items())
                 if not upstream.deps:
                     columns += f", {upstream.path}"
                     paths.append(upstream.path)
@@ -76,3 +73,8 @@ class Engine:
             f" md5({one}) AS metaxy_provenance, '{'0' * 32}' AS metaxy_feature_version"
             f" FROM (SELECT {kept}, {hashes} FROM {joined})"
         )
+
+
+def _version(name: str) -> str:
+    """A field's data version: NULL is stored where it is the provenance."""
+    return f"coalesce(metaxy_data_version_by_field.{name}, metaxy_provenance_by_field.{name})"

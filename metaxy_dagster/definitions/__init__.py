@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dagster_shared.libraries import DagsterLibraryRegistry
+
+from metaxy_dagster import __version__
 from metaxy_dagster.definitions.decorator import metaxify
 from metaxy_dagster.definitions.plan import (
     AssetPlan,
@@ -29,3 +32,5 @@ __all__ = [
     "metaxify_definitions",
     "plan_definitions",
 ]
+
+DagsterLibraryRegistry.register("metaxy-dagster", __version__, is_dagster_package=False)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from metaxy_dagster.definitions import _compat
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["apply_plan"]
 
 
+@_compat.quiet()
 def apply_plan(plan: MetaxifyPlan) -> dg.Definitions:
     """Build the new Definitions.
 

@@ -73,6 +73,7 @@ class _Work:
     notices: list[Notice] = field(default_factory=list)
 
 
+@_compat.quiet()
 def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     """Plan the pass over a repository.
 

@@ -26,13 +26,11 @@ def recorded_plans() -> Iterator[list[MetaxifyPlan]]:
     """Collect the plans of all passes that run inside the block, in their order.
 
     Example:
-        >>> import dagster as dg
-        >>> from metaxy_dagster.definitions.transform import metaxify_definitions
-        >>> spec = dg.AssetSpec("x", metadata={"metaxy/feature": "x", "metaxy/id_columns": ["id"]})
+        >>> import dagster as dg, metaxy_dagster as mxd
         >>> with recorded_plans() as plans:
-        ...     _ = metaxify_definitions(dg.Definitions(assets=[spec]), features=[])
-        >>> [str(asset.feature) for plan in plans for asset in plan.assets]
-        ['x']
+        ...     _ = note_plan(mxd.plan_definitions(dg.Definitions()))
+        >>> len(plans)
+        1
     """
     plans: list[MetaxifyPlan] = []
     token = _WATCHED.set(plans)

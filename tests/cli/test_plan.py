@@ -118,6 +118,12 @@ def test_code_that_cannot_be_loaded(code: str, arguments: list[str], said: str, 
     assert done.out == ""
 
 
+def test_a_traceback_begins_where_the_user_s_code_does(repo, run) -> None:
+    path = repo("def deep():\n    raise KeyError('door')\ndeep()")
+    lines = [line for line in run("plan", "-f", path).err.splitlines() if "File " in line]
+    assert [line.split('"')[1] for line in lines] == [str(path), str(path)]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

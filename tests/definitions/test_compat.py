@@ -178,3 +178,44 @@ def test_functions_of_an_op_and_of_a_graph():
     (function,) = _compat.functions_of(inner)
     assert function.__name__ == "inner"
     assert list(_compat.functions_of(outer)) == [function]
+
+
+def described(op: dg.OpDefinition) -> dict[str, object]:
+    """All that an op holds, in comparable form; what it waits for comes in any order."""
+    held = {name: value for name, value in vars(op).items() if not name.startswith("__")}
+    assert held.pop("_input_defs") == list(held.pop("_input_dict").values())
+    assert held.pop("_output_defs") == list(held.pop("_output_dict").values())
+    return {
+        **held,
+        "_config_schema": op.config_schema.as_field().config_type.key,
+        "inputs": {each.name: (each.dagster_type.key, each.metadata) for each in op.input_defs},
+        "outputs": {each.name: vars(each) for each in op.output_defs},
+    }
+
+
+def test_a_copied_op_is_what_dagster_would_build_anew():
+    @dg.op(
+        ins={"a": dg.In(int, metadata={"m": 1}), "z": dg.In(dg.Nothing)},
+        out={"x": dg.Out(int, io_manager_key="mine"), "y": dg.Out(str, is_required=False)},
+        config_schema={"n": int},
+        required_resource_keys={"r"},
+        tags={"t": "1"},
+        retry_policy=dg.RetryPolicy(max_retries=2),
+        code_version="7",
+        pool="p",
+    )
+    def op(context, a, b): ...
+
+    made = _compat.op_with(op, name="new", nothing_inputs=["w"], io_manager_keys={"y": "other"})
+    outs = {each.name: dg.Out.from_definition(each) for each in op.output_defs}
+    anew = op.with_replaced_properties(
+        name="new",
+        ins={
+            **{each.name: dg.In.from_definition(each) for each in op.input_defs},
+            "w": dg.In(dg.Nothing),
+        },
+        outs={**outs, "y": outs["y"]._replace(io_manager_key="other")},
+    )
+    assert described(made) == described(anew)
+    assert {each.name for each in op.input_defs} == {"a", "b", "z"}
+    assert op.output_dict["y"].io_manager_key == "io_manager"

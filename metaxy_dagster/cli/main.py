@@ -1,0 +1,154 @@
+"""The command ``metaxy-dagster``: reads its arguments and answers with an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from metaxy_dagster import __version__
+from metaxy_dagster.cli.console import complain
+from metaxy_dagster.cli.exits import EXPLANATION, FAULTS, UNUSABLE
+from metaxy_dagster.errors import ConfigError, MetaxyError
+
+__all__ = ["main"]
+
+FORMS: Final = ("text", "markdown", "json")
+_LOADER: Final = Path(__file__).with_name("load.py")
+_IMPORTER: Final = Path(importlib.__file__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what follows the command's name; by default that of this process.
+
+    Returns:
+        The exit code; wrong arguments end the process with it (2), as argparse does.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "repo.py"
+        >>> _ = path.write_text("import dagster as dg; defs = dg.Definitions([dg.AssetSpec('a')])")
+        >>> main(["plan", "-f", str(path)])
+        metaxify: 0 assets change, 1 left alone, 0 warnings, 0 errors; longest chain of deps: 1
+        <BLANKLINE>
+        left alone
+            a
+        0
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "plan" and options.exit_code and options.diff is None:
+        parser.error("--exit-code says whether plans differ: it needs --diff")
+    try:
+        return _run(options)
+    except ConfigError as error:
+        if error.__cause__ is not None:
+            complain(_traceback(error.__cause__))
+        complain(f"error: {error}")
+        return UNUSABLE
+    except MetaxyError as error:
+        complain(f"error: {error}")
+        return FAULTS
+
+
+def _traceback(error: BaseException) -> str:
+    """Where somebody else's code failed, without how we came to call it."""
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith("<frozen importlib") or Path(file) in (_LOADER, _IMPORTER)
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Imported here: `--help` answers at once, without loading Dagster.
+    from metaxy_dagster.cli.load import Target, importable_from  # noqa: PLC0415
+    from metaxy_dagster.cli.plan import PlanRequest, show_plan  # noqa: PLC0415
+    from metaxy_dagster.cli.status import show_status  # noqa: PLC0415
+
+    target = Target(options.module_name, options.python_file, options.attribute)
+    with importable_from(options.working_directory):
+        if options.command == "status":
+            return show_status(target, store=options.store, form=options.format)
+        request = PlanRequest(target, options.format, options.diff, options.exit_code)
+        return show_plan(request)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="metaxy-dagster",
+        description="Looks at a Dagster repository and its features. Nothing is ever written.",
+        epilog=EXPLANATION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"metaxy-dagster {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    plan = _command(
+        commands,
+        "plan",
+        "what metaxify_definitions does to each asset and why, with all warnings and faults",
+        FORMS,
+    )
+    plan.add_argument(
+        "--diff",
+        type=Path,
+        metavar="PLAN.json",
+        help="print how the plan differs from this earlier one (its --format json output)",
+    )
+    plan.add_argument(
+        "--exit-code", action="store_true", help="with --diff: exit with 3 if the plans differ"
+    )
+    status = _command(
+        commands,
+        "status",
+        "per feature: stored samples, and how many are new, stale or orphaned",
+        ("text", "json"),
+    )
+    status.add_argument(
+        "--store",
+        metavar="NAME|PATH",
+        help="a configured store's name or an embedded store's file, instead of the repository's",
+    )
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    forms: Sequence[str],
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=f"Prints {summary}.",
+        epilog=EXPLANATION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument("-m", "--module-name", metavar="MODULE", help="the module to load")
+    where.add_argument(
+        "-f", "--python-file", type=Path, metavar="FILE", help="the Python file to load"
+    )
+    command.add_argument(
+        "-a", "--attribute", metavar="NAME", help="the Definitions in it, if there are several"
+    )
+    command.add_argument(
+        "-d",
+        "--working-directory",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where modules are imported from (default: the current directory)",
+    )
+    command.add_argument("--format", choices=forms, default=forms[0], help="default: %(default)s")
+    return command
