@@ -11,6 +11,7 @@
 #   make docs           draw docs/lineage.svg again
 #   make bench          beside the rival and hand-written SQL; ARGS="--sizes 10M --shapes simple"
 #   make bench-quick    the same with 10k rows, in a few minutes
+#   make bench-pass     the pass over 1,000 to 10,000 assets, beside Dagster's own load
 #   make bench-features versions of very large feature graphs, in seconds
 #   make test-lowest    the suite with the lowest version of every dependency
 #   make test-highest   the suite with the highest version of every dependency
@@ -36,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .PHONY: test lint types layering unit demo web docs format \
-        bench bench-quick bench-features test-lowest test-highest test-duckdb15 clean
+        bench bench-quick bench-pass bench-features test-lowest test-highest test-duckdb15 clean
 
 test: lint types layering unit
 
@@ -72,6 +73,9 @@ bench: $(STAMP)
 
 bench-quick: $(STAMP)
 	$(BIN)/python benchmarks/run.py --quick --budget-minutes 10 $(ARGS)
+
+bench-pass: $(STAMP)
+	$(BIN)/python benchmarks/definitions_scale.py
 
 bench-features: $(STAMP)
 	$(BIN)/python benchmarks/features_scale.py

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.collector import collector_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["apply_plan"]
 
 
+@collector_held()
 @_compat.quiet()
 def apply_plan(plan: MetaxifyPlan) -> dg.Definitions:
     """Build the new Definitions.

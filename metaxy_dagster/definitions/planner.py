@@ -11,6 +11,7 @@ import dagster as dg
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.automations import Automations, plan_automations
 from metaxy_dagster.definitions.collect import Scan, UnitKind, collect
+from metaxy_dagster.definitions.collector import collector_held
 from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
 from metaxy_dagster.definitions.merge import Filled, fill
 from metaxy_dagster.definitions.notices import general_notices
@@ -73,6 +74,7 @@ class _Work:
     notices: list[Notice] = field(default_factory=list)
 
 
+@collector_held()
 @_compat.quiet()
 def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     """Plan the pass over a repository.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ import dagster as dg
 import pytest
 
 from metaxy_dagster.definitions import metaxify_definitions, plan_definitions
-from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.errors import DefinitionsError, MetaxyError, MetaxyErrorGroup
 from metaxy_dagster.features import FeatureGraph, FeatureSpec
 from metaxy_dagster.runtime import MetaxyIOManager, MetaxyStoreFromConfigResource
 from metaxy_dagster.stores import DuckDBMetadataStore
@@ -25,6 +26,10 @@ def features(isolated_graph):
 
 @dg.asset(metadata={"metaxy/feature": "f/a"})
 def a(): ...
+
+
+@dg.asset(metadata={"metaxy/feature": "nobody/knows"})
+def faulty(): ...
 
 
 @dg.asset(metadata={"metaxy/feature": "f/b"})
@@ -232,3 +237,31 @@ def test_an_io_manager_that_is_there_stays():
         repository(resources={"metaxy_io_manager": dg.mem_io_manager})
     ).resources
     assert resources["metaxy_io_manager"] is dg.mem_io_manager
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_is_as_it_was(enabled):
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        assert metaxify_definitions(dg.Definitions([a, b]))
+        with pytest.raises(MetaxyError):
+            metaxify_definitions(dg.Definitions([faulty]))
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+
+
+def test_an_unpartitioned_asset_cannot_depend_on_its_own_feature():
+    """Case 22: Dagster has no such thing, and the fault names the feature."""
+
+    @dg.asset(
+        metadata={"metaxy/feature": "own", "metaxy/id_columns": ["id"], "metaxy/deps": ["own"]}
+    )
+    def own(): ...
+
+    with pytest.raises(MetaxyErrorGroup) as caught:
+        metaxify_definitions(dg.Definitions([own]))
+    (fault,) = caught.value.exceptions
+    assert "own" in str(fault)
+    assert fault.remedy
