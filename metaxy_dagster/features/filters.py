@@ -5,6 +5,7 @@ Two filters are equal when their canonical texts are: ``x = 1`` and ``x = 1.0`` 
 
 from __future__ import annotations
 
+import abc
 import math
 import re
 import unicodedata
@@ -40,7 +41,7 @@ MAX_DEPTH = 50
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class Filter:
+class Filter(abc.ABC):
     """A condition on the columns of an upstream's samples; build one with ``parse_filter``.
 
     ``str(filter)`` is its canonical text, which parses back to an equal filter.
@@ -49,9 +50,9 @@ class Filter:
     __slots__ = ()
 
     @property
+    @abc.abstractmethod
     def columns(self) -> frozenset[str]:
         """The columns that the condition names."""
-        raise NotImplementedError
 
     @property
     def depth(self) -> int:
