@@ -261,15 +261,20 @@ def test_too_many_candidates_take_the_full_resolve(tmp_path: Path) -> None:
     assert found(narrow, "crop") == dict.fromkeys((1, 2, 3), "stale")
 
 
-@pytest.mark.parametrize("change", [change_video, delete_video])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(change_video, {2: "stale"}), (delete_video, {2: "orphaned"}), (add_video, {7: "new"})],
+)
 def test_an_upstream_that_moved_right_after_the_question(
-    store: DuckDBMetadataStore, change: Callable[[DuckDBMetadataStore], None]
+    store: DuckDBMetadataStore,
+    change: Callable[[DuckDBMetadataStore], None],
+    expected: dict[Any, str],
 ) -> None:
     """The very next commit after the one that was looked at is news."""
     increment = store.resolve_update("crop")
     change(store)
     answer(store, "crop", increment)
-    assert found(store, "crop") == {2: "stale" if change is change_video else "orphaned"}
+    assert found(store, "crop") == expected
 
 
 def test_the_very_next_commit_of_the_feature_itself_is_news(store: DuckDBMetadataStore) -> None:
