@@ -220,6 +220,7 @@ class DuckDBFile:
                     "SELECT * FROM duckdb_settings()",
                 ) from None if self.settings else error
             engine.execute("SET GLOBAL TimeZone = 'UTC'")
+            # Not dropped in a forked child: ending it there would wait for its parent's threads.
             self._local.abandoned = getattr(self._local, "engine", None)
             self._local.engine = (os.getpid(), engine)
         return engine.cursor()

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import narwhals as nw
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.errors import ConfigError, StoreError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey, FeaturePlan
 from metaxy_dagster.stores.checks import declared_columns
@@ -197,12 +198,12 @@ class DuckDBMetadataStore(MetadataStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
-        if mode not in ("upsert", "replace"):
+        if mode not in c.WRITE_MODES:
             raise StoreError(
                 "this is no way to write",
                 feature=str(key),
                 found=mode,
-                allowed=["upsert", "replace"],
+                allowed=list(c.WRITE_MODES),
                 remedy="leave mode out, or correct it",
             )
         version = self.graph.feature_version(key)
@@ -222,7 +223,7 @@ class DuckDBMetadataStore(MetadataStore):
                     types=table.types,
                 )
             how = Write(
-                replace=mode == "replace",
+                replace=mode == c.WRITE_REPLACE,
                 scope=where,
                 scope_values=values,
                 orphans=increment.orphaned_ids if increment and delete_orphaned else None,

@@ -103,12 +103,19 @@ def _stored(connection: duckdb.DuckDBPyConnection, key: FeatureKey, mark: str) -
 
 def _erased(connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey], since: int) -> bool:
     """Whether rows vanished without a trace in the history."""
+    return not _kinds_since(connection, keys, since) <= {"write", "delete"}
+
+
+def _kinds_since(
+    connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey], since: int
+) -> set[str]:
+    """What kinds of commits some features have had after another one."""
     names = ", ".join(literal(str(key)) for key in keys)
     rows = connection.execute(
-        f"SELECT count(*) FROM {CATALOG}.metaxy.commits WHERE commit > {since}"
-        f" AND feature IN ({names}) AND kind NOT IN ('write', 'delete')"
+        f"SELECT DISTINCT kind FROM {CATALOG}.metaxy.commits WHERE commit > {since}"
+        f" AND feature IN ({names})"
     ).fetchall()
-    return bool(rows[0][0])
+    return {kind for (kind,) in rows}
 
 
 def is_behind(connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, answered: Answered) -> bool:
@@ -116,12 +123,8 @@ def is_behind(connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, answered
     stored = _stored(connection, plan.key, answered.fingerprint)
     if stored is None:
         return True
-    names = ", ".join(literal(str(dep.upstream.key)) for dep in plan.deps)
-    rows = connection.execute(
-        f"SELECT count(*) FROM {CATALOG}.metaxy.commits"
-        f" WHERE commit > {stored.upstream_commit} AND feature IN ({names})"
-    ).fetchall()
-    return bool(rows[0][0])
+    upstreams = (dep.upstream.key for dep in plan.deps)
+    return bool(_kinds_since(connection, upstreams, stored.upstream_commit))
 
 
 def advance(
