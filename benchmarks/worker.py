@@ -5,6 +5,7 @@ The task is a JSON object on the command line, the result one on standard output
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import importlib.metadata
@@ -27,12 +28,7 @@ _COMMON_NAMES = (
     "MetaxyStoreFromConfigResource",
     "metaxify_definitions",
 )
-# Imported before anything is measured: what an engine imports only when it is used would make a
-# library that imports early look quick, and one that imports late look slow.
-_USED = {
-    "rival": ("ibis", "ibis.backends.duckdb", "polars", "sqlglot"),
-    "ours": ("filelock", "metaxy_dagster.stores.duckdb.store"),
-}
+# Imported before anything is measured.
 _USED_BY_ALL = ("duckdb", "narwhals", "pyarrow.compute", "pyarrow.dataset", "data")
 # Seconds below which a resolve is done once more in the same process.
 _QUICK = 1.5
@@ -74,11 +70,29 @@ def _engine_step(task: Mapping[str, Any]) -> dict[str, Any]:
     pa.set_cpu_count(task["threads"])
     shape = importlib.import_module("shapes").SHAPES[task["shape"]]
     module = importlib.import_module(f"engine_{task['engine']}")
-    for name in (*_USED_BY_ALL, *_USED.get(task["engine"], ())):
+    for name in _USED_BY_ALL:
         importlib.import_module(name)
+    late = Path(task["path"]).parent / f"imports-{task['engine']}-{task['step']}.json"
+    early = _import_early(late)
     engine = module.Engine(shape, Path(task["path"]), task["threads"], task.get("memory"))
+    known = set(sys.modules)
     with engine.using():
-        return _STEPS[task["step"]](engine, shape, task)
+        result = _STEPS[task["step"]](engine, shape, task)
+    if found := set(sys.modules) - known:
+        late.write_text(json.dumps(sorted({*early, *found})), encoding="utf-8")
+    return result
+
+
+def _import_early(late: Path) -> list[str]:
+    """Import what an earlier turn imported only while it was measured.
+
+    Else a library that imports early would look quick, and one that imports late slow.
+    """
+    names: list[str] = json.loads(late.read_text(encoding="utf-8")) if late.exists() else []
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    return names
 
 
 def _root(engine: Any, shape: Any, task: Mapping[str, Any]) -> dict[str, Any]:

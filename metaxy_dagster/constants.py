@@ -12,8 +12,19 @@ KEY_DEPS: Final = "metaxy/deps"
 KEY_PARTITION: Final = "metaxy/partition"
 KEY_INPUT: Final = "metaxy/input"
 KEY_WRITE: Final = "metaxy/write"
+KEY_BATCH_SIZE: Final = "metaxy/batch_size"
+KEY_CHECKS: Final = "metaxy/checks"
 KEY_PARTITION_BY: Final = "partition_by"
 INLINE_KEYS: Final = (KEY_ID_COLUMNS, KEY_FIELDS, KEY_DEPS)
+READ_KEYS: Final = (
+    KEY_FEATURE,
+    *INLINE_KEYS,
+    KEY_INPUT,
+    KEY_WRITE,
+    KEY_PARTITION,
+    KEY_PARTITION_BY,
+    KEY_CHECKS,
+)
 
 # Metadata keys written to assets and events.
 KEY_INFO: Final = "metaxy/info"
@@ -26,6 +37,17 @@ KEY_WRITTEN: Final = "metaxy/written"
 KEY_UNCHANGED: Final = "metaxy/unchanged"
 KEY_DELETED: Final = "metaxy/deleted"
 KEY_PREVIEW: Final = "metaxy/preview"
+KEY_FAILED: Final = "metaxy/failed"
+KEY_QUARANTINED: Final = "metaxy/quarantined"
+KEY_FAILURES: Final = "metaxy/failures"
+KEY_DONE: Final = "metaxy/done"
+KEY_LEFT: Final = "metaxy/left"
+KEY_RATE: Final = "metaxy/samples_per_second"
+KEY_EXPECTED_END: Final = "metaxy/expected_end"
+
+# Metadata keys by which checks and sensors that this library made are known again.
+KEY_CHECK: Final = "metaxy/check"
+KEY_SENSOR: Final = "metaxy/sensor"
 
 # A feature's own metadata may carry Dagster attributes under this key.
 KEY_DAGSTER_ATTRIBUTES: Final = "dagster/attributes"
@@ -53,6 +75,8 @@ INPUT_MODES: Final = (INPUT_ALL, INPUT_INCREMENT)
 WRITE_UPSERT: Final = "upsert"
 WRITE_REPLACE: Final = "replace"
 WRITE_MODES: Final = (WRITE_UPSERT, WRITE_REPLACE)
+CHECKS_ALL: Final = "all"
+CHECKS_NONE: Final = "none"
 
 # System columns of a feature's table.
 PREFIX: Final = "metaxy_"
@@ -77,9 +101,15 @@ SYSTEM_COLUMNS: Final = (
     COL_MATERIALIZATION_ID,
 )
 
+# Columns of the samples that could not be computed.
+COL_ERROR_TYPE: Final = "metaxy_error_type"
+COL_ERROR: Final = "metaxy_error"
+COL_ATTEMPTS: Final = "metaxy_attempts"
+COL_QUARANTINED: Final = "metaxy_quarantined"
+COL_FAILED_AT: Final = "metaxy_failed_at"
+
 # Columns that stores keep for themselves; a frame that carries one along is not refused for it.
 COL_COMMIT: Final = "metaxy_commit"
 COL_ENDED: Final = "metaxy_ended"
-COL_UPSTREAM: Final = "metaxy_upstream"
 COL_STATUS: Final = "metaxy_status"
-INTERNAL_COLUMNS: Final = (COL_COMMIT, COL_ENDED, COL_UPSTREAM, COL_STATUS)
+INTERNAL_COLUMNS: Final = (COL_COMMIT, COL_ENDED, COL_STATUS)

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.stores.spool import Spool
 
 if TYPE_CHECKING:
     import narwhals as nw
 
-__all__ = ["NEW", "ORPHANED", "STALE", "STATUS", "UNCHANGED", "Counts", "Increment"]
+__all__ = [
+    "NEW",
+    "ORPHANED",
+    "QUARANTINED",
+    "STALE",
+    "STATUS",
+    "UNCHANGED",
+    "Batches",
+    "Counts",
+    "Increment",
+]
 
 STATUS = c.COL_STATUS
-NEW, STALE, ORPHANED, UNCHANGED = range(4)
+NEW, STALE, ORPHANED, UNCHANGED, QUARANTINED = range(5)
 
 
 @dataclass(frozen=True)
@@ -29,15 +43,41 @@ class Counts:
         new: expected but not stored.
         stale: stored, computed from something else than what is upstream now.
         orphaned: stored, but nothing calls for them any more.
+        quarantined: neither new nor stale any more, because they failed too often; shown only
+            where there are any.
 
     Example:
         >>> Counts(new=3, stale=2, orphaned=1).pending
         5
+        >>> Counts(new=0, stale=0, orphaned=0, quarantined=2)
+        Counts(new=0, stale=0, orphaned=0, quarantined=2)
     """
 
     new: int
     stale: int
     orphaned: int
+    quarantined: int = 0
+
+    @classmethod
+    def of(cls, delta: pa.Table | pa.RecordBatch) -> Counts:
+        """The counts of a list of samples with their statuses."""
+        entries = delta.column(STATUS).value_counts().to_pylist()
+        found = {entry["values"]: entry["counts"] for entry in entries}
+        return cls(*(found.get(status, 0) for status in (NEW, STALE, ORPHANED, QUARANTINED)))
+
+    def __add__(self, other: Counts) -> Counts:
+        """The counts of two lists together."""
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Counts(*(one + another for one, another in pairs))
+
+    def __repr__(self) -> str:
+        return f"Counts({self.listed})"
+
+    @property
+    def listed(self) -> str:
+        """The counts by name, as text."""
+        names = ["new", "stale", "orphaned", *(["quarantined"] if self.quarantined else [])]
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
     @property
     def pending(self) -> int:
@@ -58,11 +98,27 @@ class IncrementSource(Protocol):
         ...
 
     def delta(self) -> pa.Table:
-        """Sample columns, status, provenance and upstream versions of each listed sample."""
+        """Sample columns, status and provenance of each listed sample."""
         ...
 
     def filled(self) -> pa.Table | None:
         """As :meth:`delta`, with the upstream columns behind; ``None`` where they may be large."""
+        ...
+
+    def is_slim(self) -> bool:
+        """Whether :meth:`filled` gives anything."""
+        ...
+
+    def stream(self, *, filled: bool) -> AbstractContextManager[pa.RecordBatchReader]:
+        """As :meth:`delta` or :meth:`filled`, batch by batch; the store is held meanwhile.
+
+        In the order of the sample columns.
+        """
+        ...
+
+    @property
+    def spool_directory(self) -> Path | None:
+        """Where rows may be kept that do not fit into memory."""
         ...
 
     def delta_of(self, filled: pa.Table) -> pa.Table:
@@ -111,6 +167,7 @@ class Increment:
         source: IncrementSource,
         delta: pa.Table | None = None,
         *,
+        filled: pa.Table | None = None,
         whole: Increment | None = None,
     ) -> None:
         self._feature = feature
@@ -118,7 +175,9 @@ class Increment:
         self._given = delta
         self._whole = whole
         # The delta with the upstream columns, if a frame was asked for before anything else.
-        self._filled: pa.Table | None = None
+        self._filled = filled
+        # The same in a file, if batches were asked for before anything else.
+        self._spooled: _Spooled | None = None
 
     @property
     def feature(self) -> FeatureKey:
@@ -144,24 +203,30 @@ class Increment:
     def delta(self) -> pa.Table:
         """Sample columns, ``metaxy_status`` and provenance of each listed sample.
 
-        The status is 0 for new, 1 for stale, 2 for orphaned, 3 for unchanged.
+        The status is 0 for new, 1 for stale, 2 for orphaned, 3 for unchanged, 4 for quarantined.
         """
         if self._given is not None:
             return self._given
         if self._filled is not None:
             return self._source.delta_of(self._filled)
+        if self._spooled is not None:
+            return self._source.delta_of(self._spooled.table())
         return self._source.delta()
 
     @cached_property
     def counts(self) -> Counts:
         """How many samples are new, stale and orphaned; makes no frames."""
-        if self._given is None and "delta" not in self.__dict__:
+        if self._spooled is not None:
+            return self._spooled.counts
+        if self._is_unknown:
             return self._source.counts()
-        found = {
-            entry["values"]: entry["counts"]
-            for entry in self.delta.column(STATUS).value_counts().to_pylist()
-        }
-        return Counts(*(found.get(status, 0) for status in (NEW, STALE, ORPHANED)))
+        return Counts.of(self.delta)
+
+    @property
+    def _is_unknown(self) -> bool:
+        """Whether nothing but counts was asked for so far."""
+        known = (self._given, self._filled, self._spooled)
+        return all(one is None for one in known) and "delta" not in self.__dict__
 
     @property
     def new(self) -> nw.LazyFrame[Any]:
@@ -179,14 +244,32 @@ class Increment:
         return self._frame(NEW, STALE)
 
     @property
+    def quarantined(self) -> nw.LazyFrame[Any]:
+        """Samples that failed too often; ``store.retry`` makes them pending again."""
+        return self._frame(QUARANTINED)
+
+    @property
     def orphaned(self) -> nw.LazyFrame[Any]:
         """Stored rows that nothing calls for any more, with their own columns."""
-        return self._source.orphaned(self.delta)
+        return self._source.orphaned(self._with_status(ORPHANED))
 
     @property
     def orphaned_ids(self) -> pa.Table:
         """The sample columns of the orphaned samples, M rows."""
         return self._with_status(ORPHANED).select(list(self.sample_columns))
+
+    @property
+    def open_count(self) -> int:
+        """How many samples are listed with any status but unchanged."""
+        counts = self.counts
+        return counts.pending + counts.orphaned + counts.quarantined
+
+    def ids(self, statuses: Sequence[int]) -> pa.Table:
+        """The sample columns of the samples with these statuses."""
+        names = list(self.sample_columns)
+        if self._spooled is not None:
+            return self._spooled.ids(names, statuses)
+        return self._with_status(*statuses).select(names)
 
     def upstream(
         self, feature: CoercibleToFeatureKey, *, all_rows: bool = False
@@ -209,14 +292,20 @@ class Increment:
         pending = self._with_status(NEW, STALE)
         return self._source.upstream(pending.select(list(self.sample_columns)), key)
 
-    def batches(self, size: int) -> Iterator[Increment]:
+    def batches(self, size: int) -> Batches:
         """Cut the pending samples into increments of at most ``size`` rows each.
 
         Orphaned samples are in none of them. A parent of an expansion is one row, so its
-        children are never split.
+        children are never split. Rows that do not fit into memory wait in a temporary file, so
+        that a first run over any number of samples needs the memory of a few batches, and of
+        DuckDB (``settings={"memory_limit": ...}`` of the store).
 
         Args:
             size: rows per batch, at least 1.
+
+        Returns:
+            The batches in the order of their sample columns; ``samples`` tells how many rows
+            they have together.
 
         Raises:
             ValueError: ``size`` is less than 1.
@@ -224,15 +313,27 @@ class Increment:
         if size < 1:
             message = f"batches need a size of at least 1, not {size}"
             raise ValueError(message)
-        pending = self._with_status(NEW, STALE).sort_by(
-            [(name, "ascending") for name in self.sample_columns]
-        )
-        for start in range(0, pending.num_rows, size):
-            batch = pending.slice(start, size)
-            yield Increment(self._feature, self._source, batch, whole=self.whole)
+        if self._is_unknown:
+            self._spooled = _Spooled.of(self._source)
+        if self._spooled is not None:
+            filled, rows = self._spooled.filled, self._spooled.pending.rows
+        else:
+            filled = self._filled is not None
+            table = self.delta if self._filled is None else self._filled
+            pending = _having(table, (NEW, STALE))
+            rows = pending.sort_by([(name, "ascending") for name in self.sample_columns]).slice
+
+        def batch(start: int) -> Increment:
+            table = rows(start, min(size, samples - start))
+            delta = self._source.delta_of(table) if filled else table
+            kept = table if filled else None
+            return Increment(self._feature, self._source, delta, filled=kept, whole=self.whole)
+
+        samples = self.counts.pending
+        return Batches(batch, size, samples)
 
     def _frame(self, *statuses: int) -> nw.LazyFrame[Any]:
-        if self._given is None and "delta" not in self.__dict__ and self._filled is None:
+        if self._is_unknown:
             self._filled = self._source.filled()
         if self._filled is None:
             return self._source.frame(self.delta, statuses)
@@ -242,11 +343,70 @@ class Increment:
         return _having(self.delta, statuses)
 
     def __repr__(self) -> str:
-        counts = self.counts
-        return (
-            f"Increment({str(self._feature)!r}, new={counts.new}, stale={counts.stale}, "
-            f"orphaned={counts.orphaned})"
+        return f"Increment({str(self._feature)!r}, {self.counts.listed})"
+
+
+class Batches(Iterator[Increment]):
+    """The batches of an increment, each made when it is asked for.
+
+    Attributes:
+        samples: how many pending samples the batches hold together.
+
+    Example:
+        >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+        >>> graph = mxd.FeatureGraph()
+        >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+        >>> _ = graph.add(mxd.FeatureSpec("score", id_columns=["id"], deps=["image"]))
+        >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+        >>> _ = store.write("image", pa.table({"id": [1, 2, 3], "path": ["a", "b", "c"]}))
+        >>> batches = store.resolve_update("score").batches(2)
+        >>> batches.samples, [batch.counts.new for batch in batches]
+        (3, [2, 1])
+    """
+
+    def __init__(self, make: Callable[[int], Increment], size: int, samples: int) -> None:
+        self.samples = samples
+        self._make = make
+        self._starts = iter(range(0, samples, size))
+
+    def __next__(self) -> Increment:
+        """The next batch."""
+        return self._make(next(self._starts))
+
+
+@dataclass
+class _Spooled:
+    """All rows of an increment in files, in the order of their sample columns."""
+
+    pending: Spool
+    others: Spool
+    filled: bool
+    counts: Counts
+
+    @classmethod
+    def of(cls, source: IncrementSource) -> _Spooled:
+        filled, counts = source.is_slim(), Counts(0, 0, 0)
+        with source.stream(filled=filled) as batches:
+            pending, others = (Spool(batches.schema, source.spool_directory) for _ in range(2))
+            for batch in batches:
+                counts += Counts.of(batch)
+                rows = pa.Table.from_batches([batch])
+                pending.append(_having(rows, (NEW, STALE)))
+                others.append(_having(rows, (ORPHANED, UNCHANGED, QUARANTINED)))
+        return cls(pending, others, filled, counts)
+
+    def table(self) -> pa.Table:
+        return pa.concat_tables(spool.rows(0, len(spool)) for spool in (self.pending, self.others))
+
+    def ids(self, names: list[str], statuses: Sequence[int]) -> pa.Table:
+        """Some columns of the rows with these statuses."""
+        empty = self.pending.rows(0, 0).select(names)
+        found = (
+            _having(part, statuses).select(names)
+            for spool in (self.pending, self.others)
+            for part in spool.parts()
         )
+        return pa.concat_tables((empty, *found))
 
 
 def _having(table: pa.Table, statuses: Sequence[int]) -> pa.Table:

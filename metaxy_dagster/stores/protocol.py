@@ -12,10 +12,12 @@ from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, Feature
 
 if TYPE_CHECKING:
     import narwhals as nw
+    import pyarrow as pa
 
+    from metaxy_dagster.stores.failures import FailureResult, SampleError
     from metaxy_dagster.stores.increment import Increment
 
-__all__ = ["MetadataStore", "WriteMode", "WriteResult"]
+__all__ = ["FeatureSummary", "MetadataStore", "WriteMode", "WriteResult"]
 
 WriteMode = Literal["upsert", "replace"]
 
@@ -48,6 +50,27 @@ class WriteResult:
     def written(self) -> int:
         """Rows that this write put into the store."""
         return self.new + self.updated
+
+
+@dataclass(frozen=True)
+class FeatureSummary:
+    """What is stored of a feature, as an event tells it.
+
+    Attributes:
+        schema: the user's columns and their types; empty if the feature was never written.
+        rows: how many samples are stored.
+        chosen: how many of them the filters hold for.
+        data_version: of the chosen ones.
+        preview: the first rows, by id; ``None`` if the feature was never written.
+        failed: samples that failed and were not computed since.
+    """
+
+    schema: Mapping[str, str]
+    rows: int
+    chosen: int
+    data_version: str
+    preview: pa.Table | None
+    failed: FailureResult
 
 
 class MetadataStore(abc.ABC):
@@ -127,8 +150,41 @@ class MetadataStore(abc.ABC):
         filters: Any = None,
         stale_when: Any = None,
         keep_unchanged: bool = False,
+        as_of: int | None = None,
     ) -> Increment:
         """Ask what must be computed."""
+
+    @abc.abstractmethod
+    def pin(self, name: str) -> int:
+        """Give a name to the newest commit, unless it was given to one before; tell which."""
+
+    @abc.abstractmethod
+    def pinned(self, name: str) -> int | None:
+        """The commit that a name was given to."""
+
+    @abc.abstractmethod
+    def record_failures(
+        self,
+        feature: CoercibleToFeatureKey,
+        samples: Any,
+        error: SampleError | Sequence[SampleError],
+        *,
+        increment: Increment,
+        materialization_id: str | None = None,
+    ) -> FailureResult:
+        """Note samples that could not be computed."""
+
+    @abc.abstractmethod
+    def failures(self, feature: CoercibleToFeatureKey) -> nw.LazyFrame[Any]:
+        """The samples that failed and were not computed since."""
+
+    @abc.abstractmethod
+    def failed(self, feature: CoercibleToFeatureKey) -> FailureResult:
+        """How many samples failed and were not computed since."""
+
+    @abc.abstractmethod
+    def retry(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> int:
+        """Forget failures, so that quarantined samples become pending again."""
 
     @abc.abstractmethod
     def delete(
@@ -151,6 +207,12 @@ class MetadataStore(abc.ABC):
     @abc.abstractmethod
     def data_version(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> str:
         """One version for the feature: moves with any addition, deletion or change."""
+
+    @abc.abstractmethod
+    def summary(
+        self, feature: CoercibleToFeatureKey, *, filters: Any = None, preview: int = 5
+    ) -> FeatureSummary:
+        """Schema, number, data version and first samples of a feature, found out at once."""
 
     @abc.abstractmethod
     def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:

@@ -197,3 +197,63 @@ def test_several_filters_of_a_dependency_stay_apart():
     assert [str(one) for one in dep.filters] == ["a = 1", "b = 2 OR c = 3"]
     assert FeatureDep("video", filters="a = 1").filters == (parse_filter("a=1"),)
     assert FeatureDep("video", filters=None).filters == ()
+
+
+@pytest.mark.parametrize("side", ["NOT a = 1", "(a = 1)", "NOT (a = 1 OR NOT b = 2)"])
+def test_conditions_side_by_side_are_not_deep(side):
+    parsed = parse_filter(" AND ".join([side] * 120))
+    assert len(parsed.parts) == 120
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("NOT ", ""), ("(", ")"), ("NOT (", ")"), ("(NOT ", ")")]
+)
+def test_fifty_levels_are_not_too_deep(before, after):
+    levels = 50 // (len(before.replace(" ", "")) // 3 + ("(" in before))
+    assert parse_filter(before * levels + "a = 1" + after * levels).columns == {"a"}
+    with pytest.raises(FeatureError, match="nested too deeply"):
+        parse_filter(before * (levels + 1) + "a = 1" + after * (levels + 1))
+
+
+def test_the_longest_filter_is_allowed():
+    text = "a = '" + "x" * (10_000 - len("a = ''")) + "'"
+    assert parse_filter(text) == Compare("a", "=", text[5:-1])
+    with pytest.raises(FeatureError, match="too long"):
+        parse_filter(text + " ")
+
+
+@pytest.mark.parametrize("number", ["9" * 40, "-" + "9" * 39])
+def test_the_widest_number_is_allowed(number):
+    assert parse_filter(f"a = {number}") == Compare("a", "=", int(number))
+    with pytest.raises(FeatureError, match="40 digits"):
+        parse_filter(f"a = {number}9")
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("a==1 and not b<>2", "a = 1 AND NOT b != 2"),
+        ("a not in (1,'x') or b not like 'y%'", "a NOT IN (1, 'x') OR b NOT LIKE 'y%'"),
+        ("a=TRUE and b=False", "a = true AND b = false"),
+        (
+            "(a = 1 or b is null) and c between 1 and 2",
+            "(a = 1 OR b IS NULL) AND c BETWEEN 1 AND 2",
+        ),
+        ('"in" is not null', '"in" IS NOT NULL'),
+        ("\"it's\" = 'it''s'", "\"it's\" = 'it''s'"),
+        ("a = 'null'", "a = 'null'"),
+        ("not (a = 1 and b = 2)", "NOT (a = 1 AND b = 2)"),
+    ],
+)
+def test_the_canonical_text(text, canonical):
+    assert str(parse_filter(text)) == canonical
+
+
+def test_filters_that_differ_have_hashes_that_differ():
+    texts = ["a = 1", "a = 2", "a != 1", "a IS NULL", "a = 1 AND b = 1", "a = 1 OR b = 1"]
+    assert len({hash(parse_filter(text)) for text in texts}) == len(texts)
+
+
+def test_a_filter_is_text_in_a_json_schema():
+    schema = FeatureDep.model_json_schema()["properties"]["filters"]
+    assert schema["items"] == {"type": "string"}

@@ -23,6 +23,7 @@ PARTS = st.builds(
     str.__add__, st.sampled_from(FIRST), st.text(alphabet=FIRST + ".-", min_size=0, max_size=10)
 )
 KEYS = st.lists(PARTS, min_size=1, max_size=6)
+HUNDRED = "c" * 100
 
 
 @given(KEYS)
@@ -140,3 +141,43 @@ def test_the_remedy_is_a_valid_key_close_by():
 def test_the_longest_key_is_allowed():
     assert len(str(FeatureKey(["x" * 84] * 3))) == 254
     assert len(FeatureKey("/".join("a" * 20)).parts) == 20
+
+
+def test_a_key_shows_what_it_is():
+    assert repr(FeatureKey("a/b")) == "FeatureKey('a/b')"
+    assert repr(FieldKey("a")) == "FieldKey('a')"
+    assert eval(repr(FeatureKey("a/b"))) == FeatureKey("a/b")  # noqa: S307 - our own text
+
+
+def test_a_key_is_short_text_in_a_json_schema():
+    class Holder(BaseModel):
+        key: FeatureKey
+
+    assert Holder.model_json_schema()["properties"]["key"] == {
+        "maxLength": 255,
+        "title": "Key",
+        "type": "string",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("a b", "a_b"),
+        ("Ä/.Video-", "_/Video-"),
+        ("--a/..b", "a/b"),
+        ("x y/" * 19 + "z", "x_y/" * 19 + "z"),
+        ("a b/" + "c" * 300, "a_b/" + "c" * 100),
+        (" " + "c" * 400, "_" + "c" * 99),
+        (f"a b/{HUNDRED}/{HUNDRED}/" + "e" * 49, f"a_b/{HUNDRED}/{HUNDRED}/" + "e" * 49),
+        (f"a b/{HUNDRED}/{HUNDRED}/" + "e" * 50, "video/frames"),
+        ("x y/" * 20 + "z", "video/frames"),
+        ("-/" * 30, "video/frames"),
+    ],
+)
+def test_a_bad_key_gets_a_good_one_close_by(text, near):
+    with pytest.raises(FeatureError) as caught:
+        FeatureKey(text)
+    found = str(caught.value.remedy).removeprefix("write for instance ").strip("'\"")
+    FeatureKey(found)
+    assert found == near

@@ -228,3 +228,47 @@ def test_plans_are_values():
     made = plan(["video_id"], "video")
     assert made == plan(["video_id"], "video")
     assert hash(made) == hash(plan(["video_id"], "video"))
+
+
+def test_fields_of_a_plan_know_their_code():
+    made = plan(["id"], fields=[FieldSpec("x", code_version="7"), FieldSpec("y")])
+    assert [one.code_version for one in made.fields] == ["7", "0"]
+
+
+def test_suffixes_match_only_when_asked_for():
+    made = plan(["id"], "sound", fields=["left"])
+    assert len(parents(made, "left")) == 3
+    dep = FeatureDep(
+        "sound", fields_mapping=FieldsMapping.default(match_suffix=True, exclude_fields=["text"])
+    )
+    assert parents(plan(["id"], dep, fields=["text"]), "text") == [
+        "sound:audio/left",
+        "sound:audio/right",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("deps", "fine"),
+    [
+        (["video", FeatureDep("tag", optional=True)], True),
+        (["frame", FeatureDep("video", optional=True)], True),
+        ([FeatureDep("video", optional=True), FeatureDep("tag", optional=True)], True),
+        ([FeatureDep("video", optional=True), FeatureDep("frame", optional=True)], False),
+        ([FeatureDep("frame", optional=True), FeatureDep("video", optional=True)], False),
+        ([FeatureDep("frame", optional=True)], True),
+    ],
+)
+def test_optional_upstreams_join_on_what_is_known_without_them(deps, fine):
+    graph = FeatureGraph()
+    for upstream in (*UPSTREAMS, FeatureSpec("tag", id_columns=["video_id"])):
+        graph.add(upstream)
+    names = [dep if isinstance(dep, str) else str(dep.feature) for dep in deps]
+    ids = ["video_id", "frame_id"] if "frame" in names else ["video_id"]
+    graph.add(FeatureSpec("this", id_columns=ids, deps=deps))
+    if fine:
+        assert [dep.dep.optional for dep in graph.plan("this").deps] == [
+            not isinstance(dep, str) for dep in deps
+        ]
+    else:
+        with pytest.raises(FeatureError, match="optional"):
+            graph.plan("this")

@@ -319,3 +319,26 @@ def test_all_faults_of_a_spec_are_told_at_once():
         FeatureSpec("f", id_columns=["id", "id"], fields=["a b"], colour="red")
     for part in ("id_columns", "'a b'", "'colour'"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: {"k": x}, lambda x: (x,)])
+def test_metadata_may_be_fifty_levels_deep(wrap):
+    value = "x"
+    for _ in range(49):  # the metadata are a level themselves
+        value = wrap(value)
+    spec = FeatureSpec("a", id_columns=["id"], metadata={"top": value})
+    assert FeatureSpec.model_validate(spec.model_dump(mode="json")) == spec
+    with pytest.raises(FeatureError, match="50 levels"):
+        FeatureSpec("a", id_columns=["id"], metadata={"top": wrap(value)})
+
+
+def test_specs_that_differ_have_hashes_that_differ():
+    metadata = [{}, {"a": 1}, {"a": 2}, {"b": 1}, {"a": [1]}, {"a": {"b": 1}}]
+    specs = [FeatureSpec("a", id_columns=["id"], metadata=one) for one in metadata]
+    assert len(set(map(hash, specs))) == len(metadata)
+
+
+def test_one_name_is_a_list_of_one():
+    assert FieldDep("video", fields="audio").fields == (FieldKey("audio"),)
+    assert FieldDep("video", fields=FieldKey("a/b")).fields == (FieldKey("a/b"),)
+    assert FieldDep("video", fields=["b", "a"]) == FieldDep("video", fields=["a", "b"])

@@ -1,13 +1,24 @@
-"""Random graphs and histories: the store must agree with the naive oracle after every step."""
+"""Random graphs and histories: the store must agree with the naive oracle after every step.
+
+Several writers act in turn on one file: store objects of one process with sessions of their own,
+some still with an older graph, and (in a machine of its own) another process. What one of them
+resolved is written when others wrote in between.
+"""
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
 import os
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import narwhals as nw
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,6 +28,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from workers import answer_taken, asked_by, call, take
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import (
@@ -29,15 +41,17 @@ from metaxy_dagster.features import (
     LineageRelationship,
 )
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
-from metaxy_dagster.stores.increment import STATUS
 from oracle import Oracle, Row
 
+EXAMPLES = int(os.environ.get("METAXY_ORACLE_EXAMPLES", "10"))
+WRITERS = 3
 STATUSES = ("new", "stale", "orphaned")
 ROOTS = {"video": ("id",), "frame": ("id", "n"), "label": ("id",)}
 FILTERS = (None, "x > 1", "y = 'a' OR x IS NULL", "NOT (x BETWEEN 1 AND 2)", "y IN ('a', 'b')")
 small = st.integers(0, 3)
 value = st.one_of(st.none(), small)
 text = st.sampled_from(["a", "b", "", "é", None])
+writer = st.integers(0, WRITERS - 1)
 
 
 def root_rows(ids: tuple[str, ...]) -> st.SearchStrategy[list[dict[str, Any]]]:
@@ -54,6 +68,40 @@ def table(rows: list[dict[str, Any]], ids: tuple[str, ...]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
+class Taken:
+    """An increment on the way to its answer: which samples it asks for, as its writer sees it."""
+
+    def __init__(self, store: DuckDBMetadataStore, key: str) -> None:
+        self.store, self.key = store, key
+        self.increment = store.resolve_update(key)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.increment.sample_columns
+
+    def asked(self) -> tuple[set[Any], list[Any]]:
+        """The pending samples and the orphaned ones."""
+        return asked_by(self.increment)
+
+    def write(self, frame: pa.Table, *, orphans: bool) -> None:
+        self.store.write(self.key, frame, increment=self.increment, delete_orphaned=orphans)
+
+
+class TakenElsewhere:
+    """As :class:`Taken`, by another process, which keeps the increment."""
+
+    def __init__(self, process: ProcessPoolExecutor, store: DuckDBMetadataStore, key: str) -> None:
+        self.process, self.store, self.key = process, store, key
+        self.number, self.names, *found = process.submit(take, store, key).result()
+        self._asked = found
+
+    def asked(self) -> tuple[set[Any], list[Any]]:
+        return self._asked
+
+    def write(self, frame: pa.Table, *, orphans: bool) -> None:
+        self.process.submit(answer_taken, self.store, self.number, frame, orphans).result()
+
+
 class Machine(RuleBasedStateMachine):
     """Drives a store and the oracle side by side."""
 
@@ -62,12 +110,26 @@ class Machine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "m.duckdb"
         self.versions: dict[str, int] = {}
-        self.held: list[tuple[str, Increment, dict[Any, Any]]] = []
+        self.held: list[tuple[str, Taken | TakenElsewhere, dict[Any, Any], str]] = []
+        # What sessions and lazy frames of earlier steps must still show.
+        self.session: tuple[DuckDBMetadataStore, dict[str, dict[Any, Row]]] | None = None
+        self.frames: list[tuple[str, nw.LazyFrame[Any], dict[Any, Row]]] = []
         self.touched: set[str] = set()
         self.steps = 0
 
     def teardown(self) -> None:
+        if self.session is not None:
+            self.session[0].__exit__()
         self.folder.cleanup()
+
+    # What other kinds of writers do in their own way.
+
+    def take(self, key: str) -> Taken | TakenElsewhere:
+        return Taken(self.store, key)
+
+    def do(self, name: str, *args: Any, **options: Any) -> Any:
+        """Call a writer."""
+        return getattr(self.store, name)(*args, **options)
 
     @initialize(
         optional=st.booleans(),
@@ -178,18 +240,23 @@ class Machine(RuleBasedStateMachine):
         self.derived = [str(spec.key) for spec in specs]
         self.graph = graph
         # The incremental path always, and the full one always, on the same file.
-        self.store = DuckDBMetadataStore(self.path, graph=graph, max_incremental_share=1e9)
+        self.writers = [
+            DuckDBMetadataStore(self.path, graph=graph, max_incremental_share=1e9)
+            for _ in range(WRITERS)
+        ]
+        self.store = self.writers[0]
         self.full = DuckDBMetadataStore(self.path, graph=graph, max_incremental_share=0)
         if hasattr(self, "oracle"):
             self.oracle.graph = graph
 
-    @rule(data=st.data(), root=st.sampled_from(sorted(ROOTS)), replace=st.booleans())
-    def write_root(self, data: st.DataObject, root: str, replace: bool) -> None:
+    @rule(data=st.data(), who=writer, root=st.sampled_from(sorted(ROOTS)), replace=st.booleans())
+    def write_root(self, data: st.DataObject, who: int, root: str, replace: bool) -> None:
+        self.store = self.writers[who]
         rows = data.draw(root_rows(ROOTS[root]))
         frame = table(rows, ROOTS[root])
         self.touched.add(root)
         before = self.store.data_version(root)
-        result = self.store.write(root, frame, mode="replace" if replace else "upsert")
+        result = self.do("write", root, frame, mode="replace" if replace else "upsert")
         # The store's own content versions are taken over: that they follow the content is
         # held by test_content.
         written = self.read(root)
@@ -203,45 +270,53 @@ class Machine(RuleBasedStateMachine):
         again = self.store.write(root, frame, mode="replace" if replace else "upsert")
         assert (again.commit, again.unchanged) == (0, len(rows))
 
-    @rule(data=st.data(), versions=st.booleans(), orphans=st.booleans())
-    def compute(self, data: st.DataObject, versions: bool, orphans: bool) -> None:
+    @rule(data=st.data(), who=writer, versions=st.booleans(), orphans=st.booleans())
+    def compute(self, data: st.DataObject, who: int, versions: bool, orphans: bool) -> None:
+        self.store = self.writers[who]
         key = data.draw(st.sampled_from(self.derived))
-        increment, expected = self.store.resolve_update(key), self.oracle.expected(key)
-        self.answer(data, key, increment, expected, versions=versions, orphans=orphans)
+        taken, expected = self.take(key), self.oracle.expected(key)
+        version = self.graph.feature_version(key)
+        self.answer(data, key, taken, expected, version, versions=versions, orphans=orphans)
 
-    @rule(number=st.integers(0, 5))
-    def compute_all(self, number: int) -> None:
+    @rule(number=st.integers(0, 5), who=writer)
+    def compute_all(self, number: int, who: int) -> None:
+        self.store = self.writers[who]
         self.complete(self.derived[number])
         self.touched.add(self.derived[number])
 
-    @rule(number=st.integers(0, 5))
-    def hold(self, number: int) -> None:
+    @rule(number=st.integers(0, 5), who=writer)
+    def hold(self, number: int, who: int) -> None:
+        self.store = self.writers[who]
         key = self.derived[number]
-        self.held.append((key, self.store.resolve_update(key), self.oracle.expected(key)))
+        version = self.graph.feature_version(key)
+        self.held.append((key, self.take(key), self.oracle.expected(key), version))
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data())
-    def answer_late(self, data: st.DataObject) -> None:
-        """What was computed from an older state is stamped with that older provenance."""
-        key, increment, expected = self.held.pop()
-        self.answer(data, key, increment, expected, versions=False, orphans=False)
+    @rule(data=st.data(), orphans=st.booleans(), again=st.booleans())
+    def answer_late(self, data: st.DataObject, orphans: bool, again: bool) -> None:
+        """What was computed from an older state is stamped with that older provenance.
+
+        The writer may still have an older graph, and two may answer one increment.
+        """
+        number = data.draw(st.integers(0, len(self.held) - 1))
+        key, taken, expected, version = self.held[number]
+        if not again:
+            del self.held[number]
+        self.answer(data, key, taken, expected, version, versions=False, orphans=orphans)
 
     def answer(
         self,
         data: st.DataObject,
         key: str,
-        increment: Increment,
+        taken: Taken | TakenElsewhere,
         expected: dict[Any, Any],
+        version: str,
         *,
         versions: bool,
         orphans: bool,
     ) -> None:
-        names = list(increment.sample_columns)
-        pending = {
-            tuple(row[n] for n in names)
-            for row in increment.delta.to_pylist()
-            if row[STATUS] in (0, 1)
-        }
+        names = list(taken.names)
+        pending, gone = taken.asked()
         chosen = [s for s in sorted(pending, key=repr) if data.draw(st.booleans())]
         self.touched.add(key)
         rows, written = [], []
@@ -251,37 +326,67 @@ class Machine(RuleBasedStateMachine):
                 provenance = expected[sample]
                 own = {f: f"u{data.draw(small)}" for f in provenance} if versions else provenance
                 rows.append({**values, c.COL_DATA_VERSION_BY_FIELD: own})
-                written.append(Row(values, provenance, own, self.graph.feature_version(key)))
-        gone = [tuple(r[n] for n in names) for r in increment.orphaned_ids.to_pylist()]
+                written.append(Row(values, provenance, own, version))
         if rows:
-            frame = pa.Table.from_pylist(rows)
-            self.store.write(key, frame, increment=increment, delete_orphaned=orphans)
+            taken.write(pa.Table.from_pylist(rows), orphans=orphans)
             self.oracle.upsert(key, written)
         elif orphans:
-            nothing = pa.table({"whatever": pa.array([], pa.int64())})
-            self.store.write(key, nothing, increment=increment, delete_orphaned=True)
+            taken.write(pa.table({"whatever": pa.array([], pa.int64())}), orphans=True)
         if orphans:
+            kept = {tuple(row.values[n] for n in names) for row in written}
             doomed = [
                 ids
                 for ids, row in self.oracle.stored(key).items()
-                if tuple(row.values[n] for n in names) in gone
+                if (sample := tuple(row.values[n] for n in names)) in gone and sample not in kept
             ]
             self.oracle.delete(key, doomed)
 
+    @precondition(lambda self: self.session is None)
+    @rule()
+    def begin_session(self) -> None:
+        """A session that reads sees one state, whatever others write meanwhile."""
+        reader = DuckDBMetadataStore(self.path, graph=self.graph)
+        reader.__enter__()
+        self.session = (reader, copy.deepcopy(self.oracle.rows))
+
+    @precondition(lambda self: self.session is not None)
+    @rule(end=st.booleans())
+    def look_again(self, end: bool) -> None:
+        reader, state = self.session
+        for key in (*ROOTS, *self.derived):
+            assert seen(self.read(key, reader)) == seen(state.get(key, {})), key
+            assert reader.count(key) == len(state.get(key, {}))
+        if end:
+            reader.__exit__()
+            self.session = None
+
+    @rule(data=st.data(), who=writer)
+    def keep_frame(self, data: st.DataObject, who: int) -> None:
+        key = data.draw(st.sampled_from([*ROOTS, *self.derived]))
+        frame = self.writers[who].read(key)
+        self.frames.append((key, frame, dict(self.oracle.stored(key))))
+
+    @precondition(lambda self: self.frames)
+    @rule()
+    def collect_late(self) -> None:
+        for key, frame, state in self.frames:
+            assert seen(self.rows_of(key, frame)) == seen(state), key
+        self.frames.clear()
+
     def complete(self, key: str) -> None:
         """Compute all that is pending."""
-        increment, expected = self.store.resolve_update(key), self.oracle.expected(key)
+        taken, expected = self.take(key), self.oracle.expected(key)
         rows = []
         for sample in self.oracle.resolve(key):
             if sample not in expected:
                 continue
             provenance = expected[sample]
-            values = dict(zip(increment.sample_columns, sample, strict=True))
+            values = dict(zip(taken.names, sample, strict=True))
             values |= {"k": 0, "value": 1} if key == "child" else {"value": 1}
             rows.append(Row(values, provenance, provenance, self.graph.feature_version(key)))
         if rows:
             frame = pa.Table.from_pylist([row.values for row in rows])
-            self.store.write(key, frame, increment=increment)
+            taken.write(frame, orphans=False)
             self.oracle.upsert(key, rows)
 
     def children(self, data: st.DataObject, key: str) -> list[dict[str, Any]]:
@@ -289,8 +394,9 @@ class Machine(RuleBasedStateMachine):
             return [{"value": data.draw(small)}]
         return [{"k": k, "value": 1} for k in range(data.draw(st.integers(1, 3)))]
 
-    @rule(data=st.data(), soft=st.booleans())
-    def delete(self, data: st.DataObject, soft: bool) -> None:
+    @rule(data=st.data(), who=writer, soft=st.booleans())
+    def delete(self, data: st.DataObject, who: int, soft: bool) -> None:
+        self.store = self.writers[who]
         key = data.draw(st.sampled_from([*ROOTS, *self.derived]))
         ids = self.graph[FeatureKey(key)].id_columns
         column, limit = data.draw(st.sampled_from(ids)), data.draw(small)
@@ -298,8 +404,14 @@ class Machine(RuleBasedStateMachine):
             return
         self.touched.add(key)
         doomed = [i for i, r in self.oracle.stored(key).items() if r.values[column] > limit]
-        result = self.store.delete(key, filters=f"{column} > {limit}", soft=soft)
+        result = self.do("delete", key, filters=f"{column} > {limit}", soft=soft)
         assert result.deleted == len(doomed)
+        if not soft and doomed:
+            # What is erased is gone from older states, too.
+            self.frames.clear()
+            if self.session is not None:
+                self.session[0].__exit__()
+                self.session = None
         self.oracle.delete(key, doomed)
 
     @rule(data=st.data())
@@ -308,11 +420,13 @@ class Machine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from([str(f.key) for f in self.graph[FeatureKey(key)].fields]))
         slot = f"{key}:{name}"
         self.versions[slot] = 1 + (self.versions.get(slot, 1) % 3)
-        self.held.clear()
         self.build()
 
-    def read(self, key: str) -> dict[Any, Row]:
-        frame = self.store.read(key).collect().to_native()
+    def read(self, key: str, store: DuckDBMetadataStore | None = None) -> dict[Any, Row]:
+        return self.rows_of(key, (store or self.store).read(key))
+
+    def rows_of(self, key: str, lazy: nw.LazyFrame[Any]) -> dict[Any, Row]:
+        frame = lazy.collect().to_native()
         ids = self.graph[FeatureKey(key)].id_columns
         return {
             tuple(row[n] for n in ids): Row(
@@ -329,6 +443,8 @@ class Machine(RuleBasedStateMachine):
         """Each step: the incremental path against the oracle, and what was written last."""
         if not hasattr(self, "oracle"):
             return
+        # Looked at by one who may have written nothing of late.
+        self.store = self.writers[self.steps % WRITERS]
         with self.store.connected():
             for key in self.derived:
                 self.agrees(key, self.store.resolve_update(key))
@@ -351,7 +467,7 @@ class Machine(RuleBasedStateMachine):
         found = {}
         for row in increment.delta.to_pylist():
             sample = tuple(row[n] for n in names)
-            found[sample] = STATUSES[row[STATUS]]
+            found[sample] = STATUSES[row[c.COL_STATUS]]
             if sample in expected:
                 assert row[c.COL_PROVENANCE_BY_FIELD] == expected[sample]
         assert found == self.oracle.resolve(key), key
@@ -372,8 +488,8 @@ class Machine(RuleBasedStateMachine):
         assert (counts.new, counts.stale, counts.orphaned) == tuple(map(wanted.count, STATUSES))
 
     def reads_agree(self, key: str) -> None:
-        wanted = {i: (r.provenance, r.data_version) for i, r in self.oracle.stored(key).items()}
-        assert {i: (r.provenance, r.data_version) for i, r in self.read(key).items()} == wanted
+        wanted = self.oracle.stored(key)
+        assert seen(self.read(key)) == seen(wanted)
         assert self.store.count(key) == len(wanted)
 
 
@@ -381,10 +497,48 @@ def sorted_rows(delta: pa.Table, names: tuple[str, ...]) -> list[dict[str, Any]]
     return sorted(delta.to_pylist(), key=lambda row: repr([row[name] for name in names]))
 
 
-TestOracle = Machine.TestCase
-TestOracle.settings = settings(
-    max_examples=int(os.environ.get("METAXY_ORACLE_EXAMPLES", "10")),
+def seen(rows: dict[Any, Row]) -> dict[Any, tuple[Any, ...]]:
+    return {i: (r.provenance, r.data_version, r.feature_version) for i, r in rows.items()}
+
+
+class ProcessMachine(Machine):
+    """Every other writer is another process; it also keeps what it resolved until it writes."""
+
+    process: ClassVar[ProcessPoolExecutor]
+
+    def take(self, key: str) -> Taken | TakenElsewhere:
+        if self.is_here:
+            return super().take(key)
+        return TakenElsewhere(self.process, self.store, key)
+
+    def do(self, name: str, *args: Any, **options: Any) -> Any:
+        if self.is_here:
+            return super().do(name, *args, **options)
+        return self.process.submit(call, self.store, name, args, options).result()
+
+    @property
+    def is_here(self) -> bool:
+        return self.store is self.writers[0]
+
+
+SETTINGS = settings(
+    max_examples=EXAMPLES,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+TestOracle = Machine.TestCase
+TestOracle.settings = SETTINGS
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[None]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        ProcessMachine.process = executor
+        yield
+
+
+@pytest.mark.usefixtures("process")
+class TestOracleWithProcesses(ProcessMachine.TestCase):
+    settings = settings(SETTINGS, max_examples=max(2, EXAMPLES // 4))

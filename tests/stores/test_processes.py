@@ -96,10 +96,19 @@ def test_a_program_that_ignores_the_lock_is_named(
     job = other.submit(hold_raw, store.path, ready, go)
     holder = wait_for(ready)
     try:
-        with pytest.raises(StoreBusyError) as caught:
-            store.count("image")
-        assert holder in str(caught.value.found)
-        assert caught.value.remedy
+        for call in (
+            lambda one: one.count("image"),
+            lambda one: one.write("plain", pa.table({"id": ["a"]})),
+        ):
+            with pytest.raises(StoreBusyError) as caught:
+                call(impatient(store))
+            assert holder in str(caught.value.found)
+            assert "lock_timeout" in str(caught.value.remedy)
+        # One that is patient gets its turn when that program lets go.
+        with ThreadPoolExecutor(1) as waiter:
+            patient = waiter.submit(store.write, "plain", pa.table({"id": ["a"]}))
+            go.write_text("go")
+            assert patient.result().new == 1
     finally:
         go.write_text("go")
     job.result()

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
 from metaxy_dagster.stores.duckdb import resolve as resolve_module
+from metaxy_dagster.stores.duckdb import watermark as watermark_module
 from metaxy_dagster.stores.increment import STATUS
 
 STATUSES = ("new", "stale", "orphaned")
@@ -31,7 +33,18 @@ def graph(version: str = "1", filters: str | None = None) -> FeatureGraph:
     found.add(FeatureSpec("group", id_columns=["id"], deps=[members]))
     parent = FeatureDep("video", lineage=LineageRelationship.expansion())
     found.add(FeatureSpec("child", id_columns=["id", "k"], deps=[parent]))
+    found.add(FeatureSpec("part", id_columns=["n", "m"]))
+    found.add(FeatureSpec("spread", id_columns=["id", "n", "m"], deps=["frame", "part"]))
+    found.add(FeatureSpec("summed", id_columns=["id", "n"], deps=["frame", over("mark", "id")]))
+    found.add(FeatureSpec("mark", id_columns=["id", "m"]))
+    found.add(FeatureSpec("never", id_columns=["id"]))
+    never = FeatureDep("never", optional=True)
+    found.add(FeatureSpec("hopeful", id_columns=["id"], deps=["video", never]))
     return found
+
+
+def over(key: str, *on: str) -> FeatureDep:
+    return FeatureDep(key, lineage=LineageRelationship.aggregation(on=on))
 
 
 @pytest.fixture
@@ -57,6 +70,8 @@ def store(tmp_path: Path) -> DuckDBMetadataStore:
     pairs = [(i, n) for i in (*ids, 7) for n in (1, 2)]
     columns = {"id": [i for i, _ in pairs], "n": [n for _, n in pairs], "x": [0] * len(pairs)}
     made.write("frame", pa.table(columns))
+    made.write("part", pa.table({"n": [1, 2], "m": [1, 1], "z": [0, 0]}))
+    made.write("mark", pa.table({"id": [1, 2, 2], "m": [1, 1, 2], "z": [0, 0, 0]}))
     return made
 
 
@@ -114,6 +129,23 @@ def add_label(store: DuckDBMetadataStore) -> None:
     store.write("label", pa.table({"id": [5], "y": ["e"]}))
 
 
+def change_two_upstreams(store: DuckDBMetadataStore) -> None:
+    change_video(store)
+    add_label(store)
+
+
+def change_part(store: DuckDBMetadataStore) -> None:
+    store.write("part", pa.table({"n": [2], "m": [1], "z": [9]}))
+
+
+def change_mark(store: DuckDBMetadataStore) -> None:
+    store.write("mark", pa.table({"id": [2], "m": [2], "z": [9]}))
+
+
+def write_never(store: DuckDBMetadataStore) -> None:
+    store.write("never", pa.table({"id": [3], "z": [9]}))
+
+
 def nothing(store: DuckDBMetadataStore) -> None:
     pass
 
@@ -137,6 +169,15 @@ CASES: list[tuple[str, Callable[[DuckDBMetadataStore], None], dict[Any, str]]] =
     ("child", change_video, {2: "stale"}),
     ("child", delete_video, {2: "orphaned"}),
     ("child", add_video, {7: "new"}),
+    ("tagged", change_two_upstreams, {2: "stale", 5: "stale"}),
+    ("hopeful", change_video, {2: "stale"}),
+    ("hopeful", write_never, {3: "stale"}),
+]
+# What one row of these touches cannot be told, so all is looked at.
+UNTOLD: list[tuple[str, Callable[[DuckDBMetadataStore], None], dict[Any, str]]] = [
+    ("spread", change_part, {(i, 2, 1): "stale" for i in range(1, 8)}),
+    ("spread", change_frame, {(2, 1, 1): "stale"}),
+    ("summed", change_mark, {(2, 1): "stale", (2, 2): "stale"}),
 ]
 
 
@@ -159,6 +200,112 @@ def test_a_change_is_found(
     if narrowed:
         assert narrowed[0] is not None
         assert narrowed[0] <= 2
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "expected"), UNTOLD, ids=[f"{k}-{c.__name__}" for k, c, _ in UNTOLD]
+)
+def test_a_change_whose_reach_cannot_be_told_is_found(
+    store: DuckDBMetadataStore,
+    narrowed: list[int | None],
+    key: str,
+    change: Callable[[DuckDBMetadataStore], None],
+    expected: dict[Any, str],
+) -> None:
+    answer(store, key, store.resolve_update(key))
+    narrowed.clear()
+    change(store)
+    assert found(store, key) == expected
+    assert narrowed == [None]
+
+
+def test_all_reasons_at_once(store: DuckDBMetadataStore, narrowed: list[int | None]) -> None:
+    increment = store.resolve_update("tagged")
+    store.write("tagged", pa.table({"id": [1, 2, 3, 4, 5], "v": [1] * 5}), increment=increment)
+    change_two_upstreams(store)
+    store.delete("tagged", filters="id = 1")
+    assert found(store, "tagged") == {1: "new", 2: "stale", 5: "stale", 6: "new"}
+    assert narrowed[-1] == 4
+
+
+def test_what_others_did_before_an_answer_is_kept_by_the_next_answer(
+    store: DuckDBMetadataStore,
+) -> None:
+    """Two questions are open, of which the younger is answered last."""
+    answer(store, "crop", store.resolve_update("crop"))
+    change_video(store)
+    older = store.resolve_update("crop")
+    assert older.counts.stale == 1
+    store.write("video", pa.table({"id": [3], "x": [77]}))
+    younger = store.resolve_update("crop")
+    assert younger.counts.stale == 2
+    store.delete("crop", filters="id = 5")
+    answer(store, "crop", older)
+    answer(store, "crop", younger)
+    assert found(store, "crop") == {5: "new"}
+
+
+def marks(store: DuckDBMetadataStore) -> list[tuple[int, int]]:
+    with duckdb.connect(str(store.path)) as connection:
+        return connection.execute(
+            "SELECT upstream_commit, own_commit FROM metaxy.watermarks"
+        ).fetchall()
+
+
+def test_an_answer_of_nothing_to_a_question_of_nothing_writes_nothing(
+    store: DuckDBMetadataStore,
+) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    before = marks(store)
+    store.write("label", pa.table({"id": [9], "y": ["z"]}))
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
+    assert marks(store) == before
+    change_video(store)
+    store.write("video", pa.table({"id": [2], "x": [2]}))
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
+    assert marks(store) > before
+
+
+def test_a_definition_that_changes_nothing_gets_its_own_watermark(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    other = store.with_graph(graph(filters="x > 0"))
+    narrowed.clear()
+    other.write("crop", pa.table({}), increment=other.resolve_update("crop"))
+    assert narrowed == []
+    assert found(other, "crop") == {}
+    assert narrowed == [0]
+
+
+@pytest.mark.parametrize(("left", "noted"), [(2, True), (3, False)])
+def test_so_many_open_samples_are_noted_and_no_more(
+    store: DuckDBMetadataStore,
+    narrowed: list[int | None],
+    monkeypatch: pytest.MonkeyPatch,
+    left: int,
+    noted: bool,
+) -> None:
+    monkeypatch.setattr(watermark_module, "_MAX_PENDING", 2)
+    increment = store.resolve_update("crop")
+    done = list(range(1, 7 - left))
+    store.write("crop", pa.table({"id": done, "v": done}), increment=increment)
+    narrowed.clear()
+    assert found(store, "crop") == dict.fromkeys(range(7 - left, 7), "new")
+    assert narrowed == ([left] if noted else [])
+
+
+def test_open_samples_that_become_too_many_are_forgotten(
+    store: DuckDBMetadataStore, narrowed: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watermark_module, "_MAX_PENDING", 2)
+    increment = store.resolve_update("crop")
+    store.write("crop", pa.table({"id": [1, 2, 3, 4], "v": [1] * 4}), increment=increment)
+    store.delete("crop", filters="id <= 2")
+    store.write("crop", pa.table({"id": [5], "v": [1]}), increment=increment)
+    narrowed.clear()
+    assert found(store, "crop") == dict.fromkeys((1, 2, 6), "new")
+    assert narrowed == []
 
 
 def test_unanswered_samples_stay_pending(
@@ -253,12 +400,15 @@ def test_changes_that_need_nothing_are_looked_at_once(
     assert narrowed[-1] == 0
 
 
-def test_too_many_candidates_take_the_full_resolve(tmp_path: Path) -> None:
+def test_too_many_candidates_take_the_full_resolve(
+    tmp_path: Path, narrowed: list[int | None]
+) -> None:
     narrow = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph(), max_incremental_share=0.3)
     narrow.write("video", pa.table({"id": [1, 2, 3], "x": [1, 2, 3]}))
     answer(narrow, "crop", narrow.resolve_update("crop"))
     narrow.write("video", pa.table({"id": [1, 2, 3], "x": [9, 9, 9]}))
     assert found(narrow, "crop") == dict.fromkeys((1, 2, 3), "stale")
+    assert narrowed == [None]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A job of several features of one root, for executors that build it in processes of their own."""
 
 import os
+import time
+from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
@@ -8,8 +10,10 @@ from feature_runs import IO_MANAGER, feature
 
 import metaxy_dagster as mxd
 
-PATH = "METAXY_TEST_STORE"
-COUNT = 4
+# A folder with the store, and with the file ``round``: how often the job has been run before.
+FOLDER = "METAXY_TEST_FOLDER"
+COUNT, ROWS, CHANGED = 8, 2_000, 100
+SECONDS = 120
 
 
 def graph() -> mxd.FeatureGraph:
@@ -20,19 +24,39 @@ def graph() -> mxd.FeatureGraph:
     return made
 
 
+def content(number: int) -> dict[str, list[int]]:
+    """The root in a round: in each, some samples are new and some differ from before."""
+    ids = list(range(ROWS + CHANGED * number))
+    return {"id": ids, "x": [i + (number if i < CHANGED * number else 0) for i in ids]}
+
+
+def wait_for_all(folder: Path, number: int, name: str) -> None:
+    """Go on when every asset has come as far, so that all of them write at once."""
+    (folder / f"{name}.{number}").touch()
+    deadline = time.monotonic() + SECONDS
+    while len(list(folder.glob(f"f*.{number}"))) < COUNT:
+        if time.monotonic() > deadline:
+            raise TimeoutError(name)
+        time.sleep(0.01)
+
+
 def make_job() -> dg.JobDefinition:
+    folder = Path(os.environ[FOLDER])
+    number = int((folder / "round").read_text())
+
     @dg.asset(**feature("root"))
     def root() -> pa.Table:
-        return pa.table({"id": list(range(100)), "x": list(range(100))})
+        return pa.table(content(number))
 
     def derived(i: int) -> dg.AssetsDefinition:
         @dg.asset(name=f"f{i}", **feature(f"f{i}", input="increment"))
         def compute(root: pa.Table) -> pa.Table:
-            return root
+            wait_for_all(folder, number, f"f{i}")
+            return root.select(["id", "x"])
 
         return compute
 
-    store = mxd.DuckDBMetadataStore(os.environ[PATH], graph=graph())
+    store = mxd.DuckDBMetadataStore(folder / "m.duckdb", graph=graph())
     defs = dg.Definitions(
         assets=[root, *map(derived, range(COUNT))],
         resources={IO_MANAGER: mxd.MetaxyIOManager(store=store)},

@@ -10,8 +10,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from metaxy_dagster.constants import COL_STATUS
 from metaxy_dagster.errors import MetaxyError
-from metaxy_dagster.stores import DuckDBMetadataStore
+from metaxy_dagster.stores import DuckDBMetadataStore, Increment
+from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE
 
 CRASH_ROWS = 2_000
 
@@ -54,6 +56,58 @@ def hold(store: DuckDBMetadataStore, mode: Any, ready: Path, go: Path) -> int:
     return os.getpid()
 
 
+NOBODY = 65534
+
+
+def become_nobody() -> None:
+    """For a process of its own: go on as a user whom permissions bind, if this is the root.
+
+    What the tests call is imported first, since it may lie where only the root may read.
+    """
+    import pyarrow.dataset  # noqa: F401, PLC0415
+    import worlds  # noqa: F401, PLC0415
+
+    import metaxy_dagster.stores.duckdb.snapshot  # noqa: F401, PLC0415
+
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
+def attempt(store: DuckDBMetadataStore, what: str) -> tuple[str, str, str]:
+    """Call the store by name: ("", the result, "") or (error's type, what was found, remedy)."""
+    calls = {
+        "read": lambda: store.read("image", columns=["id"]).collect().to_native().num_rows,
+        "count": lambda: store.count("image"),
+        "features": lambda: [str(key) for key in store.features()],
+        "schema": lambda: store.schema("image"),
+        "data version": lambda: store.data_version("image"),
+        "resolve": lambda: store.resolve_update("score").counts.pending,
+        "session": lambda: store.__enter__() and store.__exit__(),
+        "write": lambda: store.write("plain", pa.table({"id": ["a"]})).new,
+        "delete": lambda: store.delete("image").deleted,
+        "drop": lambda: store.drop("image"),
+        "write session": lambda: store.open("w").__enter__() and None,
+    }
+    try:
+        return "", str(calls[what]()), ""
+    except MetaxyError as error:
+        return type(error).__name__, str(error), str(error.remedy)
+
+
+def read_until(store: DuckDBMetadataStore, stop: Path) -> tuple[int, list[str]]:
+    """Read over and over; how often, and what was wrong."""
+    looks, failed, seen = 0, [], 0
+    while not stop.exists():
+        kind, answer, _ = attempt(store, "read")
+        failed += [answer] if kind else []
+        counted = store.count("plain")
+        failed += ["went back"] if counted < seen else []
+        looks, seen = looks + 1, counted
+    return looks, failed
+
+
 def hold_raw(path: Path, ready: Path, go: Path) -> int:
     """Keep the file open as a program that knows nothing of the lock would."""
     with duckdb.connect(str(path)):
@@ -70,6 +124,40 @@ def wait_for(path: Path, seconds: float = 60, lines: int = 1) -> str:
             return text
         time.sleep(0.01)
     raise TimeoutError(path)
+
+
+# Increments that this process took and has not answered yet.
+_TAKEN: dict[int, Increment] = {}
+
+
+def asked_by(increment: Increment) -> tuple[set[Any], list[Any]]:
+    """The samples of an increment: pending ones and orphaned ones."""
+    names = increment.sample_columns
+    rows = increment.delta.to_pylist()
+    samples = [(tuple(row[n] for n in names), row[COL_STATUS]) for row in rows]
+    pending = {sample for sample, status in samples if status in (NEW, STALE)}
+    return pending, [sample for sample, status in samples if status == ORPHANED]
+
+
+def take(store: DuckDBMetadataStore, key: str) -> tuple[int, tuple[str, ...], set[Any], list[Any]]:
+    """Resolve here and keep the increment; its number, sample columns and samples."""
+    increment = store.resolve_update(key)
+    number = max(_TAKEN, default=0) + 1
+    _TAKEN[number] = increment
+    return number, increment.sample_columns, *asked_by(increment)
+
+
+def answer_taken(store: DuckDBMetadataStore, number: int, frame: pa.Table, orphans: bool) -> None:
+    """Write the answer to an increment that was taken here."""
+    increment = _TAKEN[number]
+    store.write(increment.feature, frame, increment=increment, delete_orphaned=orphans)
+
+
+def call(
+    store: DuckDBMetadataStore, name: str, args: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """Call a method of a store here."""
+    return getattr(store, name)(*args, **options)
 
 
 def crash_table(generation: int) -> pa.Table:

@@ -50,11 +50,11 @@ def find_candidates(
         return None
     parts = [f"SELECT {columns(keys)} FROM {pending_table(plan.key)}"]
     named = {name: name for name in keys}
-    if own.last_commit > mark.own_commit:
+    if own.commits.newest > mark.own_commit:
         parts += _changed(plan.key, named, mark.own_commit)
     for dep in plan.deps:
         table = catalog.get(dep.upstream.key)
-        if table is None or table.last_commit <= mark.upstream_commit:
+        if table is None or table.commits.newest <= mark.upstream_commit:
             continue
         found = list(_of_upstream(plan, dep, keys, catalog, mark))
         if not found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -23,10 +23,17 @@ _STANDS_FOR = {
 
 @dataclass(frozen=True)
 class Catalog:
-    """Some features' tables, and the commit as of which they are read."""
+    """Some features' tables, and the commit as of which they are read.
+
+    Attributes:
+        tables: of the features that are stored.
+        commit: the state that is read.
+        commits: of the features that were ever written, also those that were dropped.
+    """
 
     tables: Mapping[FeatureKey, layout.Table]
     commit: int
+    commits: Mapping[FeatureKey, layout.Commits] = field(default_factory=dict)
 
     def get(self, key: FeatureKey) -> layout.Table | None:
         """What is stored of a feature; ``None`` if it was not written by ``commit``."""
@@ -45,11 +52,11 @@ class Catalog:
         table = self.tables[key]
         selected = columns(names) if raw else selection(names)
         current = f"SELECT {selected} FROM {table_of(key)}"
-        if table.last_commit <= self.commit:
+        if table.commits.newest <= self.commit:
             return current
         begun = f"{quote(layout.COL_COMMIT)} <= {self.commit}"
         current = f"{current} WHERE {begun}"
-        if table.last_ended <= self.commit:
+        if table.commits.ended <= self.commit:
             return current
         return (
             f"{current} UNION ALL SELECT {selected} FROM {history_table(key)} "
@@ -76,4 +83,5 @@ def read_catalog(
     if layout.read_format(connection) is None:
         return Catalog({}, 0)
     as_of = layout.last_commit(connection) if commit is None else commit
-    return Catalog(layout.tables(connection, keys), as_of)
+    commits = layout.newest_commits(connection, keys)
+    return Catalog(layout.tables(connection, commits), as_of, commits)

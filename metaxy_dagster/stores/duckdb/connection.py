@@ -12,9 +12,11 @@ import contextlib
 import json
 import math
 import os
+import random
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -75,7 +77,7 @@ class DuckDBFile:
     @property
     def exists(self) -> bool:
         """Whether the file is there; a store that was never written has none."""
-        return self.path.is_file()
+        return self._is_there() and self.path.is_file()
 
     @contextlib.contextmanager
     def connect(self, mode: Mode) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -90,13 +92,13 @@ class DuckDBFile:
             return
         if mode == "w":
             self._prepare_directory()
-        elif not self.path.exists():
+        elif not self._is_there():
             # A store that was never written is an empty one; reading must not make the file.
             with self.engine() as nothing:
                 yield nothing
             return
         with self._locked(mode), self.engine() as connection:
-            self._attach(connection, mode)
+            self._attach_in_turn(connection, mode)
             try:
                 yield connection
             except duckdb.Error as error:
@@ -126,6 +128,17 @@ class DuckDBFile:
             )
         return connection
 
+    def _is_there(self) -> bool:
+        try:
+            return self.path.exists()
+        except OSError as error:
+            raise StoreError(
+                f"the metadata store at {str(self.path)!r} cannot be reached",
+                found=error,
+                allowed="a path whose directories this process may enter",
+                remedy="change the path of the store, or the permissions of its directories",
+            ) from error
+
     def _prepare_directory(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,8 +161,7 @@ class DuckDBFile:
     @contextlib.contextmanager
     def _locked(self, mode: Mode) -> Iterator[None]:
         lock_path = self.path.with_name(self.path.name + ".lock")
-        if mode == "r" and not os.access(self.path.parent, os.W_OK):
-            # Nobody can hold or take a lock in a read-only directory, and nobody can write.
+        if not self._takes_lock(mode, lock_path):
             yield
             return
         try:
@@ -169,9 +181,26 @@ class DuckDBFile:
             finally:
                 if mode == "w":
                     self._unsign()
+                    self._share(lock_path)
                 lock.release()
         finally:
             lock.close()
+
+    def _takes_lock(self, mode: Mode, lock_path: Path) -> bool:
+        """A reader that cannot make or open the lock file reads without; DuckDB's own lock stays.
+
+        So a store in a read-only directory, or one that another user writes, can still be read.
+        """
+        if mode == "w":
+            return True
+        return os.access(lock_path if lock_path.exists() else self.path.parent, os.R_OK | os.W_OK)
+
+    def _share(self, lock_path: Path) -> None:
+        """Who may write the store may take its lock."""
+        with contextlib.suppress(OSError):
+            wanted = self.path.stat().st_mode & 0o666
+            if lock_path.stat().st_mode & 0o777 != wanted:
+                lock_path.chmod(wanted)
 
     @property
     def _holder_path(self) -> Path:
@@ -225,6 +254,19 @@ class DuckDBFile:
             self._local.engine = (os.getpid(), engine)
         return engine.cursor()
 
+    def _attach_in_turn(self, connection: duckdb.DuckDBPyConnection, mode: Mode) -> None:
+        """Attach the file; wait for others that have it open without the lock, for as long."""
+        deadline = time.monotonic() + self.lock_timeout
+        while True:
+            try:
+                return self._attach(connection, mode)
+            except StoreBusyError as error:
+                if not isinstance(error.__cause__, duckdb.IOException):
+                    raise  # held by this very process, which would wait for itself
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - when to try again is no secret
+
     def _attach(self, connection: duckdb.DuckDBPyConnection, mode: Mode) -> None:
         # With the type left open, DuckDB goes by the content and would fetch an extension for it.
         options = "TYPE duckdb, READ_ONLY" if mode == "r" else "TYPE duckdb"
@@ -238,8 +280,8 @@ class DuckDBFile:
         if holder := _HOLDER.search(text):
             return StoreBusyError(
                 f"another program has the metadata store at {str(self.path)!r} open",
-                found=f"process {holder.group(1)}",
-                remedy="close that program's connection; this library waits only for its own",
+                found=f"process {holder.group(1)}, for longer than {self.lock_timeout:g} s",
+                remedy="close that program's connection; or set a longer lock_timeout",
             )
         if "different configuration" in text or "file handle conflict" in text:
             return StoreBusyError(

@@ -14,6 +14,7 @@ __all__ = [
     "history_table",
     "literal",
     "pending_table",
+    "quarantine_table",
     "quote",
     "table_name",
     "table_of",
@@ -90,3 +91,8 @@ def history_table(key: FeatureKey) -> str:
 def pending_table(key: FeatureKey) -> str:
     """The quoted, qualified name of the table of samples that a resolve left unanswered."""
     return f"{CATALOG}.pending.{quote(table_name(key))}"
+
+
+def quarantine_table(key: FeatureKey) -> str:
+    """The quoted, qualified name of the table of samples that could not be computed."""
+    return f"{CATALOG}.quarantine.{quote(table_name(key))}"

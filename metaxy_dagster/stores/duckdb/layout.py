@@ -30,24 +30,25 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     quote,
     table_of,
 )
+from metaxy_dagster.stores.duckdb.migration import migrate
 
 __all__ = [
     "COL_COMMIT",
     "COL_ENDED",
-    "COL_UPSTREAM",
     "FORMAT_VERSION",
+    "Commits",
     "Table",
     "ensure_format",
     "ensure_table",
     "last_commit",
+    "newest_commits",
     "tables",
 ]
 
-FORMAT_VERSION = 1
+# docs/store-format.md lists what changed between formats, migration.py how files follow.
+FORMAT_VERSION = 2
 COL_COMMIT = c.COL_COMMIT
 COL_ENDED = c.COL_ENDED
-# The upstream data versions a row was computed from, one entry per upstream field.
-COL_UPSTREAM = c.COL_UPSTREAM
 
 _TIMESTAMP = "TIMESTAMP WITH TIME ZONE"
 # Stored in both tables, in this order, behind the user's columns.
@@ -60,7 +61,7 @@ STORED_COLUMNS: Mapping[str, str] = {
     c.COL_MATERIALIZATION_ID: "VARCHAR",
     COL_COMMIT: "BIGINT",
 }
-STRUCT_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_DATA_VERSION_BY_FIELD, COL_UPSTREAM)
+STRUCT_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_DATA_VERSION_BY_FIELD)
 
 _CREATE = f"""
 CREATE SCHEMA IF NOT EXISTS {CATALOG}.metaxy;
@@ -80,21 +81,34 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.watermarks (
 
 
 @dataclass(frozen=True)
+class Commits:
+    """The newest commits of one feature; 0 where there is none.
+
+    Attributes:
+        newest: whatever it did.
+        ended: the last one that superseded or deleted a row.
+        erased: the last one that left no trace of what it did in the history.
+    """
+
+    newest: int
+    ended: int
+    erased: int
+
+
+@dataclass(frozen=True)
 class Table:
     """What the file holds of one feature.
 
     Attributes:
         types: the user's columns and their DuckDB types, in stored order.
         fields: the entries of each STRUCT column, by column.
-        last_commit: the commit of the last write.
-        last_ended: the last commit that superseded or deleted a row; 0 if none did.
+        commits: its newest commits.
     """
 
     key: FeatureKey
     types: Mapping[str, str]
     fields: Mapping[str, tuple[str, ...]]
-    last_commit: int
-    last_ended: int
+    commits: Commits
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -121,8 +135,11 @@ def ensure_format(connection: duckdb.DuckDBPyConnection) -> None:
 def read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
     """The layout version of a file, ``None`` for a file without one.
 
+    A file of an older release is brought up to date first, if it is open for writing.
+
     Raises:
-        StoreError: the file was written by a newer release of this library.
+        StoreError: the file was written by a newer release of this library; or by an older one,
+            and is open for reading alone.
     """
     try:
         rows = connection.execute(f"SELECT max(version) FROM {CATALOG}.metaxy.format").fetchall()
@@ -137,6 +154,9 @@ def read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
             allowed=f"store format {FORMAT_VERSION} or older",
             remedy="upgrade metaxy-dagster in this environment",
         )
+    if found is not None and found < FORMAT_VERSION:
+        migrate(connection, found, FORMAT_VERSION)
+        return FORMAT_VERSION
     return None if found is None else int(found)
 
 
@@ -149,25 +169,45 @@ def last_commit(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def tables(
-    connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey]
+    connection: duckdb.DuckDBPyConnection, commits: Mapping[FeatureKey, Commits]
 ) -> dict[FeatureKey, Table]:
-    """Describe the tables of those features that were written; the others are left out."""
-    wanted = {str(key): key for key in keys}
-    if not wanted or read_format(connection) is None:
+    """Describe the tables of those features that are stored; the others are left out.
+
+    Args:
+        connection: of a file whose format was read or made.
+        commits: of the features, from :func:`newest_commits`.
+    """
+    if not commits:
         return {}
-    names = ", ".join(literal(name) for name in wanted)
     rows = connection.execute(
-        "SELECT feature, any_value(f.table_name), max(k.commit),"
-        " coalesce(max(k.commit) FILTER (k.updated > 0 OR k.deleted > 0), 0)"
-        f" FROM {CATALOG}.metaxy.features f JOIN {CATALOG}.metaxy.commits k USING (feature)"
-        f" WHERE feature IN ({names}) GROUP BY feature"
+        f"SELECT feature FROM {CATALOG}.metaxy.features WHERE {_among(commits)}"
     ).fetchall()
-    described = {}
-    for name, _, newest, ended in rows:
-        key = wanted[name]
-        types, fields = _describe(connection, key)
-        described[key] = Table(key, types, fields, int(newest), int(ended))
-    return described
+    stored = {name for (name,) in rows}
+    return {
+        key: Table(key, *_describe(connection, key), found)
+        for key, found in commits.items()
+        if str(key) in stored
+    }
+
+
+def newest_commits(
+    connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey]
+) -> dict[FeatureKey, Commits]:
+    """The newest commits of features that were ever written."""
+    wanted = {str(key): key for key in keys}
+    if not wanted:
+        return {}
+    rows = connection.execute(
+        "SELECT feature, max(commit),"
+        " coalesce(max(commit) FILTER (updated > 0 OR deleted > 0), 0),"
+        " coalesce(max(commit) FILTER (kind NOT IN ('write', 'delete')), 0)"
+        f" FROM {CATALOG}.metaxy.commits WHERE {_among(wanted)} GROUP BY feature"
+    ).fetchall()
+    return {wanted[name]: Commits(*numbers) for name, *numbers in rows}
+
+
+def _among(names: Iterable[object]) -> str:
+    return f"feature IN ({', '.join(literal(str(name)) for name in names)})"
 
 
 def _describe(
@@ -191,6 +231,7 @@ def ensure_table(
     found: Table | None,
     types: Mapping[str, str],
     fields: Mapping[str, Iterable[str]],
+    clauses: Mapping[str, str] | None = None,
 ) -> None:
     """Make a feature's two tables, or add the columns and STRUCT entries that they lack.
 
@@ -200,11 +241,13 @@ def ensure_table(
         found: what the file holds of it.
         types: the user's columns and their DuckDB types.
         fields: the entries that each STRUCT column must have.
+        clauses: what a new table says of its columns, behind their types.
     """
     if found is None:
         structs = {name: struct_type(fields[name]) for name in STRUCT_COLUMNS}
         body = ", ".join(
-            f"{quote(name)} {kind}" for name, kind in {**types, **structs, **STORED_COLUMNS}.items()
+            f"{quote(name)} {kind} {(clauses or {}).get(name, '')}"
+            for name, kind in {**types, **structs, **STORED_COLUMNS}.items()
         )
         connection.execute(f"CREATE TABLE {table_of(key)} ({body})")
         ended = f"{quote(COL_ENDED)} BIGINT, {quote(c.COL_DELETED_AT)} {_TIMESTAMP}"

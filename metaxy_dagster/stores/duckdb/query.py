@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identifiers import columns as column_list
+from metaxy_dagster.stores.duckdb.identifiers import literal, quote
 
-__all__ = ["Query", "fetch", "lazy"]
+__all__ = ["Query", "fetch", "lazy", "nothing", "reader"]
 
 _FRAMES = threading.local()
 
@@ -42,20 +43,50 @@ class Query:
 
 def fetch(connection: duckdb.DuckDBPyConnection, query: Query) -> pa.Table:
     """Run a query and bring all of it into Arrow."""
+    return _relation(connection, query).to_arrow_table()
+
+
+def reader(connection: duckdb.DuckDBPyConnection, query: Query, rows: int) -> pa.RecordBatchReader:
+    """Run a query and bring it into Arrow in batches of about so many rows."""
+    return _relation(connection, query).to_arrow_reader(rows)
+
+
+def _relation(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.DuckDBPyRelation:
     for name, table in query.tables.items():
         connection.register(name, table)
-    relation = connection.sql(query.sql, params=dict(query.values) or None)
-    return relation.to_arrow_table()
+    return connection.sql(query.sql, params=dict(query.values) or None)
 
 
-def lazy(source: Any, file: DuckDBFile) -> nw.LazyFrame[Any]:
+def lazy(
+    source: Any, file: DuckDBFile, constants: Mapping[str, str] | None = None
+) -> nw.LazyFrame[Any]:
     """A lazy frame over Arrow data or a snapshot.
 
     All frames of a thread share one in-memory connection, so that they can be joined with each
     other, whatever store they come from.
+
+    Args:
+        source: what DuckDB reads.
+        file: whose settings the connection has.
+        constants: texts that stand in every row, as further columns.
     """
+    relation = _frames(file).from_arrow(source)
+    if constants:
+        added = (f"{literal(text)} AS {quote(name)}" for name, text in constants.items())
+        relation = relation.project(", ".join(("*", *added)))
+    return nw.from_native(relation)
+
+
+def nothing(types: Mapping[str, str], file: DuckDBFile) -> nw.LazyFrame[Any]:
+    """A lazy frame without rows, of these columns and DuckDB types."""
+    selected = ", ".join(f"NULL::{kind} AS {quote(name)}" for name, kind in types.items())
+    return nw.from_native(_frames(file).sql(f"SELECT {selected} WHERE FALSE"))
+
+
+def _frames(file: DuckDBFile) -> duckdb.DuckDBPyConnection:
+    """This thread's connection for frames."""
     pid, connection = getattr(_FRAMES, "connection", (0, None))
     if connection is None or pid != os.getpid():
         connection = file.engine()
         _FRAMES.connection = (os.getpid(), connection)
-    return nw.from_native(connection.from_arrow(source))
+    return connection

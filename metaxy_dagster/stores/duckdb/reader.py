@@ -19,7 +19,7 @@ from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
 from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.encoding import hash_parts
 
-__all__ = ["Read", "arrow_schema", "count", "data_version"]
+__all__ = ["Read", "arrow_schema", "count", "data_version", "versioned"]
 
 _NO_DELETION = f"NULL::TIMESTAMPTZ AS {quote(c.COL_DELETED_AT)}"
 
@@ -141,12 +141,24 @@ def data_version(connection: duckdb.DuckDBPyConnection, read: Read) -> str:
     if table is None:
         return hash_parts(["0", "0", "0"])
     query = read.query(connection)
-    ids = [encoded(id_text(quote(n), table.types[n])) for n in read.spec.id_columns]
+    (row,) = connection.execute(
+        versioned(read.spec, table.types, query.sql), dict(query.values) or None
+    ).fetchall()
+    return hash_parts(str(part) for part in row)
+
+
+def versioned(spec: FeatureSpec, types: Mapping[str, str], rows: str) -> str:
+    """The SELECT of the parts of a data version: the number of rows first.
+
+    Args:
+        spec: the feature.
+        types: of its columns.
+        rows: SQL for the rows, with ids and data versions.
+    """
+    ids = [encoded(id_text(quote(name), types[name])) for name in spec.id_columns]
     row = " || ".join([*ids, encoded(quote(c.COL_DATA_VERSION))])
-    rows = connection.execute(
+    return (
         "SELECT count(*), coalesce(sum(md5_number_lower(h)::HUGEINT), 0),"
         " coalesce(sum(md5_number_upper(h)::HUGEINT), 0)"
-        f" FROM (SELECT {row} AS h FROM ({query.sql}))",
-        dict(query.values) or None,
-    ).fetchall()
-    return hash_parts(str(part) for part in rows[0])
+        f" FROM (SELECT {row} AS h FROM ({rows}))"
+    )

@@ -26,13 +26,12 @@ from metaxy_dagster.stores.duckdb.query import Query
 from metaxy_dagster.stores.duckdb.types import INTEGERS
 from metaxy_dagster.stores.duckdb.views import UpstreamView, join_order, sample_columns
 from metaxy_dagster.stores.duckdb.watermark import fingerprint, read_watermark
-from metaxy_dagster.stores.increment import ORPHANED, STALE, STATUS, UNCHANGED
+from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE, STATUS, UNCHANGED
 
 __all__ = ["Resolve"]
 
 SAMPLES = "metaxy_samples"
 DELTA = "metaxy_delta"
-_UPSTREAM = quote(layout.COL_UPSTREAM)
 # Types of values that may be large; a frame reads them only when they are asked for.
 _BULKY = re.compile(r"\]|BLOB|STRUCT|MAP|JSON|UNION|VARIANT")
 
@@ -94,7 +93,7 @@ class Resolve:
             return None
         if catalog.get(self.plan.key) is None:
             return None
-        mark = read_watermark(connection, self.plan, self.fingerprint, self.commit)
+        mark = read_watermark(connection, self.plan, self.fingerprint, catalog)
         if mark is None:
             return None
         keys, share = self.sample_columns, self.max_incremental_share
@@ -120,21 +119,28 @@ class OpenResolve:
         ]
         self._keys = self.resolve.sample_columns
 
-    def delta(self, *, filled: bool = False) -> Query:
-        """Sample columns, status, provenance by field, provenance, upstream versions.
+    def delta(self, *, filled: bool = False, ordered: bool = False) -> Query:
+        """Sample columns, status, provenance by field, provenance.
 
         Args:
             filled: the upstream columns too, so that frames need no second look at the upstreams.
+            ordered: by the sample columns.
         """
         keys = columns(self._keys)
         self.carried = self._user_columns() if filled else ()
         user = "".join(f", e.{quote(name)}" for name in self.carried)
+        order = f" ORDER BY {keys}" if ordered else ""
         sql = (
             f"{self._with()} SELECT {keys}, {self._status()} AS {quote(STATUS)},"
-            f" {quote(c.COL_PROVENANCE_BY_FIELD)}, e.{quote(c.COL_PROVENANCE)}, {_UPSTREAM}{user}"
-            f" FROM expected e FULL JOIN own o USING ({keys}) WHERE {self._wanted()}"
+            f" {quote(c.COL_PROVENANCE_BY_FIELD)}, e.{quote(c.COL_PROVENANCE)}{user}"
+            f" {self._compared()}{order}"
         )
         return self._query(sql)
+
+    @property
+    def stored_types(self) -> Mapping[str, str]:
+        """The columns of the stored feature and their types; none if it was never written."""
+        return {} if self._own is None else self._own.types
 
     @property
     def is_slim(self) -> bool:
@@ -149,10 +155,9 @@ class OpenResolve:
 
     def counts(self) -> Query:
         """Rows of (status, number of samples)."""
-        keys = columns(self._keys)
         sql = (
             f"{self._with()} SELECT {self._status()} AS status, count(*) AS samples"
-            f" FROM expected e FULL JOIN own o USING ({keys}) WHERE {self._wanted()} GROUP BY ALL"
+            f" {self._compared()} GROUP BY ALL"
         )
         return self._query(sql)
 
@@ -237,7 +242,9 @@ class OpenResolve:
             f"{view.name} AS ({view.sql(self.values, self._filtered(view), self.candidates)})"
             for view in self._views
         ]
-        clauses += [f"expected AS ({self._expected()})", f"own AS ({self._stored()})"]
+        clauses.append(f"expected AS ({self._expected()})")
+        if self._own is not None:
+            clauses.append(f"own AS ({self._stored(self._own)})")
         return "WITH " + ", ".join(clauses)
 
     def _filtered(self, view: UpstreamView) -> tuple[str, ...]:
@@ -278,18 +285,15 @@ class OpenResolve:
         scope = condition(self.resolve.filters, available, self.values, where="the increment")
         aliases = {key: quote(f"metaxy_p:{key}") for key in by_field}
         hashed = ", ".join(f"{sql} AS {aliases[key]}" for key, sql in by_field.items())
-        upstream = provenance.struct_of(
-            {f"{parent.feature}:{parent.field}": column for parent, column in versions.items()}
-        )
         struct = provenance.struct_of({str(key): alias for key, alias in aliases.items()})
         whole = provenance.sample_provenance(aliases, self.values, hashed=not self._plan.is_root)
         present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in self._keys)
         carried = "".join(f", {quote(name)}" for name in self.carried)
         return (
             f"SELECT {self._typed_keys()}, {struct} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
-            f" {whole} AS {quote(c.COL_PROVENANCE)}, {_UPSTREAM}, metaxy_in_scope,"
+            f" {whole} AS {quote(c.COL_PROVENANCE)}, metaxy_in_scope,"
             f" TRUE AS metaxy_present{carried}"
-            f" FROM (SELECT {columns(self._keys)}, {hashed}, {upstream} AS {_UPSTREAM},"
+            f" FROM (SELECT {columns(self._keys)}, {hashed},"
             f" {scope} AS metaxy_in_scope{carried} FROM {source} WHERE {present})"
         )
 
@@ -317,15 +321,8 @@ class OpenResolve:
         }
         return found <= INTEGERS
 
-    def _stored(self) -> str:
+    def _stored(self, own: layout.Table) -> str:
         """What is stored: one row per sample, or per parent in an expansion."""
-        own = self._own
-        if own is None:
-            keys = ", ".join(f"{quote(name)}" for name in self._keys)
-            return (
-                f"SELECT {keys}, NULL::VARCHAR AS metaxy_stored, TRUE AS metaxy_in_scope,"
-                " FALSE AS metaxy_forced, TRUE AS metaxy_present FROM expected WHERE FALSE"
-            )
         names = {name: quote(name) for name in own.columns}
         scope, forced = (
             condition(one, names, self.values, where="the stored feature", types=own.types)
@@ -355,7 +352,17 @@ class OpenResolve:
             f" FROM ({rows}) GROUP BY {keys}"
         )
 
+    def _compared(self) -> str:
+        """Expected samples beside stored ones; without any of these, all are new."""
+        if self._own is None:
+            return "FROM expected e WHERE e.metaxy_in_scope"
+        return (
+            f"FROM expected e FULL JOIN own o USING ({columns(self._keys)}) WHERE {self._wanted()}"
+        )
+
     def _status(self) -> str:
+        if self._own is None:
+            return f"{NEW}::UTINYINT"
         changed = (
             f"(e.{quote(c.COL_PROVENANCE)} IS DISTINCT FROM o.metaxy_stored OR o.metaxy_forced)"
         )

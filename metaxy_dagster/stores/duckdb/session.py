@@ -13,9 +13,10 @@ import duckdb
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
-from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb import layout, quarantine
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile, Mode
+from metaxy_dagster.stores.duckdb.identifiers import table_name
 
 __all__ = ["Sessions"]
 
@@ -24,6 +25,7 @@ __all__ = ["Sessions"]
 class _Session:
     mode: Mode
     commit: int | None
+    failing: frozenset[str] = frozenset()
 
 
 class Sessions:
@@ -46,13 +48,14 @@ class Sessions:
                 allowed=["r", "w"],
                 remedy='call store.open("r") or store.open("w")',
             )
-        commit = None
+        commit, failing = None, frozenset[str]()
         with self._file.connect(mode) as connection:
             if mode == "w":
                 layout.ensure_format(connection)
             else:
                 commit = read_catalog(connection, ()).commit
-        self._open.set((*self._open.get(), _Session(mode, commit)))
+                failing = quarantine.features(connection)
+        self._open.set((*self._open.get(), _Session(mode, commit, failing)))
 
     def leave(self) -> None:
         """End the innermost session."""
@@ -70,7 +73,16 @@ class Sessions:
 
     def commit(self, connection: duckdb.DuckDBPyConnection) -> int:
         """The snapshot of the session, or what is newest now."""
+        known = self.snapshot
+        return read_catalog(connection, ()).commit if known is None else known
+
+    @property
+    def snapshot(self) -> int | None:
+        """The commit as of which the session reads; ``None`` for the newest."""
         sessions = self._open.get()
-        if sessions and sessions[-1].commit is not None:
-            return sessions[-1].commit
-        return read_catalog(connection, ()).commit
+        return sessions[-1].commit if sessions else None
+
+    def has_failures(self, key: FeatureKey) -> bool:
+        """Whether any sample of a feature had failed when the session began."""
+        sessions = self._open.get()
+        return bool(sessions) and table_name(key) in sessions[-1].failing

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,8 +15,8 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
-from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM
-from metaxy_dagster.stores.duckdb.query import Query, fetch, lazy
+from metaxy_dagster.stores.duckdb.quarantine import WithoutQuarantined
+from metaxy_dagster.stores.duckdb.query import Query, fetch, lazy, nothing, reader
 from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
 from metaxy_dagster.stores.duckdb.watermark import Answered
@@ -25,13 +27,15 @@ from metaxy_dagster.stores.increment import (
     STATUS,
     Counts,
     Increment,
+    IncrementSource,
 )
 
-__all__ = ["DuckDBIncrementSource", "answered_by"]
+__all__ = ["DuckDBIncrementSource", "answered_by", "origin"]
 
-_DELTA_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE, COL_UPSTREAM)
+_DELTA_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE)
 # Opening the file again costs more than reading so few rows.
 _READ_AT_ONCE = 10_000
+_STREAMED_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class DuckDBIncrementSource:
 
     file: DuckDBFile
     resolve: Resolve
+    # What an earlier question found out about the stored feature.
+    _own: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def sample_columns(self) -> tuple[str, ...]:
@@ -49,22 +55,37 @@ class DuckDBIncrementSource:
     def counts(self) -> Counts:
         """Count without making frames."""
         with self.file.connect("r") as connection:
-            rows = fetch(
-                connection, self.resolve.open(connection, compare=True).counts()
-            ).to_pylist()
+            rows = fetch(connection, self._opened(connection).counts()).to_pylist()
         found = {row["status"]: row["samples"] for row in rows}
         return Counts(*(found.get(status, 0) for status in (NEW, STALE, ORPHANED)))
 
     def delta(self) -> pa.Table:
-        """Sample columns, status, provenance and upstream versions of each listed sample."""
+        """Sample columns, status and provenance of each listed sample."""
         with self.file.connect("r") as connection:
-            return fetch(connection, self.resolve.open(connection, compare=True).delta())
+            return fetch(connection, self._opened(connection).delta())
 
     def filled(self) -> pa.Table | None:
         """As :meth:`delta`, with the upstream columns behind; ``None`` where they may be large."""
         with self.file.connect("r") as connection:
-            resolve = self.resolve.open(connection, compare=True)
+            resolve = self._opened(connection)
             return fetch(connection, resolve.delta(filled=True)) if resolve.is_slim else None
+
+    def is_slim(self) -> bool:
+        """Whether :meth:`filled` gives anything."""
+        with self.file.connect("r") as connection:
+            return self.resolve.open(connection).is_slim
+
+    @contextlib.contextmanager
+    def stream(self, *, filled: bool) -> Iterator[pa.RecordBatchReader]:
+        """As :meth:`delta` or :meth:`filled`, batch by batch; the store is held meanwhile."""
+        with self.file.connect("r") as connection:
+            query = self._opened(connection).delta(filled=filled, ordered=True)
+            yield reader(connection, query, _STREAMED_ROWS)
+
+    @property
+    def spool_directory(self) -> Path:
+        """Beside the file there is room for what is computed from it."""
+        return self.file.path.parent
 
     def delta_of(self, filled: pa.Table) -> pa.Table:
         """What :meth:`delta` gives, from :meth:`filled`."""
@@ -72,12 +93,11 @@ class DuckDBIncrementSource:
 
     def frame_of(self, filled: pa.Table) -> nw.LazyFrame[Any]:
         """What :meth:`frame` gives, from rows of :meth:`filled`."""
-        version = pa.repeat(self.resolve.feature_version, filled.num_rows)
-        table = filled.append_column(c.COL_FEATURE_VERSION, version)
         known = {*self.sample_columns, STATUS, *_DELTA_COLUMNS}
         user = [name for name in filled.column_names if name not in known]
-        provenance = [c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE, c.COL_FEATURE_VERSION]
-        return lazy(table.select([*self.sample_columns, *user, *provenance]), self.file)
+        wanted = filled.select([*self.sample_columns, *user, *_DELTA_COLUMNS])
+        # Made as it is read: in memory it would be the same text over and over.
+        return lazy(wanted, self.file, {c.COL_FEATURE_VERSION: self.resolve.feature_version})
 
     def frame(self, delta: pa.Table, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """Ids, upstream columns and provenance of the samples with these statuses."""
@@ -85,12 +105,22 @@ class DuckDBIncrementSource:
 
     def orphaned(self, delta: pa.Table) -> nw.LazyFrame[Any]:
         """The stored rows of the orphaned samples."""
+        if not delta.num_rows:
+            # The usual case, for which the file need not be opened again.
+            if types := self._own:
+                return nothing(types, self.file)
+            return lazy(delta.select(list(self.sample_columns)), self.file)
         return self._lazy(lambda resolve: resolve.orphaned(delta), delta.num_rows)
 
     def upstream(self, samples: pa.Table | None, key: FeatureKey) -> nw.LazyFrame[Any]:
         """The upstream rows that some samples (or, for ``None``, all of them) come from."""
         rows = None if samples is None else samples.num_rows
         return self._lazy(lambda resolve: resolve.upstream(samples, key), rows)
+
+    def _opened(self, connection: duckdb.DuckDBPyConnection) -> OpenResolve:
+        resolve = self.resolve.open(connection, compare=True)
+        self._own.update(resolve.stored_types)
+        return resolve
 
     def _lazy(self, make: Callable[[OpenResolve], Query], samples: int | None) -> nw.LazyFrame[Any]:
         """A frame that reads when it is collected; for few samples, one that was read already."""
@@ -107,15 +137,27 @@ class DuckDBIncrementSource:
         return lazy(Snapshot(self.file, schema, query), self.file)
 
 
+def origin(source: IncrementSource) -> DuckDBIncrementSource | None:
+    """The resolve behind an increment, if it is one of a DuckDB file."""
+    inner = source.source if isinstance(source, WithoutQuarantined) else source
+    return inner if isinstance(inner, DuckDBIncrementSource) else None
+
+
 def answered_by(increment: Increment | None, file: DuckDBFile) -> Answered | None:
     """What the watermark may note about a write, if the increment is of this very file."""
-    source = None if increment is None else increment.source
+    source = None if increment is None else origin(increment.source)
     if (
         increment is None
-        or not isinstance(source, DuckDBIncrementSource)
+        or source is None
         or source.file.path != file.path
         or not source.resolve.is_whole
     ):
         return None
-    resolve, delta = source.resolve, increment.whole.delta
-    return Answered(resolve.fingerprint, resolve.commit, resolve.sample_columns, delta)
+    resolve, whole = source.resolve, increment.whole
+    return Answered(
+        resolve.fingerprint,
+        resolve.commit,
+        resolve.sample_columns,
+        whole.open_count,
+        whole.ids,
+    )

@@ -21,14 +21,16 @@ from metaxy_dagster.stores.checks import (
     check_provenance,
     is_struct_of_text,
 )
+from metaxy_dagster.stores.duckdb.bulk import even_batches
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
-from metaxy_dagster.stores.duckdb.layout import COL_UPSTREAM, struct_type
+from metaxy_dagster.stores.duckdb.layout import struct_type
 from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
 from metaxy_dagster.stores.duckdb.views import sample_columns
+from metaxy_dagster.stores.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames import check_ids, to_arrow
 from metaxy_dagster.stores.increment import NEW, ORPHANED, STATUS, Increment
 
-__all__ = ["STAGE", "Staged", "prepare", "prepare_samples", "stage"]
+__all__ = ["STAGE", "Staged", "check_increment", "prepare", "prepare_samples", "stage"]
 
 STAGE = "metaxy_stage"
 _INPUT = "metaxy_input"
@@ -44,7 +46,7 @@ class Staged:
         plan: the feature.
         table: its user columns, and ``metaxy_provenance_by_field`` unless ``delta`` brings it.
         types: the user's columns and the DuckDB types in which they arrive.
-        delta: provenance and upstream versions by sample, from an increment.
+        delta: provenance by sample, from an increment.
         sample_columns: the columns on which ``delta`` is joined.
     """
 
@@ -72,13 +74,6 @@ class Staged:
             return ()
         return sample_columns(self.plan)
 
-    @property
-    def upstream_entries(self) -> tuple[str, ...]:
-        """The upstream fields whose versions are remembered with each row."""
-        return tuple(
-            f"{dep.upstream.key}:{field}" for dep in self.plan.deps for field in dep.used_fields
-        )
-
 
 def prepare(
     plan: FeaturePlan,
@@ -101,7 +96,7 @@ def prepare(
         FrameError: wrong type, columns or ids, or no way to know the provenance.
     """
     if increment is not None:
-        _check_increment(increment, plan)
+        check_increment(increment, plan)
     table = to_arrow(frame, str(plan.key))
     if increment is not None and not table.num_rows:
         columns_of = increment.sample_columns
@@ -136,7 +131,12 @@ def prepare(
     )
 
 
-def _check_increment(increment: object, plan: FeaturePlan) -> None:
+def check_increment(increment: object, plan: FeaturePlan) -> None:
+    """Refuse what is no increment of this feature.
+
+    Raises:
+        FrameError: with what it is.
+    """
     if isinstance(increment, Increment) and increment.feature == plan.key:
         return
     raise FrameError(
@@ -254,25 +254,25 @@ def stage(
     Raises:
         FrameError: rows that the increment did not ask for.
     """
-    connection.register(_INPUT, staged.table)
+    connection.register(_INPUT, even_batches(staged.table))
     user = ", ".join(f"i.{quote(n)}::{types[n]} AS {quote(n)}" for n in staged.user_columns)
     source = f"{_INPUT} i"
     given = f"i.{quote(c.COL_PROVENANCE_BY_FIELD)}"
-    upstream = "NULL"
     if staged.delta is not None:
         given = f"d.{quote(c.COL_PROVENANCE_BY_FIELD)}"
-        upstream = struct_of(
-            {e: f"d.{quote(COL_UPSTREAM)}.{quote(e)}" for e in staged.upstream_entries}
-        )
         connection.register(_DELTA, staged.delta)
         _check_asked_for(connection, staged)
         source += f" JOIN {_DELTA} d USING ({columns(staged.sample_columns)})"
     values = Literals() if once else Values()
     fields = {field.key: f"{given}.{quote(str(field.key))}" for field in staged.plan.fields}
     provenance = struct_of({str(key): sql for key, sql in fields.items()})
+    hashed = False
+    if staged.delta is None:
+        hashed, as_stored = _known_hashes(staged.table, [str(key) for key in fields])
+        provenance = given if as_stored else provenance
     whole = quote(c.COL_PROVENANCE)
     if staged.delta is None:
-        whole = f"{sample_provenance(fields, values)} AS {whole}"
+        whole = f"{sample_provenance(fields, values, hashed=hashed)} AS {whole}"
     # Without versions of the user's own, the data is known by what it was computed from.
     version, own = f"NULL::{struct_type(map(str, fields))}", "NULL::VARCHAR"
     if c.COL_DATA_VERSION_BY_FIELD in staged.table.column_names:
@@ -282,12 +282,28 @@ def stage(
     connection.execute(
         f"CREATE OR REPLACE TEMP {'VIEW' if once else 'TABLE'} {STAGE} AS SELECT {user},"
         f" {provenance} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
-        f" {version} AS {quote(c.COL_DATA_VERSION_BY_FIELD)}, {upstream} AS {quote(COL_UPSTREAM)},"
+        f" {version} AS {quote(c.COL_DATA_VERSION_BY_FIELD)},"
         f" {whole}, {own} AS {quote(c.COL_DATA_VERSION)},"
         f" {values.bind(staged.feature_version)}::VARCHAR AS {quote(c.COL_FEATURE_VERSION)}"
         f" FROM {source}",
         values,
     )
+
+
+def _known_hashes(table: pa.Table, names: list[str]) -> tuple[bool, bool]:
+    """Whether all provenance is of a hash's length, and whether the struct is as it is stored.
+
+    Then the lengths need not be found row by row, nor the struct be packed anew.
+    """
+    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
+
+    column = table.column(c.COL_PROVENANCE_BY_FIELD)
+    plain = all(pa.types.is_string(f.type) or pa.types.is_large_string(f.type) for f in column.type)
+    if not plain or not table.num_rows:
+        return False, False
+    spans = [pc.min_max(pc.binary_length(entry)).as_py() for entry in column.flatten()]
+    same = {"min": HASH_LENGTH, "max": HASH_LENGTH}
+    return all(span == same for span in spans), [f.name for f in column.type] == names
 
 
 def _data_versions(staged: Staged, provenance: Mapping[FieldKey, str]) -> dict[FieldKey, str]:

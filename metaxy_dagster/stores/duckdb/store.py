@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import narwhals as nw
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import ConfigError, StoreError
-from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey, FeaturePlan
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.stores.checks import declared_columns
-from metaxy_dagster.stores.duckdb import layout, reader
+from metaxy_dagster.stores.duckdb import layout, pins, quarantine, reader
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
-from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.failing import FailureStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name, table_of
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import lazy
 from metaxy_dagster.stores.duckdb.resolve import Resolve
-from metaxy_dagster.stores.duckdb.session import Sessions
 from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource, answered_by
 from metaxy_dagster.stores.duckdb.staging import prepare, prepare_samples
+from metaxy_dagster.stores.duckdb.summary import Summarise
+from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.duckdb.writer import Write, Writer
 from metaxy_dagster.stores.increment import Increment
-from metaxy_dagster.stores.protocol import MetadataStore, WriteMode, WriteResult
+from metaxy_dagster.stores.protocol import FeatureSummary, WriteMode, WriteResult
 
 __all__ = ["DuckDBMetadataStore"]
 
 _Filters: TypeAlias = FilterLike | Sequence[FilterLike] | nw.Expr | None
 
 
-class DuckDBMetadataStore(MetadataStore):
+class DuckDBMetadataStore(FailureStore):
     """Samples and their provenance in one DuckDB file.
 
     Several processes of one machine may use the file at once: every call opens it under an
@@ -46,6 +45,7 @@ class DuckDBMetadataStore(MetadataStore):
         settings: DuckDB settings, such as ``{"memory_limit": "2GB", "threads": 2}``.
         max_incremental_share: up to this share of a feature's samples, resolving looks only at
             what changed since the last time; above it, and with 0 always, at everything.
+        max_attempts: how often a sample may fail before increments leave it out; 0 for any number.
 
     Example:
         >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
@@ -61,103 +61,6 @@ class DuckDBMetadataStore(MetadataStore):
         >>> frame.collect().to_native().to_pylist()
         [{'id': 1, 'path': 'a'}, {'id': 2, 'path': 'b'}]
     """
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        graph: FeatureGraph | None = None,
-        lock_timeout: float = 60.0,
-        settings: Mapping[str, str | int | float | bool] | None = None,
-        max_incremental_share: float = 0.3,
-    ) -> None:
-        if not isinstance(path, str | Path):
-            raise ConfigError(
-                "the path of a metadata store must be text or a Path",
-                found=f"{path!r} of type {type(path).__qualname__}",
-                remedy="name the file that the store is to be kept in",
-            )
-        self._max_share = max_incremental_share
-        self._file = DuckDBFile(Path(path).expanduser().absolute(), lock_timeout, settings or {})
-        self._graph = graph
-        self._sessions = Sessions(self._file)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Sent to another process, the store arrives closed."""
-        return (_restore, (type(self), self._options()))
-
-    def _options(self) -> dict[str, Any]:
-        file = self._file
-        return {
-            "path": file.path,
-            "graph": self._graph,
-            "lock_timeout": file.lock_timeout,
-            "settings": file.settings,
-            "max_incremental_share": self._max_share,
-        }
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._file.path
-
-    @property
-    def graph(self) -> FeatureGraph:
-        """The features that this store knows; by default the current graph."""
-        return self._graph if self._graph is not None else FeatureGraph.current()
-
-    @property
-    def has_graph(self) -> bool:
-        """Whether the store was given a graph of its own."""
-        return self._graph is not None
-
-    def with_graph(self, graph: FeatureGraph) -> Self:
-        """The same file, for other features."""
-        return type(self)(**{**self._options(), "graph": graph})
-
-    @property
-    def uri(self) -> str:
-        """The file as a URI."""
-        return self.path.as_uri()
-
-    def display(self) -> str:
-        """The store for people."""
-        return f"DuckDBMetadataStore({str(self.path)!r})"
-
-    __repr__ = display
-
-    # Sessions
-
-    @contextlib.contextmanager
-    def open(self, mode: Literal["r", "w"] = "r") -> Iterator[Self]:
-        """A session: ``"r"`` reads one snapshot throughout, ``"w"`` also writes.
-
-        Raises:
-            StoreError: the file cannot be opened in this mode.
-        """
-        self._sessions.enter(mode)
-        try:
-            yield self
-        finally:
-            self._sessions.leave()
-
-    def __enter__(self) -> Self:
-        """Begin a session that reads."""
-        self._sessions.enter("r")
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """End the session."""
-        self._sessions.leave()
-
-    @contextlib.contextmanager
-    def connected(self, mode: Literal["r", "w"] = "r") -> Iterator[Self]:
-        """Let several calls in a row share one connection, for code that does nothing else.
-
-        The file stays locked meanwhile, so no other work belongs inside.
-        """
-        with self._file.lease(mode):
-            yield self
 
     # Writing
 
@@ -211,9 +114,9 @@ class DuckDBMetadataStore(MetadataStore):
         staged = prepare(plan, version, frame, increment=increment, declared=declared)
         values = Values()
         with self._file.connect("w") as connection:
-            table = read_catalog(connection, [key]).get(key)
+            table = None if scope is None else read_catalog(connection, [key]).get(key)
             where = "TRUE"
-            if table is not None and scope is not None:
+            if table is not None:
                 names = {name: quote(name) for name in table.columns}
                 where = condition(
                     parsed(scope),
@@ -231,7 +134,11 @@ class DuckDBMetadataStore(MetadataStore):
                 materialization_id=materialization_id,
                 answered=answered_by(increment, self._file),
             )
-            return Writer(connection).write(staged, how)
+            result = Writer(connection).write(staged, how)
+            quarantine.settle(
+                connection, key, sample_columns(plan), table=table_of(key), answered=how.answered
+            )
+            return result
 
     def delete(
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
@@ -269,6 +176,7 @@ class DuckDBMetadataStore(MetadataStore):
             return
         with self._file.connect("w") as connection:
             Writer(connection).drop(key)
+            quarantine.forget(connection, key, "TRUE", {})
 
     # Reading
 
@@ -338,6 +246,21 @@ class DuckDBMetadataStore(MetadataStore):
             read = reader.Read(spec, self._sessions.commit(connection), None, parsed(filters))
             return reader.data_version(connection, read)
 
+    def summary(
+        self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, preview: int = 5
+    ) -> FeatureSummary:
+        """Schema, number, data version and first samples of a feature, found out at once.
+
+        Args:
+            feature: key, spec or class.
+            filters: the samples that the data version is of, as text or parsed.
+            preview: how many samples to show.
+        """
+        spec, only = self._plan(feature)[1].spec, parsed(filters)
+        with self._file.connect("r") as connection:
+            commit = self._sessions.commit(connection)
+            return Summarise(spec, commit, only, preview, self._max_attempts).run(connection)
+
     def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
         """The user's columns and their DuckDB types; empty if the feature was never written."""
         key = FeatureKey(feature)
@@ -369,6 +292,7 @@ class DuckDBMetadataStore(MetadataStore):
         filters: _Filters = None,
         stale_when: _Filters = None,
         keep_unchanged: bool = False,
+        as_of: int | None = None,
     ) -> Increment:
         """Find the samples that are new, stale or orphaned, as of now.
 
@@ -381,26 +305,34 @@ class DuckDBMetadataStore(MetadataStore):
             stale_when: stored samples for which these hold count as stale.
             keep_unchanged: list samples that need nothing too, so that a full recompute can be
                 written with its provenance.
+            as_of: a commit, to look at the store as it was then; see :meth:`pin`.
 
         Raises:
             FrameError: a root without samples, or samples that are not valid.
             FeatureError: the feature or one of its upstreams is not known.
+            StoreError: there is no such commit yet.
         """
         key, plan = self._plan(feature)
         version = self.graph.feature_version(key)
         expected = prepare_samples(plan, version, samples)
-        with self._file.connect("r") as connection:
-            commit = self._sessions.commit(connection)
+        commit, held = self._sessions.snapshot, None
+        if commit is None or self._sessions.has_failures(key):
+            with self._file.connect("r") as connection:
+                commit = self._sessions.commit(connection)
+                held = quarantine.held(
+                    connection,
+                    key,
+                    sample_columns(plan),
+                    limit=self._max_attempts,
+                    version=version if plan.is_root else None,
+                )
+        if as_of is not None:
+            commit = pins.checked(as_of, commit, key)
         only, stale = parsed(filters), parsed(stale_when)
         resolve = Resolve(
             plan, version, commit, expected, only, stale, keep_unchanged, self._max_share
         )
-        return Increment(key, DuckDBIncrementSource(self._file, resolve))
-
-    def _plan(self, feature: CoercibleToFeatureKey) -> tuple[FeatureKey, FeaturePlan]:
-        key = FeatureKey(feature)
-        return key, self.graph.plan(key)
-
-
-def _restore(cls: type[DuckDBMetadataStore], options: Mapping[str, Any]) -> DuckDBMetadataStore:
-    return cls(**options)
+        source = DuckDBIncrementSource(self._file, resolve)
+        return Increment(
+            key, source if held is None else quarantine.WithoutQuarantined(source, held)
+        )

@@ -8,7 +8,7 @@ alone, and is void when history was erased: then the full resolve is taken, whic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -16,17 +16,17 @@ import pyarrow as pa
 
 from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
     history_table,
-    literal,
     pending_table,
     quote,
     table_of,
 )
 from metaxy_dagster.stores.encoding import hash_parts
-from metaxy_dagster.stores.increment import STATUS, UNCHANGED
+from metaxy_dagster.stores.increment import NEW, ORPHANED, QUARANTINED, STALE
 
 __all__ = ["Answered", "Watermark", "advance", "fingerprint", "is_behind", "read_watermark"]
 
@@ -56,13 +56,15 @@ class Answered:
         fingerprint: of the feature's definition.
         commit: as of which it was resolved.
         sample_columns: what names its rows.
-        delta: all of its rows.
+        open_count: how many samples of it are not simply unchanged.
+        ids: gives the sample columns of samples with certain statuses.
     """
 
     fingerprint: str
     commit: int
     sample_columns: tuple[str, ...]
-    delta: pa.Table
+    open_count: int
+    ids: Callable[[Sequence[int]], pa.Table]
 
 
 def fingerprint(plan: FeaturePlan, feature_version: str) -> str:
@@ -78,15 +80,15 @@ def fingerprint(plan: FeaturePlan, feature_version: str) -> str:
 
 
 def read_watermark(
-    connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, mark: str, commit: int
+    connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, mark: str, catalog: Catalog
 ) -> Watermark | None:
-    """The watermark of a feature, if it may be used for a resolve as of ``commit``."""
+    """The watermark of a feature, if it may be used for a resolve as of the catalog's commit."""
     found = _stored(connection, plan.key, mark)
-    if found is None or max(found.upstream_commit, found.own_commit) > commit:
+    if found is None or max(found.upstream_commit, found.own_commit) > catalog.commit:
         return None
     upstreams = [dep.upstream.key for dep in plan.deps]
-    if _erased(connection, [plan.key], found.own_commit) or _erased(
-        connection, upstreams, found.upstream_commit
+    if _erased(catalog, [plan.key], found.own_commit) or _erased(
+        catalog, upstreams, found.upstream_commit
     ):
         return None
     return found
@@ -101,21 +103,9 @@ def _stored(connection: duckdb.DuckDBPyConnection, key: FeatureKey, mark: str) -
     return Watermark(*rows[0]) if rows else None
 
 
-def _erased(connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey], since: int) -> bool:
+def _erased(catalog: Catalog, keys: Iterable[FeatureKey], since: int) -> bool:
     """Whether rows vanished without a trace in the history."""
-    return not _kinds_since(connection, keys, since) <= {"write", "delete"}
-
-
-def _kinds_since(
-    connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey], since: int
-) -> set[str]:
-    """What kinds of commits some features have had after another one."""
-    names = ", ".join(literal(str(key)) for key in keys)
-    rows = connection.execute(
-        f"SELECT DISTINCT kind FROM {CATALOG}.metaxy.commits WHERE commit > {since}"
-        f" AND feature IN ({names})"
-    ).fetchall()
-    return {kind for (kind,) in rows}
+    return any(key in catalog.commits and catalog.commits[key].erased > since for key in keys)
 
 
 def is_behind(connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, answered: Answered) -> bool:
@@ -123,8 +113,8 @@ def is_behind(connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, answered
     stored = _stored(connection, plan.key, answered.fingerprint)
     if stored is None:
         return True
-    upstreams = (dep.upstream.key for dep in plan.deps)
-    return bool(_kinds_since(connection, upstreams, stored.upstream_commit))
+    commits = layout.newest_commits(connection, [dep.upstream.key for dep in plan.deps])
+    return any(one.newest > stored.upstream_commit for one in commits.values())
 
 
 def advance(
@@ -163,8 +153,10 @@ def advance(
             )
         connection.execute(f"INSERT INTO {pending} {others}")
     else:
-        connection.register(_KNOWN, answered.delta)
-        open_samples = f"SELECT {columns(names)} FROM {_KNOWN} WHERE {quote(STATUS)} <> {UNCHANGED}"
+        if answered.open_count > _MAX_PENDING + sum(_count(connection, table) for table in done):
+            return
+        connection.register(_KNOWN, answered.ids((NEW, STALE, ORPHANED, QUARANTINED)))
+        open_samples = f"SELECT {columns(names)} FROM {_KNOWN}"
         for table in done:
             open_samples = (
                 f"SELECT * FROM ({open_samples}) ANTI JOIN {table} USING ({columns(names)})"
@@ -196,11 +188,14 @@ def _save(
 ) -> None:
     watermarks = f"{CATALOG}.metaxy.watermarks"
     connection.execute(f"DELETE FROM {watermarks} WHERE feature = ?", [str(key)])
-    (rows,) = connection.execute(f"SELECT count(*) FROM {pending_table(key)}").fetchall()
-    if rows[0] > _MAX_PENDING:
+    if _count(connection, pending_table(key)) > _MAX_PENDING:
         connection.execute(f"DROP TABLE {pending_table(key)}")
         return
     connection.execute(
         f"INSERT INTO {watermarks} VALUES (?, ?, ?, ?)",
         [str(key), answered.fingerprint, answered.commit, commit],
     )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])

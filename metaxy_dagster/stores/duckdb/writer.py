@@ -13,6 +13,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
@@ -72,10 +73,14 @@ class Writer:
         Raises:
             FrameError: types or columns that do not fit, or too much would be deleted.
         """
+        layout.ensure_format(self._connection)
+        with compressed(self._connection, staged.table, 1 + len(staged.plan.fields)):
+            return self._write(staged, how)
+
+    def _write(self, staged: Staged, how: Write) -> WriteResult:
         connection, key = self._connection, staged.plan.key
-        layout.ensure_format(connection)
         connection.execute("BEGIN TRANSACTION")
-        found = layout.tables(connection, [key]).get(key)
+        found = layout.tables(connection, layout.newest_commits(connection, [key])).get(key)
         if staged.is_nothing:
             return self._only_orphans(staged, how, found)
         types = stored_types(connection, staged, found, replace=how.replace)
@@ -83,9 +88,11 @@ class Writer:
         structs = {
             c.COL_PROVENANCE_BY_FIELD: entries,
             c.COL_DATA_VERSION_BY_FIELD: entries,
-            layout.COL_UPSTREAM: staged.upstream_entries,
         }
-        layout.ensure_table(connection, key, found=found, types=types, fields=structs)
+        clauses = column_clauses(connection) if found is None else {}
+        layout.ensure_table(
+            connection, key, found=found, types=types, fields=structs, clauses=clauses
+        )
         # A new feature has nothing to compare with: its rows go straight in.
         stage(connection, staged, types, once=found is None)
         self._mark_changed(staged, found)
@@ -165,7 +172,7 @@ class Writer:
         connection = self._connection
         layout.ensure_format(connection)
         connection.execute("BEGIN TRANSACTION")
-        if layout.tables(connection, [key]):
+        if layout.tables(connection, layout.newest_commits(connection, [key])):
             commit, name = layout.last_commit(connection) + 1, str(key)
             for table in (table_of(key), history_table(key), pending_table(key)):
                 connection.execute(f"DROP TABLE IF EXISTS {table}")

@@ -1,0 +1,126 @@
+"""The side of a store that remembers what could not be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import narwhals as nw
+
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.stores.duckdb import layout, quarantine
+from metaxy_dagster.stores.duckdb.base import FileStore
+from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
+from metaxy_dagster.stores.duckdb.identifiers import quote
+from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.duckdb.query import lazy
+from metaxy_dagster.stores.duckdb.source import origin
+from metaxy_dagster.stores.duckdb.staging import check_increment
+from metaxy_dagster.stores.duckdb.views import sample_columns
+from metaxy_dagster.stores.failures import FailureResult, SampleError, failed_samples
+from metaxy_dagster.stores.increment import Increment
+
+__all__ = ["FailureStore"]
+
+
+class FailureStore(FileStore):
+    """A store in one file that notes failed samples."""
+
+    def record_failures(
+        self,
+        feature: CoercibleToFeatureKey,
+        samples: Any,
+        error: SampleError | Sequence[SampleError],
+        *,
+        increment: Increment,
+        materialization_id: str | None = None,
+    ) -> FailureResult:
+        """Note samples that could not be computed.
+
+        A sample that has failed ``max_attempts`` times is quarantined: increments leave it out
+        until what it is computed from changes, or :meth:`retry` is called. Writing it ends that.
+
+        Args:
+            feature: key, spec or class.
+            samples: a frame, or rows as dictionaries, with the increment's sample columns.
+            error: what went wrong, as text or an exception; one for all, or one per sample.
+            increment: for which the samples were to be computed.
+            materialization_id: stored with each failure.
+
+        Raises:
+            FrameError: samples that the increment did not ask for, or not one error per sample.
+            StoreError: the store cannot be written.
+        """
+        key, plan = self._plan(feature)
+        self._sessions.require_writable(key)
+        check_increment(increment, plan)
+        failed = failed_samples(samples, error, names=increment.sample_columns, feature=str(key))
+        if not failed.num_rows:
+            return FailureResult(key, 0, 0)
+        # Read before the file is opened: a writer waits for its readers, itself included.
+        source, delta = origin(increment.source), increment.delta
+        with self._file.connect("w") as connection:
+            layout.ensure_format(connection)
+            return quarantine.record(
+                connection,
+                key,
+                failed,
+                delta,
+                commit=layout.last_commit(connection) if source is None else source.resolve.commit,
+                version=self.graph.feature_version(key),
+                limit=self._max_attempts,
+                by_version=plan.is_root,
+                materialization_id=materialization_id,
+            )
+
+    def failures(self, feature: CoercibleToFeatureKey) -> nw.LazyFrame[Any]:
+        """The samples that failed and were not computed since, the most recent first.
+
+        Returns:
+            Sample columns, ``metaxy_error_type``, ``metaxy_error``, ``metaxy_attempts``,
+            ``metaxy_quarantined`` (left out of increments while nothing changes),
+            ``metaxy_failed_at`` and ``metaxy_materialization_id``.
+        """
+        key, plan = self._plan(feature)
+        with self._file.connect("r") as connection:
+            found = quarantine.failures(
+                connection, key, sample_columns(plan), limit=self._max_attempts
+            )
+        return lazy(found, self._file)
+
+    def failed(self, feature: CoercibleToFeatureKey) -> FailureResult:
+        """How many samples failed and were not computed since; reads none of them."""
+        key = FeatureKey(feature)
+        with self._file.connect("r") as connection:
+            return quarantine.counted(connection, key, limit=self._max_attempts)
+
+    def retry(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: FilterLike | Sequence[FilterLike] | None = None,
+    ) -> int:
+        """Forget failures, so that quarantined samples become pending again.
+
+        Args:
+            feature: key, spec or class.
+            filters: only those for which these hold, by the columns of :meth:`failures`, such as
+                ``"metaxy_error_type = 'TimeoutError'"``.
+
+        Returns:
+            How many failures were forgotten.
+        """
+        key, plan = self._plan(feature)
+        self._sessions.require_writable(key)
+        if not self._file.exists:
+            return 0
+        names = (*sample_columns(plan), *quarantine.SHOWN)
+        values = Values()
+        where = condition(
+            parsed(filters),
+            {name: f"o.{quote(name)}" for name in names},
+            values,
+            where=f"the failures of feature {str(key)!r}",
+        )
+        with self._file.connect("w") as connection:
+            return quarantine.forget(connection, key, where, values)

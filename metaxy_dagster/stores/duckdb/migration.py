@@ -1,0 +1,96 @@
+"""Files of older releases on their way to the layout of this one: a step a version, in order.
+
+All steps run in one transaction, so a file is of the one format or of the other. Formats and what
+each step does are listed in ``docs/store-format.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import duckdb
+
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote
+
+__all__ = ["STEPS", "Step", "migrate"]
+
+# Brings the file that is attached from one format to the next; runs inside a transaction.
+Step = Callable[[duckdb.DuckDBPyConnection], None]
+
+
+def migrate(
+    connection: duckdb.DuckDBPyConnection,
+    found: int,
+    target: int,
+    steps: Mapping[int, Step] | None = None,
+) -> None:
+    """Bring a file from format ``found`` to format ``target``, or leave it as it is.
+
+    Args:
+        connection: to the file, outside any transaction.
+        found: the format of the file.
+        target: the format of this release.
+        steps: by the format that they start from; by default those of this library.
+
+    Raises:
+        StoreError: the file is open for reading alone, or there is no way from its format.
+    """
+    known = STEPS if steps is None else steps
+    wanted = range(found, target)
+    if not all(version in known for version in wanted):
+        raise StoreError(
+            "the metadata store is of a format that this release cannot bring up to date",
+            found=f"store format {found}",
+            allowed=f"store format {target}, or one of {sorted(known)}",
+            remedy="write it with a release that still knows this format, then upgrade again",
+        )
+    if _reads_only(connection):
+        raise StoreError(
+            "the metadata store was written by an older release of metaxy-dagster",
+            found=f"store format {found}",
+            allowed=f"store format {target}",
+            remedy='open it once for writing, which brings it up to date: with store.open("w"): '
+            "pass; older releases cannot read it then",
+        )
+    connection.execute("BEGIN TRANSACTION")
+    for version in wanted:
+        known[version](connection)
+    connection.execute(f"UPDATE {CATALOG}.metaxy.format SET version = ?", [target])
+    connection.execute("COMMIT")
+
+
+def _reads_only(connection: duckdb.DuckDBPyConnection) -> bool:
+    rows = connection.execute(
+        "SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [CATALOG]
+    ).fetchall()
+    return bool(rows[0][0])
+
+
+def _drop_upstream_versions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Format 2 keeps no upstream versions beside the provenance; watermarks are found anew."""
+    dropped = "metaxy_upstream"
+    tables = connection.execute(
+        "SELECT schema_name, table_name FROM duckdb_columns()"
+        " WHERE database_name = ? AND schema_name IN ('main', 'history') AND column_name = ?",
+        [CATALOG, dropped],
+    ).fetchall()
+    for schema, name in tables:
+        table = f"{CATALOG}.{quote(schema)}.{quote(name)}"
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN {quote(dropped)}")
+    _forget_watermarks(connection)
+
+
+def _forget_watermarks(connection: duckdb.DuckDBPyConnection) -> None:
+    """For steps after which the first resolve had better look at everything."""
+    tables = connection.execute(
+        "SELECT table_name FROM duckdb_tables()"
+        " WHERE database_name = ? AND schema_name = 'pending'",
+        [CATALOG],
+    ).fetchall()
+    for (name,) in tables:
+        connection.execute(f"DROP TABLE {CATALOG}.pending.{quote(name)}")
+    connection.execute(f"DELETE FROM {CATALOG}.metaxy.watermarks")
+
+
+STEPS: Mapping[int, Step] = {1: _drop_upstream_versions}

@@ -1,0 +1,104 @@
+"""Samples that could not be computed: what failed, with which error, how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import FrameError
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.frames import to_arrow
+
+__all__ = ["FailureResult", "SampleError", "failed_samples"]
+
+SampleError = str | BaseException
+_LONGEST = 1000
+
+
+@dataclass(frozen=True)
+class FailureResult:
+    """Samples of a feature that failed.
+
+    Attributes:
+        feature: the feature that they were to be computed for.
+        failed: how many they are.
+        quarantined: those of them that have failed as often as is allowed, and are left out of
+            increments until something changes.
+
+    Example:
+        >>> FailureResult(FeatureKey("a"), failed=3, quarantined=1).retried
+        2
+    """
+
+    feature: FeatureKey
+    failed: int
+    quarantined: int
+
+    @property
+    def retried(self) -> int:
+        """Samples that the next increment asks for again."""
+        return self.failed - self.quarantined
+
+
+def failed_samples(
+    samples: Any,
+    error: SampleError | Sequence[SampleError],
+    *,
+    names: Sequence[str],
+    feature: str,
+) -> pa.Table:
+    """The samples that failed, each with its error in text.
+
+    Args:
+        samples: a frame, or rows as dictionaries; columns beside the sample columns are ignored.
+        error: what went wrong, for all samples or one for each of them.
+        names: the columns that name a sample.
+        feature: named in errors.
+
+    Returns:
+        N rows: the sample columns, ``metaxy_error_type`` and ``metaxy_error``.
+
+    Raises:
+        FrameError: no frame, sample columns are missing, or not one error per sample.
+    """
+    rows = isinstance(samples, Sequence) and all(isinstance(row, Mapping) for row in samples)
+    table = pa.Table.from_pylist(list(samples)) if rows else to_arrow(samples, feature)
+    missing = [name for name in names if name not in table.column_names]
+    if missing and table.num_rows:
+        raise FrameError(
+            "failed samples are named by the columns of the increment",
+            feature=feature,
+            found=f"missing {missing}; the frame has {table.column_names}",
+            allowed=f"all of {list(names)}",
+            remedy="pass rows of the increment's frame, or of an upstream that has these columns",
+        )
+    several = not isinstance(error, str | BaseException)
+    errors = list(error) if several else [error] * table.num_rows  # type: ignore[arg-type]
+    if len(errors) != table.num_rows:
+        raise FrameError(
+            "there must be one error for all failed samples, or one for each of them",
+            feature=feature,
+            found=f"{len(errors)} errors for {table.num_rows} samples",
+            remedy="pass as many errors as samples, in the same order",
+        )
+    told = [_told(one) for one in errors]
+    found = {name: table.column(name) for name in names} if table.num_rows else {}
+    kinds = pa.array([kind for kind, _ in told], pa.string())
+    texts = pa.array([text for _, text in told], pa.string())
+    return pa.table({**found, c.COL_ERROR_TYPE: kinds, c.COL_ERROR: texts})
+
+
+def _told(error: object) -> tuple[str | None, str]:
+    if not isinstance(error, BaseException):
+        return None, _shortened(str(error))
+    kind = type(error)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"{module}{kind.__qualname__}", _shortened(str(error))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,241 @@
+"""The format of a store's file: older ones are brought up to date, newer ones left alone."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from worlds import IMAGES, catch_up, digest, rows, small_graph, small_store, statuses
+
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.stores import DuckDBMetadataStore
+from metaxy_dagster.stores.duckdb import layout, migration
+
+FORMAT = layout.FORMAT_VERSION
+DOCUMENT = Path(__file__).parents[2] / "docs" / "store-format.md"
+
+
+@contextmanager
+def raw(store: DuckDBMetadataStore) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(store.path)) as connection:
+        yield connection
+
+
+def format_of(store: DuckDBMetadataStore) -> list[tuple[int]]:
+    with raw(store) as connection:
+        return connection.execute("SELECT version FROM metaxy.format").fetchall()
+
+
+def shape(store: DuckDBMetadataStore) -> list[tuple[str, ...]]:
+    """The columns of the features' tables."""
+    with raw(store) as connection:
+        return connection.execute(
+            "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()"
+            " WHERE table_name IN ('image', 'score') AND schema_name <> 'pending' ORDER BY ALL"
+        ).fetchall()
+
+
+def found_out(store: DuckDBMetadataStore) -> list[tuple[int, int]]:
+    """How many watermarks there are, and how many tables of what they left unanswered."""
+    with raw(store) as connection:
+        return connection.execute(
+            "SELECT (SELECT count(*) FROM metaxy.watermarks),"
+            " (SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'pending')"
+        ).fetchall()
+
+
+def as_format_1(store: DuckDBMetadataStore) -> None:
+    """Undo what format 2 changed: upstream versions beside the provenance, in both tables."""
+    with raw(store) as connection:
+        for name in ("image", "score"):
+            for schema in ("main", "history"):
+                table = f"{schema}.{name}"
+                entries = '"image:caption" VARCHAR' if name == "score" else '"-" VARCHAR'
+                connection.execute(
+                    f"ALTER TABLE {table} ADD COLUMN metaxy_upstream STRUCT({entries})"
+                )
+        connection.execute("UPDATE metaxy.format SET version = 1")
+
+
+def read_in_a_block_that_writes(store: DuckDBMetadataStore) -> int:
+    with store.connected("w"):
+        return store.count("image")
+
+
+READS = {
+    "rows": lambda store: rows(store, "image"),
+    "count": lambda store: store.count("image"),
+    "schema": lambda store: store.schema("image"),
+    "features": lambda store: store.features(),
+    "counts": lambda store: store.resolve_update("score").counts,
+    "session": lambda store: store.__enter__(),
+}
+WRITES = {
+    "write": lambda store: store.write("plain", pa.table({"id": ["a"]})),
+    "delete nothing": lambda store: store.delete("image", filters="id > 99"),
+    "drop": lambda store: store.drop("plain"),
+    "session": lambda store: store.open("w").__enter__(),
+    "block": read_in_a_block_that_writes,
+}
+
+
+def test_every_format_is_documented_and_has_a_way_here() -> None:
+    text = DOCUMENT.read_text()
+    assert all(f"| {version} |" in text for version in range(1, FORMAT + 1))
+    assert sorted(migration.STEPS) == list(range(1, FORMAT))
+
+
+@pytest.mark.parametrize("name", READS)
+def test_reading_an_older_file_tells_what_to_do_and_changes_nothing(
+    name: str, tmp_path: Path
+) -> None:
+    store = small_store(tmp_path)
+    as_format_1(store)
+    before = store.path.read_bytes()
+    with pytest.raises(StoreError) as caught:
+        READS[name](store)
+    assert caught.value.found == "store format 1"
+    assert 'with store.open("w")' in str(caught.value.remedy)
+    assert store.path.read_bytes() == before
+    with store.open("w"):
+        pass
+    READS[name](store)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_writing_brings_an_older_file_up_to_date(name: str, tmp_path: Path) -> None:
+    store = small_store(tmp_path)
+    store.write("image", pa.table({"id": [1], "path": ["z"], "height": [1], "caption": ["z"]}))
+    catch_up(store, "score", score=1.0)
+    wanted = {key: rows(store, key) for key in ("image", "score")}
+    history = store.read("image", history=True).collect().to_native().num_rows
+    before = shape(store)
+    as_format_1(store)
+    assert shape(store) != before
+    assert found_out(store) == [(1, 1)]
+    WRITES[name](store)
+    assert format_of(store) == [(FORMAT,)]
+    assert shape(store) == before
+    assert found_out(store) == [(0, 0)]
+    assert {key: rows(store, key) for key in ("image", "score")} == wanted
+    assert store.read("image", history=True).collect().to_native().num_rows == history
+    assert statuses(store.resolve_update("score")) == {}
+    store.write("image", pa.table({"id": [2], "path": ["y"], "height": [1], "caption": ["y"]}))
+    assert statuses(store.resolve_update("score")) == {"stale": [2]}
+
+
+@pytest.fixture
+def two_steps_ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A release two formats further on, whose steps leave their mark in the file."""
+    done: list[int] = []
+
+    def step(version: int) -> migration.Step:
+        def run(connection: duckdb.DuckDBPyConnection) -> None:
+            done.append(version)
+            connection.execute(f"CREATE TABLE metaxy_store.metaxy.step_{version} (x INTEGER)")
+
+        return run
+
+    steps = {**migration.STEPS, FORMAT: step(FORMAT), FORMAT + 1: step(FORMAT + 1)}
+    monkeypatch.setattr(migration, "STEPS", steps)
+    monkeypatch.setattr(layout, "FORMAT_VERSION", FORMAT + 2)
+    return done
+
+
+def test_steps_run_once_and_in_order(tmp_path: Path, two_steps_ahead: list[int]) -> None:
+    store = small_store(tmp_path)
+    with raw(store) as connection:
+        connection.execute("UPDATE metaxy.format SET version = ?", [FORMAT])
+    for _ in range(2):
+        store.write("plain", pa.table({"id": ["a"]}))
+    assert two_steps_ahead == [FORMAT, FORMAT + 1]
+    assert format_of(store) == [(FORMAT + 2,)]
+    assert rows(store, "image") == IMAGES
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, two_steps_ahead: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("SELECT * FROM metaxy_store.main.no_such_table")
+
+    store = small_store(tmp_path)
+    with raw(store) as connection:
+        connection.execute("UPDATE metaxy.format SET version = ?", [FORMAT])
+    before = digest(store.path)
+    with monkeypatch.context() as patched:
+        patched.setattr(migration, "STEPS", {**migration.STEPS, FORMAT + 1: fail})
+        with pytest.raises(StoreError, match="no_such_table"):
+            store.write("plain", pa.table({"id": ["a"]}))
+    # The first step had run by then.
+    assert two_steps_ahead == [FORMAT]
+    assert digest(store.path) == before
+    assert store.write("plain", pa.table({"id": ["a"]})).new == 1
+
+
+@pytest.mark.parametrize(("version", "word"), [(0, "cannot bring"), (FORMAT + 1, "newer")])
+def test_a_format_that_is_not_known_is_refused_and_left_alone(
+    version: int, word: str, tmp_path: Path
+) -> None:
+    store = small_store(tmp_path)
+    with raw(store) as connection:
+        connection.execute("UPDATE metaxy.format SET version = ?", [version])
+    before = store.path.read_bytes()
+    for call in (*READS.values(), *WRITES.values()):
+        with pytest.raises(StoreError, match=word) as caught:
+            call(store)
+        assert f"store format {version}" in str(caught.value)
+        assert caught.value.remedy
+    assert store.path.read_bytes() == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from worlds import small_graph
+from metaxy_dagster.stores import DuckDBMetadataStore
+from metaxy_dagster.stores.duckdb import layout, migration
+
+def step(connection):
+    connection.execute("DROP TABLE metaxy_store.main.image")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+migration.STEPS = {**migration.STEPS, layout.FORMAT_VERSION: step}
+layout.FORMAT_VERSION += 1
+store = DuckDBMetadataStore(Path(sys.argv[1]), graph=small_graph())
+store.open("w").__enter__()
+"""
+
+
+def test_a_killed_migration_did_not_happen(tmp_path: Path) -> None:
+    store = small_store(tmp_path)
+    before = digest(store.path)
+    support = Path(__file__).parent.parent / "support"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", KILLED, str(store.path), str(support)], timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert digest(store.path) == before
+    again = DuckDBMetadataStore(store.path, graph=small_graph())
+    assert rows(again, "image") == IMAGES
+
+
+def test_a_process_that_begins_a_file_and_dies_leaves_an_empty_store(tmp_path: Path) -> None:
+    """The tables were made, their format not yet noted."""
+    store = small_store(tmp_path)
+    with raw(store) as connection:
+        connection.execute("DELETE FROM metaxy.format")
+        connection.execute("DELETE FROM metaxy.features")
+        connection.execute("DELETE FROM metaxy.commits")
+        connection.execute("DROP TABLE main.image; DROP TABLE history.image")
+    assert (store.features(), store.count("image")) == ([], 0)
+    assert store.write("image", pa.Table.from_pylist(IMAGES)).commit == 1
+    assert format_of(store) == [(FORMAT,)]

@@ -1,0 +1,68 @@
+"""The hash of an aggregated sample, worked out by hand: the same in every engine and release."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from videos import store_of
+from worlds import versions
+
+from metaxy_dagster.constants import COL_PROVENANCE, COL_PROVENANCE_BY_FIELD
+from metaxy_dagster.features import FeatureDep, FeatureSpec, LineageRelationship
+
+MOMENT = dt.datetime(2026, 1, 31, 12, 30, 15, 250_001, tzinfo=dt.UTC)
+MICROSECONDS = 1_769_862_615_250_001
+ZURICH = dt.timezone(dt.timedelta(hours=1))
+# Id, its type, and how it stands in the hash.
+IDS: dict[str, tuple[Any, pa.DataType, str]] = {
+    "integer": (-7, pa.int64(), "-7"),
+    "small integer": (7, pa.uint8(), "7"),
+    "text": ("ä b", pa.string(), "ä b"),
+    "empty text": ("", pa.string(), ""),
+    "boolean": (True, pa.bool_(), "true"),
+    "date": (dt.date(2026, 1, 31), pa.date32(), "2026-01-31"),
+    "decimal": (Decimal("1.50"), pa.decimal128(10, 2), "1.50"),
+    "moment": (MOMENT, pa.timestamp("us", tz="UTC"), str(MICROSECONDS)),
+    "moment elsewhere": (
+        MOMENT.astimezone(ZURICH),
+        pa.timestamp("us", tz="Europe/Zurich"),
+        str(MICROSECONDS),
+    ),
+    "moment without zone": (MOMENT.replace(tzinfo=None), pa.timestamp("us"), str(MICROSECONDS)),
+    "seconds": (MOMENT.replace(tzinfo=None, microsecond=0), pa.timestamp("s"), "1769862615000000"),
+    "nanoseconds": (MICROSECONDS * 1000 + 7, pa.timestamp("ns"), f"{MICROSECONDS}007"),
+}
+
+
+def enc(text: str) -> str:
+    return f"{len(text.encode())}:{text}"
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_the_hash_of_a_group(kind: str, tmp_path: Path) -> None:
+    value, arrow, text = IDS[kind]
+    lineage = LineageRelationship.aggregation(on=["g"])
+    store = store_of(
+        tmp_path / "m.duckdb",
+        FeatureSpec("member", id_columns=["g", "id"]),
+        FeatureSpec("group", id_columns=["g"], deps=[FeatureDep("member", lineage=lineage)]),
+    )
+    table = pa.table({"g": pa.array([1]), "id": pa.array([value], arrow), "x": pa.array([5])})
+    store.write("member", table)
+    (version,) = (v["default"] for v in versions(store, "member").values())
+    combined = md5(enc("1") + enc(text) + enc(version))
+    code = "0"
+    wanted = md5(enc("default") + enc(code) + enc("1") + enc("member:default") + enc(combined))
+    (row,) = store.resolve_update("group").new.collect().to_native().to_pylist()
+    assert row[COL_PROVENANCE_BY_FIELD] == {"default": wanted}
+    assert row[COL_PROVENANCE] == md5(enc("default") + enc(wanted))
