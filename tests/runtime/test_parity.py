@@ -28,6 +28,41 @@ BOX = (
     "select_metaxy_assets",
 )
 
+# The public names of the Dagster module of Metaxy 0.1.11.
+METAXY = (
+    "DAGSTER_METAXY_FEATURE_METADATA_KEY",
+    "DAGSTER_METAXY_INFO_METADATA_KEY",
+    "DAGSTER_METAXY_KIND",
+    "DAGSTER_METAXY_PARTITION_KEY",
+    "DAGSTER_METAXY_PROJECT_TAG_KEY",
+    "FeatureStats",
+    "METAXY_DAGSTER_METADATA_KEY",
+    "MetaxyIOManager",
+    "MetaxyOutput",
+    "MetaxyStoreFromConfigResource",
+    "build_column_lineage",
+    "build_column_schema",
+    "build_metaxy_multi_observation_job",
+    "build_metaxy_observation_job",
+    "build_partition_filter",
+    "build_table_preview_metadata",
+    "compute_feature_stats",
+    "compute_stats_from_lazy_frame",
+    "delete",
+    "feature_to_dagster_type",
+    "generate_materialize_results",
+    "generate_observe_results",
+    "get_partition_filter",
+    "metaxify",
+    "observable_metaxy_asset",
+    "select_metaxy_assets",
+)
+
+
+@pytest.mark.parametrize("name", METAXY)
+def test_every_name_of_metaxy_is_on_the_page(name: str) -> None:
+    assert re.search(rf"`(\w+\.)?{name}\b", PAGE)
+
 
 @pytest.mark.parametrize("name", BOX)
 def test_every_name_of_the_box_is_public_and_on_the_page(name: str) -> None:
