@@ -8,7 +8,13 @@
 #   make layering       imports go down only (import-linter)
 #   make unit           the test suite; make unit ARGS="-k keys" passes arguments to pytest
 #   make web            the retrofitted example in Dagster's web server
+#   make mailroom       ten days of the second example, then Dagster's web server on it
 #   make docs           draw docs/lineage.svg again
+#   make screenshots    take the pictures in docs/images again; needs Chromium
+#   make soak           what the suite does a little of, in full, for at most SOAK_MINUTES (60):
+#                       random histories, kills, backfills, writers at once
+#   make coverage       the suite with branch coverage of the package; fails under 95%
+#   make mutation       does the suite notice small faults? in a copy, for MUTATION_MINUTES (60)
 #   make bench          beside the rival and hand-written SQL; ARGS="--sizes 10M --shapes simple"
 #   make bench-quick    the same with 10k rows, in a few minutes
 #   make bench-pass     the pass over 1,000 to 10,000 assets, beside Dagster's own load
@@ -29,14 +35,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Two workers suit a small machine; WORKERS=auto uses every core.
 WORKERS ?= 2
+SOAK_MINUTES ?= 60
+MUTATION_MINUTES ?= 60
 ARGS ?=
 # What `make web` materializes stays here.
 WEB_HOME := $(CURDIR)/examples/workspace/dagster_home
+MAIL_HOME := $(CURDIR)/examples/workspace/mailroom_home
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: test lint types layering unit demo web docs format \
+.PHONY: test lint types layering unit demo web mailroom docs screenshots soak coverage mutation format \
         bench bench-quick bench-pass bench-features test-lowest test-highest test-duckdb15 clean
 
 test: lint types layering unit
@@ -65,8 +74,38 @@ web: $(STAMP)
 	mkdir -p $(WEB_HOME)
 	cd examples && DAGSTER_HOME=$(WEB_HOME) ../$(BIN)/dagster dev -m digits.definitions
 
+mailroom: $(STAMP)
+	mkdir -p $(MAIL_HOME)
+	touch $(MAIL_HOME)/dagster.yaml
+	cd examples && DAGSTER_HOME=$(MAIL_HOME) ../$(BIN)/python -m mailroom.history
+	cd examples && DAGSTER_HOME=$(MAIL_HOME) ../$(BIN)/dagster dev -m mailroom.definitions
+
 docs: $(STAMP)
 	$(BIN)/python docs/make_lineage.py
+
+screenshots: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	$(BIN)/python docs/make_screenshots.py $(ARGS)
+
+soak: $(STAMP)
+	METAXY_ORACLE_EXAMPLES=200 METAXY_TEST_WRITES=50 METAXY_TEST_KILLS=200 \
+	METAXY_TEST_BACKFILL_KILLS=20 METAXY_TEST_ROUNDS=10 \
+	  timeout --signal=INT $(SOAK_MINUTES)m $(BIN)/python -m pytest -n $(WORKERS) \
+	  --dist loadfile tests/stores/test_oracle.py tests/stores/test_processes.py \
+	  tests/stores/test_crashes.py tests/stores/test_permissions.py tests/runtime/test_backfill.py \
+	  tests/runtime/test_multiprocess.py $(ARGS)
+
+# COVERAGE_FILE keeps what workers and spawned processes measured out of the tree.
+coverage: export COVERAGE_FILE := $(CURDIR)/.coverage_data/data
+coverage: $(STAMP)
+	rm -rf .coverage_data
+	mkdir .coverage_data
+	$(BIN)/coverage run -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage combine --quiet .coverage_data
+	$(BIN)/coverage report
+
+mutation: .venvs/mutation/.installed
+	.venvs/mutation/bin/python tests/mutation.py --minutes $(MUTATION_MINUTES) $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -115,6 +154,13 @@ test-highest: pyproject.toml
 	$(call make-venv,.venvs/lowest)
 	.venvs/lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
 	  --editable '.[all]' --group test
+	touch $@
+
+.venvs/mutation/.installed: pyproject.toml constraints.txt
+	rm -rf .venvs/mutation
+	$(call make-venv,.venvs/mutation)
+	.venvs/mutation/bin/python -m pip install --quiet --constraint constraints.txt \
+	  --editable '.[all]' --group test --group mutation
 	touch $@
 
 .venvs/duckdb15/.installed: pyproject.toml constraints.txt

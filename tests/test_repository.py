@@ -112,8 +112,9 @@ def test_the_development_environment_pins_every_dependency(requirement: Requirem
 def test_the_lowest_environment_is_the_lower_end_of_every_range() -> None:
     development = {
         canonicalize_name(Requirement(text).name)
-        for text in PYPROJECT["dependency-groups"]["dev"]
-        if isinstance(text, str)
+        for group, texts in PYPROJECT["dependency-groups"].items()
+        for text in texts
+        if group != "test" and isinstance(text, str)
     }
     lowest = {
         canonicalize_name(requirement.name): Version(specifier.version)

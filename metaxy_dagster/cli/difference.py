@@ -12,7 +12,7 @@ from metaxy_dagster.errors import ConfigError
 
 __all__ = ["Difference", "compare", "read_plan"]
 
-_LISTS: Final = ("external_assets", "automations", "warnings", "errors")
+_LISTS: Final = ("external_assets", "asset_checks", "automations", "warnings", "errors")
 _Plan = Mapping[str, Any]
 
 

@@ -81,6 +81,7 @@ class Loaded:
             first,
             definitions=tuple(shown),
             externals=tuple(spec for plan in self.plans for spec in plan.externals),
+            check_notes=tuple(note for plan in self.plans for note in plan.check_notes),
             resource_notes=tuple(note for plan in self.plans for note in plan.resource_notes),
             automations=replace(
                 first.automations,

@@ -40,14 +40,16 @@ def apply_plan(plan: MetaxifyPlan) -> dg.Definitions:
     fields = dict(plan.scan.fields)
     # Rebuilt schedules and sensors no longer hold asset objects: what only they knew moves.
     moved = [made[id(each.unit.given)] for each in plan.definitions if not each.unit.listed]
-    added = [*moved, *plan.externals]
-    fields["assets"] = _exchanged(fields["assets"], made, added)
+    fields["assets"] = _exchanged(fields["assets"], made, [*moved, *plan.externals])
     fields["asset_checks"] = _exchanged(fields["asset_checks"], made)
     if plan.resources:
         fields["resources"] = {**(fields["resources"] or {}), **plan.resources}
+    if plan.checks:
+        fields["asset_checks"] = [*(fields["asset_checks"] or ()), *plan.checks]
     replaced = plan.automations.replaced
     for name in ("jobs", "schedules", "sensors"):
-        fields[name] = _exchanged(fields[name], replaced)
+        added = plan.sensors if name == "sensors" else ()
+        fields[name] = _exchanged(fields[name], replaced, added)
     return dg.Definitions(**fields)
 
 

@@ -1,33 +1,32 @@
-"""What a feature says of a table, in Dagster's terms: info, schema, lineage, tag."""
+"""What a feature says of a table, in Dagster's terms: info, schema, lineage."""
 
 from __future__ import annotations
 
 import inspect
-import re
 import types
 from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 import dagster as dg
 
 from metaxy_dagster.constants import PREFIX
+from metaxy_dagster.features.info import feature_info
+from metaxy_dagster.features.keys import FeatureKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from metaxy_dagster.definitions.translator import MetaxyTranslatorData
-    from metaxy_dagster.features.keys import FeatureKey, FieldKey
+    from metaxy_dagster.features.keys import FieldKey
     from metaxy_dagster.features.plan import DepPlan
     from metaxy_dagster.features.specs import FeatureSpec
 
 __all__ = [
+    "asset_info",
     "class_description",
     "column_lineage",
     "column_schema",
-    "feature_info",
-    "tag_value",
 ]
 
-_TAG_VALUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _TYPE_NAMES: Final = {
     "str": "string",
     "bool": "boolean",
@@ -38,53 +37,18 @@ _TYPE_NAMES: Final = {
 }
 
 
-def tag_value(text: str) -> str | None:
-    """The text as a Dagster tag value; None if it cannot be made one.
-
-    Example:
-        >>> tag_value("audio/clusters")
-        'audio.clusters'
-        >>> tag_value("x" * 64) is None
-        True
-    """
-    value = text.replace("/", ".")
-    return value if _TAG_VALUE.fullmatch(value) else None
-
-
 def class_description(feature_class: type | None) -> str | None:
     """A feature class's own docstring, never one that it inherits."""
     docstring = feature_class.__dict__.get("__doc__") if feature_class else None
     return inspect.cleandoc(docstring) if isinstance(docstring, str) and docstring else None
 
 
-def feature_info(data: MetaxyTranslatorData) -> dict[str, Any]:
-    """What ``metaxy/info`` holds: a JSON-able summary of the feature and its versions."""
-    info: dict[str, Any] = {
-        "feature": {
-            "key": str(data.spec.key),
-            "version": data.feature_version,
-            "code_version": data.code_version,
-            "id_columns": list(data.spec.id_columns),
-        },
-        "fields": {
-            str(field.key): {
-                "code_version": field.code_version,
-                "version": field.version,
-                "parents": [str(parent) for parent in field.parents],
-            }
-            for field in data.plan.fields
-        },
-        "deps": [
-            {
-                "feature": str(dep.upstream.key),
-                "lineage": dep.lineage_type,
-                "on": list(dep.join_columns),
-                "optional": dep.dep.optional,
-                "assets": [key.to_user_string() for key in data.upstream[dep.upstream.key]],
-            }
-            for dep in data.plan.deps
-        ],
-    }
+def asset_info(data: MetaxyTranslatorData) -> dict[str, Any]:
+    """What ``metaxy/info`` holds of an asset: its feature, and the assets of the upstream ones."""
+    info = feature_info(data.graph, data.spec.key)
+    for dep in info["deps"]:
+        keys = data.upstream[FeatureKey(dep["feature"])]
+        dep["assets"] = [key.to_user_string() for key in keys]
     if data.project is not None:
         info["project"] = data.project
     return info

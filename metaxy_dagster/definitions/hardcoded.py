@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import CodeType
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +49,7 @@ def hardcoded_keys(scan: Scan, renames: Mapping[dg.AssetKey, dg.AssetKey]) -> It
     for unit in scan.units:
         if unit.definition is not None and unit.executable:
             for function in _compat.functions_of(unit.definition.node_def):
-                found = _named(function.__code__, texts.keys())
+                found = _named(inspect.unwrap(function).__code__, texts.keys())
                 if found:
                     message = (
                         f"its code seems to name {', '.join(sorted(found))}, a key that is "

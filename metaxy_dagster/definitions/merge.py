@@ -16,8 +16,8 @@ from metaxy_dagster.constants import (
     TAG_PROJECT,
 )
 from metaxy_dagster.definitions import _compat
-from metaxy_dagster.definitions.describe import tag_value
 from metaxy_dagster.definitions.plan import Change, Notice, NoticeKind
+from metaxy_dagster.features.tags import TAG_VALUE_RULE, tag_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,8 +99,7 @@ def _fill_tags(
             filled.notices.append(
                 Notice(
                     NoticeKind.LIMIT,
-                    f"the tag {tag} is left out: {text!r} is no valid tag value "
-                    "(letters, digits, '_', '.', '-', at most 63 of them)",
+                    f"the tag {tag} is left out: {text!r} is no valid tag value ({TAG_VALUE_RULE})",
                     current.key.to_user_string(),
                 )
             )

@@ -1,4 +1,4 @@
-"""Rewrites ops and graphs: more inputs that only order execution, other IO managers.
+"""Rewrites ops and graphs: inputs that only order execution, IO managers, bodies left out.
 
 Inner ops and graphs may be used elsewhere too, and Dagster wants one definition per name. So a
 rewritten inner node becomes a clone under a deterministic name, aliased back to the name that
@@ -32,15 +32,17 @@ class NodePlan:
         nothing_inputs: names of new inputs that only order execution.
         io_manager_keys: output name to IO manager resource.
         clone_suffix: what distinguishes the names of cloned inner ops and graphs.
+        skips: whether the body of its only op is left out while nothing is pending.
     """
 
     nothing_inputs: tuple[str, ...] = ()
     io_manager_keys: Mapping[str, str] = field(default_factory=dict)
     clone_suffix: str = ""
+    skips: bool = False
 
     def __bool__(self) -> bool:
         """Whether there is anything to rewrite."""
-        return bool(self.nothing_inputs or self.io_manager_keys)
+        return bool(self.nothing_inputs or self.io_manager_keys or self.skips)
 
 
 def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) -> NodeDefinition:
@@ -57,8 +59,13 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
     """
     if isinstance(node, dg.GraphDefinition):
         return _rewritten_graph(node, plan, name or node.name)
+    op = cast("dg.OpDefinition", node)
+    if plan.skips:
+        from metaxy_dagster.runtime.skipping import skipping_op  # noqa: PLC0415 (loads duckdb)
+
+        op = skipping_op(op)
     return _compat.op_with(
-        cast("dg.OpDefinition", node),
+        op,
         name=name or node.name,
         nothing_inputs=plan.nothing_inputs,
         io_manager_keys=plan.io_manager_keys,
@@ -114,9 +121,10 @@ def _inner_plans(graph: dg.GraphDefinition, plan: NodePlan) -> Mapping[str, Node
             nothing_inputs=plan.nothing_inputs if name in roots else (),
             io_manager_keys=keys.get(name, {}),
             clone_suffix=f"{name}__{plan.clone_suffix}",
+            skips=plan.skips,  # planned for graphs of one node only
         )
         for name in graph.node_dict
-        if name in roots or name in keys
+        if name in roots or name in keys or plan.skips
     }
 
 

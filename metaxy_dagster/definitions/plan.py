@@ -33,6 +33,8 @@ __all__ = [
 class NoticeKind(StrEnum):
     """What a warning is about."""
 
+    AUTOMATION = "automation"
+    BODY = "body"
     CODE_VERSION = "code version"
     IO_MANAGER = "IO manager"
     LEFT_ALONE = "left alone"
@@ -141,6 +143,9 @@ class MetaxifyPlan:
         resources: resources to be added or bound.
         resource_notes: where each of them comes from.
         automations: replaced jobs, schedules and sensors.
+        checks: asset checks to be added.
+        check_notes: which assets they look at, and why they are there.
+        sensors: sensors to be added; ``automations.notes`` says why.
         rewriter: makes the new asset objects, each once.
         longest_chain: the number of assets on the longest path of deps.
         notices: warnings.
@@ -162,6 +167,9 @@ class MetaxifyPlan:
     resources: Mapping[str, Any] = field(default_factory=dict)
     resource_notes: tuple[tuple[str, Change], ...] = ()
     automations: AutomationPlan = field(default_factory=AutomationPlan)
+    checks: tuple[dg.AssetChecksDefinition, ...] = ()
+    check_notes: tuple[tuple[str, Change], ...] = ()
+    sensors: tuple[dg.SensorDefinition, ...] = ()
     rewriter: Rewriter = field(default_factory=Rewriter)
     longest_chain: int = 0
     notices: tuple[Notice, ...] = ()
@@ -180,6 +188,8 @@ class MetaxifyPlan:
             or self.externals
             or self.resources
             or self.automations.replaced
+            or self.checks
+            or self.sensors
         )
 
     def raise_errors(self) -> None:

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.additions import Additions, plan_additions
 from metaxy_dagster.definitions.automations import Automations, plan_automations
 from metaxy_dagster.definitions.collect import Scan, UnitKind, collect
 from metaxy_dagster.definitions.collector import collector_held
+from metaxy_dagster.definitions.conditions import fill_condition
 from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
 from metaxy_dagster.definitions.merge import Filled, fill
 from metaxy_dagster.definitions.notices import general_notices
+from metaxy_dagster.definitions.partitions import metadata_faults, partition_faults
 from metaxy_dagster.definitions.plan import MetaxifyPlan, Notice, NoticeKind
+from metaxy_dagster.definitions.proposals import proposed_spec, translator_data
 from metaxy_dagster.definitions.references import (
     References,
     Regroup,
@@ -23,21 +27,25 @@ from metaxy_dagster.definitions.references import (
     find_references,
     relative_targets,
 )
-from metaxy_dagster.definitions.resources import Resources, configured_project, plan_resources
+from metaxy_dagster.definitions.resources import (
+    Resources,
+    configured_project,
+    plan_resources,
+    stored_in,
+)
 from metaxy_dagster.definitions.rewrite import Rewriter
 from metaxy_dagster.definitions.selections import Selections
-from metaxy_dagster.definitions.translator import MetaxyTranslatorData, feature_asset_key
+from metaxy_dagster.definitions.translator import MetaxyTranslatorData
 from metaxy_dagster.definitions.unit_plan import UnitContext, plan_units
-from metaxy_dagster.definitions.validate import chains, metadata_faults, stray_keys
+from metaxy_dagster.definitions.validate import chains, stray_keys
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
 from metaxy_dagster.features.graph import FeatureGraph
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.definitions.translator import MetaxyTranslator
-    from metaxy_dagster.features.keys import FeatureKey
 
 __all__ = ["Request", "make_plan"]
 
@@ -71,7 +79,17 @@ class _Work:
     """Faults and warnings as they are found."""
 
     errors: list[MetaxyError] = field(default_factory=list)
+    # Of one asset each: two assets may well be told the same.
+    asset_errors: list[MetaxyError] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+
+    def note(self, found: Iterable[MetaxyError | Notice]) -> None:
+        """Sort what a check yields."""
+        for each in found:
+            if isinstance(each, Notice):
+                self.notices.append(each)
+            else:
+                self.asset_errors.append(each)
 
 
 @collector_held()
@@ -94,22 +112,28 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     _check_metadata(scan, declared, work)
     _check_order(declared, work)
     request = _with_project(request, declared, work)
-    context = _context(scan, declared, relative, request, work)
+    resources = _resources(scan, declared, request, work)
+    existing = scan.fields["resources"] or {}
+    stored = stored_in(existing, resources, request.settings.io_manager_key)
+    context = _context(scan, declared, relative, request, work, store=stored.value)
     definitions = plan_units(context, work.notices)
+    if stored.ours:
+        work.note(partition_faults(definitions, scan.assets, request.settings.io_manager_key))
     found = chains(definitions)
     if found.circle:
         work.errors.append(_circle(found.circle))
     externals = _externals(context.references, declared, request, work)
-    resources = _resources(scan, declared, request, work)
     rewriter = Rewriter()
-    automations = Automations()
-    if not work.errors:
+    automations, additions = Automations(), Additions()
+    if not work.errors and not work.asset_errors:
         selections = Selections(definitions, externals, rewriter, context.renames)
         automations = plan_automations(
             scan, definitions, selections, context.renames, request.settings.selection_drift
         )
-    work.errors += automations.errors
-    work.notices += [*resources.notices, *automations.notices]
+        if request.with_resources:
+            additions = plan_additions(context, definitions, declared.graph, selections, stored.key)
+    work.errors += [*automations.errors, *additions.errors]
+    work.notices += [*resources.notices, *automations.notices, *additions.notices]
     work.notices += general_notices(context, definitions, found.longest)
     return MetaxifyPlan(
         defs=defs,
@@ -119,16 +143,27 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
         externals=externals,
         resources=resources.values,
         resource_notes=tuple(resources.notes),
-        automations=automations.plan,
+        automations=replace(
+            automations.plan, notes=(*automations.plan.notes, *additions.sensor_notes)
+        ),
+        checks=tuple(additions.checks),
+        check_notes=tuple(additions.check_notes),
+        sensors=tuple(additions.sensors),
         rewriter=rewriter,
         longest_chain=found.longest,
         notices=tuple(work.notices),
-        errors=tuple(_distinct(work.errors)),
+        errors=(*_distinct(work.errors), *work.asset_errors),
     )
 
 
 def _context(
-    scan: Scan, declared: Declared, relative: Relative, request: Request, work: _Work
+    scan: Scan,
+    declared: Declared,
+    relative: Relative,
+    request: Request,
+    work: _Work,
+    *,
+    store: object,
 ) -> UnitContext:
     """All that is known once every feature has been looked at."""
     described = _described(scan, declared, request, work)
@@ -139,6 +174,9 @@ def _context(
         key: fill(scan.assets[key].spec, proposed, data)
         for key, (data, proposed) in described.items()
     }
+    if request.with_resources and request.settings.pending_condition:
+        for key, (data, _) in described.items():
+            fill_condition(filled[key], scan.assets[key], data, store)
     change = Regroup(keys=renames, groups=_new_groups(filled))
     references = find_references(scan, declared, relative, change)
     work.errors += references.errors
@@ -150,6 +188,10 @@ def _context(
         references=references,
         relative=relative,
         renames=renames,
+        upstreams={
+            key: frozenset(dep.upstream.key for dep in data.plan.deps)
+            for key, (data, _) in described.items()
+        },
         settings=request.settings,
     )
 
@@ -175,7 +217,7 @@ def _check_metadata(scan: Scan, declared: Declared, work: _Work) -> None:
     for key, asset in scan.assets.items():
         feature = declared.by_asset.get(key)
         if feature is not None:
-            work.errors.extend(metadata_faults(asset, feature))
+            work.note(metadata_faults(asset, feature, declared.graph))
         elif stray := stray_keys(asset):
             message = f"{', '.join(stray)} without metaxy/feature: the asset is left alone"
             work.notices.append(Notice(NoticeKind.LEFT_ALONE, message, asset.name))
@@ -230,58 +272,11 @@ def _described(
     found: dict[dg.AssetKey, tuple[MetaxyTranslatorData, dg.AssetSpec]] = {}
     for key, feature in declared.by_asset.items():
         try:
-            data = _data(key, feature, declared, request.settings.project, renames)
-            found[key] = (data, _proposed(request.translator, data))
+            data = translator_data(key, feature, declared, request.settings.project, renames)
+            found[key] = (data, proposed_spec(request.translator, data))
         except MetaxyError as error:
             work.errors.append(error.located(asset=scan.assets[key].name, feature=str(feature)))
     return found
-
-
-def _data(
-    key: dg.AssetKey,
-    feature: FeatureKey,
-    declared: Declared,
-    project: str | None,
-    renames: Mapping[dg.AssetKey, dg.AssetKey],
-) -> MetaxyTranslatorData:
-    graph = declared.graph
-    plan = graph.plan(feature)
-    upstream: dict[FeatureKey, tuple[dg.AssetKey, ...]] = {}
-    for dep in plan.deps:
-        carriers = declared.carriers.get(dep.upstream.key)
-        keys = carriers or (feature_asset_key(dep.upstream),)
-        upstream[dep.upstream.key] = tuple(renames.get(each, each) for each in keys)
-    return MetaxyTranslatorData(
-        asset_key=key,
-        graph=graph,
-        spec=plan.spec,
-        plan=plan,
-        feature_class=graph.feature_class(feature),
-        feature_version=graph.feature_version(feature),
-        code_version=graph.code_version(feature),
-        upstream=upstream,
-        project=project,
-    )
-
-
-def _proposed(translator: MetaxyTranslator, data: MetaxyTranslatorData) -> dg.AssetSpec:
-    try:
-        with _compat.quiet():
-            proposed = translator.get_asset_spec(data)
-    except _compat.DAGSTER_ERRORS as error:
-        raise DefinitionsError(
-            "Dagster refuses what the feature says of its asset",
-            found=" ".join(str(error).split()),
-            remedy="correct the feature's dagster/attributes, or the translator",
-        ) from error
-    if not isinstance(proposed, dg.AssetSpec):
-        raise DefinitionsError(
-            "the translator's get_asset_spec returned no AssetSpec",
-            found=repr(proposed),
-            allowed="a dagster.AssetSpec",
-            remedy="return super().get_asset_spec(data) with attributes replaced",
-        )
-    return proposed
 
 
 def _renames(
@@ -351,8 +346,8 @@ def _externals(
     for key in references.loaded:
         feature = declared.by_own_key[key]
         try:
-            data = _data(key, feature, declared, request.settings.project, {})
-            proposed = _proposed(request.translator, data).replace_attributes(key=key, deps=[])
+            data = translator_data(key, feature, declared, request.settings.project, {})
+            proposed = proposed_spec(request.translator, data).replace_attributes(key=key, deps=[])
         except MetaxyError as error:
             work.errors.append(error.located(feature=str(feature)))
         else:

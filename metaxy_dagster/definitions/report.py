@@ -48,6 +48,7 @@ def as_data(plan: MetaxifyPlan) -> dict[str, Any]:
         ],
         "left_alone": [asset.key.to_user_string() for asset in plan.assets if not asset.changes],
         "external_assets": [spec.key.to_user_string() for spec in plan.externals],
+        "asset_checks": [{"asset": asset, **_change(change)} for asset, change in plan.check_notes],
         "resources": {name: _change(change) for name, change in plan.resource_notes},
         "automations": [
             {"name": name, **_change(change)} for name, change in plan.automations.notes
@@ -120,6 +121,9 @@ def _others(plan: MetaxifyPlan) -> Iterator[tuple[str, list[str]]]:
     """Everything but the changed assets, as titled lists; empty ones are left out."""
     sections = {
         "external assets added": [spec.key.to_user_string() for spec in plan.externals],
+        "asset checks added": [
+            f"{asset}: {change.value} ({change.why})" for asset, change in plan.check_notes
+        ],
         "resources": [
             f"{name}: {change.value} ({change.why})" for name, change in plan.resource_notes
         ],

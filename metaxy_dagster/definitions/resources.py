@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.features.graph import FeatureGraph
 
-__all__ = ["Resources", "configured_project", "plan_resources"]
+__all__ = ["Resources", "Stored", "configured_project", "plan_resources", "stored_in"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,42 @@ def plan_resources(
             )
         )
     return resources
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Where features are stored, once the resources are set.
+
+    Args:
+        key: the resource that checks and sensors find the store in.
+        value: that resource.
+        ours: whether outputs that are routed go through the library's own IO manager.
+    """
+
+    key: str
+    value: object
+    ours: bool
+
+
+def stored_in(existing: Mapping[str, Any], resources: Resources, io_manager_key: str) -> Stored:
+    """Where features are stored.
+
+    The store is in the resource that is named for it, unless the repository has something else by
+    that name while features go through the library's own IO manager.
+
+    Args:
+        existing: the repository's resources.
+        resources: those that are set on top of them.
+        io_manager_key: the name of the IO manager resource.
+    """
+    from metaxy_dagster.runtime.io_manager import MetaxyIOManager  # noqa: PLC0415 (loads duckdb)
+
+    values = {**existing, **resources.values}
+    store, manager = values.get(RESOURCE_STORE), values.get(io_manager_key)
+    ours = isinstance(manager, MetaxyIOManager)
+    if ours and not _is_store(store):
+        return Stored(io_manager_key, manager, ours)
+    return Stored(RESOURCE_STORE, store, ours)
 
 
 def configured_project() -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.collect import Unit
     from metaxy_dagster.definitions.settings import MetaxifySettings
 
-__all__ = ["Routes", "route"]
+__all__ = ["Routes", "route", "stored_by"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,21 @@ def route(
             routes.outputs[name] = settings.io_manager_key
         routes.changes[spec.key] = change
     return routes
+
+
+def stored_by(unit: Unit, key: dg.AssetKey, routed: Mapping[str, str]) -> str | None:
+    """The IO manager that handles what an asset returns; None where nothing is handled.
+
+    Args:
+        unit: the object that defines the asset.
+        key: the asset.
+        routed: output names and the IO managers that they are routed to.
+    """
+    name, output = _output_of(unit, key)
+    if name is None or output is None or not unit.materializable or _compat.is_nothing(output):
+        return None
+    own: str = output.io_manager_key
+    return routed.get(name, own)
 
 
 def _output_of(unit: Unit, key: dg.AssetKey) -> tuple[str | None, dg.OutputDefinition | None]:

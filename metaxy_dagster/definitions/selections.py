@@ -111,6 +111,11 @@ class Selections:
             frozen=True,
         )
 
+    def selected_after(self, selection: dg.AssetSelection) -> frozenset[dg.AssetKey]:
+        """The assets that a selection is going to mean; none where it does not resolve."""
+        found = self._attempt(_compat.selection_with_keys(selection, self._renames))
+        return found.assets if found else frozenset()
+
     def _meaning(self, selection: dg.AssetSelection, graph: _compat.AssetGraph) -> Meaning:
         with _compat.quiet():
             return Meaning(

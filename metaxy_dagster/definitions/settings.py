@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, get_args, get_type_hints
 
-from metaxy_dagster.constants import RESOURCE_IO_MANAGER
-from metaxy_dagster.errors import DefinitionsError
+from dagster import DefaultSensorStatus
 
-__all__ = ["AssetKeys", "Drift", "IORouting", "MetaxifySettings"]
+from metaxy_dagster.constants import CHECKS_NONE, RESOURCE_IO_MANAGER
+from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.features.frozen import FrozenMapping
+
+__all__ = [
+    "AssetKeys",
+    "Checks",
+    "Drift",
+    "IORouting",
+    "MetaxifySettings",
+    "PendingSensor",
+    "checked_choice",
+]
 
 AssetKeys = Literal["keep", "feature"]
 Drift = Literal["freeze", "report", "error"]
+Checks = Literal["none", "all"] | Sequence[str]
+PendingSensor = bool | Mapping[str, Any]
 IORouting = Literal["route", "respect_default", "off"]
 
 
@@ -29,11 +43,20 @@ class MetaxifySettings:
         enable_descriptions: the feature's description, where the asset has none.
         enable_kinds: the kind ``metaxy``.
         enable_metadata: the feature's own metadata entries.
+        enable_skipping: leave the body of an asset with ``"metaxy/input": "increment"`` out of
+            runs in which nothing is pending, where the pass can.
         enable_tags: the tags ``metaxy/feature`` and ``metaxy/project``.
+        checks: asset checks of feature assets that have no ``metaxy/checks`` of their own:
+            ``"none"``, ``"all"``, or some of ``"pending"``, ``"orphaned"``, ``"schema"`` and
+            ``"unique_ids"``.
         io_manager_key: the resource that outputs of feature assets are routed to.
         io_routing: ``"route"`` sends every output whose asset did not choose an IO manager
             there; ``"respect_default"`` takes a repository's own ``io_manager`` resource for a
             choice as well; ``"off"`` routes nothing.
+        pending_condition: whether assets of derived features without an automation condition get
+            one that requests them while samples are pending.
+        pending_sensor: whether a sensor requests runs for features with pending samples; or its
+            options, those of ``build_pending_sensor``.
         project: the value of the tag ``metaxy/project``; None leaves the tag out.
         selection_drift: what to do when a job's selection would come to mean other assets:
             ``"freeze"`` it to those it meant, ``"report"`` it, or make it an ``"error"``.
@@ -51,9 +74,13 @@ class MetaxifySettings:
     enable_descriptions: bool = True
     enable_kinds: bool = True
     enable_metadata: bool = True
+    enable_skipping: bool = True
     enable_tags: bool = True
+    checks: Checks = CHECKS_NONE
     io_manager_key: str = RESOURCE_IO_MANAGER
     io_routing: IORouting = "route"
+    pending_condition: bool = False
+    pending_sensor: PendingSensor = False
     project: str | None = None
     selection_drift: Drift = "freeze"
 
@@ -66,6 +93,40 @@ class MetaxifySettings:
         hints = get_type_hints(type(self))
         for each in fields(self):
             checked_choice(each.name, getattr(self, each.name), _allowed(hints[each.name]))
+        if self.checks != CHECKS_NONE:
+            from metaxy_dagster.runtime.checks import check_names  # noqa: PLC0415 (loads duckdb)
+
+            names = check_names(self.checks)
+            if not isinstance(self.checks, str):
+                object.__setattr__(self, "checks", names)
+        object.__setattr__(self, "pending_sensor", _sensor_options(self.pending_sensor))
+
+
+def _sensor_options(given: object) -> bool | Mapping[str, Any]:
+    if isinstance(given, bool):
+        return given
+    options = (
+        "name",
+        "store_resource_key",
+        "max_assets",
+        "max_features",
+        "minimum_interval_seconds",
+        "default_status",
+        "tags",
+    )
+    unknown = [name for name in given if name not in options] if isinstance(given, Mapping) else []
+    if unknown or not isinstance(given, Mapping):
+        raise DefinitionsError(
+            "pending_sensor has a value it cannot have",
+            found=", ".join(map(repr, unknown)) or repr(given),
+            allowed=f"True, False, or a mapping with any of {', '.join(options)}",
+            remedy='write for instance pending_sensor={"minimum_interval_seconds": 300}',
+        )
+    status = given.get("default_status")
+    if isinstance(status, str):
+        names = tuple(DefaultSensorStatus.__members__)
+        checked_choice("pending_sensor.default_status", status, names)
+    return FrozenMapping(given)
 
 
 _BOOLEANS: Final = (True, False)

@@ -13,7 +13,13 @@ import dagster as dg
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.planner import Request, make_plan
 from metaxy_dagster.definitions.record import note_plan
-from metaxy_dagster.definitions.settings import AssetKeys, MetaxifySettings, checked_choice
+from metaxy_dagster.definitions.settings import (
+    AssetKeys,
+    Checks,
+    MetaxifySettings,
+    PendingSensor,
+    checked_choice,
+)
 from metaxy_dagster.definitions.translator import MetaxyTranslator
 from metaxy_dagster.errors import DefinitionsError
 
@@ -34,6 +40,9 @@ def metaxify_definitions(
     translator: MetaxyTranslator | None = ...,
     asset_keys: AssetKeys = ...,
     inject_code_version: bool = ...,
+    checks: Checks | None = ...,
+    pending_sensor: PendingSensor | None = ...,
+    pending_condition: bool | None = ...,
     settings: MetaxifySettings | None = ...,
 ) -> dg.Definitions: ...
 
@@ -47,6 +56,9 @@ def metaxify_definitions(
     translator: MetaxyTranslator | None = ...,
     asset_keys: AssetKeys = ...,
     inject_code_version: bool = ...,
+    checks: Checks | None = ...,
+    pending_sensor: PendingSensor | None = ...,
+    pending_condition: bool | None = ...,
     settings: MetaxifySettings | None = ...,
 ) -> F: ...
 
@@ -60,6 +72,9 @@ def metaxify_definitions(
     translator: MetaxyTranslator | None = ...,
     asset_keys: AssetKeys = ...,
     inject_code_version: bool = ...,
+    checks: Checks | None = ...,
+    pending_sensor: PendingSensor | None = ...,
+    pending_condition: bool | None = ...,
     settings: MetaxifySettings | None = ...,
 ) -> Callable[[F], F]: ...
 
@@ -72,6 +87,9 @@ def metaxify_definitions(
     translator: MetaxyTranslator | None = None,
     asset_keys: AssetKeys = "keep",
     inject_code_version: bool = True,
+    checks: Checks | None = None,
+    pending_sensor: PendingSensor | None = None,
+    pending_condition: bool | None = None,
     settings: MetaxifySettings | None = None,
 ) -> Any:
     """Tie every asset that carries ``"metaxy/feature"`` to its feature.
@@ -93,6 +111,12 @@ def metaxify_definitions(
             keys and rewrites every reference (their history stays under the old keys).
         inject_code_version: whether assets without a code version get their feature's. Adding
             one marks what was materialized before as stale, once.
+        checks: asset checks of feature assets: ``"all"``, ``"none"`` or a list of names; an asset's
+            own ``metaxy/checks`` wins. As the two that follow, a setting; None leaves it at that.
+        pending_sensor: True, or the options of a sensor that requests runs for features with
+            pending samples.
+        pending_condition: whether assets without an automation condition get one that requests
+            them while samples are pending, and the sensor that evaluates it.
         settings: what is brought at all; overrides the translator's settings.
 
     Returns:
@@ -122,6 +146,9 @@ def metaxify_definitions(
         "translator": translator,
         "asset_keys": asset_keys,
         "inject_code_version": inject_code_version,
+        "checks": checks,
+        "pending_sensor": pending_sensor,
+        "pending_condition": pending_condition,
         "settings": settings,
     }
     if defs is None:
@@ -143,6 +170,9 @@ def plan_definitions(
     translator: MetaxyTranslator | None = None,
     asset_keys: AssetKeys = "keep",
     inject_code_version: bool = True,
+    checks: Checks | None = None,
+    pending_sensor: PendingSensor | None = None,
+    pending_condition: bool | None = None,
     settings: MetaxifySettings | None = None,
 ) -> MetaxifyPlan:
     """What :func:`metaxify_definitions` would do, without doing it.
@@ -167,7 +197,14 @@ def plan_definitions(
     request = Request(
         features=features,
         store=store,
-        translator=chosen_translator(translator, settings, inject_code_version=inject_code_version),
+        translator=chosen_translator(
+            translator,
+            settings,
+            inject_code_version=inject_code_version,
+            checks=checks,
+            pending_sensor=pending_sensor,
+            pending_condition=pending_condition,
+        ),
         rename=asset_keys == "feature",
     )
     return make_plan(defs, request)
@@ -178,8 +215,15 @@ def chosen_translator(
     settings: MetaxifySettings | None,
     *,
     inject_code_version: bool,
+    **overrides: Any,
 ) -> MetaxyTranslator:
     """The translator with the settings that apply.
+
+    Args:
+        translator: what the user passed.
+        settings: likewise; they win over the translator's own.
+        inject_code_version: likewise; False wins over the settings.
+        overrides: settings passed as arguments; those that are None were not.
 
     Raises:
         DefinitionsError: the translator or the settings are of another type.
@@ -197,6 +241,9 @@ def chosen_translator(
             )
     chosen = translator or MetaxyTranslator()
     wanted_settings = settings or chosen.settings
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if given:
+        wanted_settings = replace(wanted_settings, **given)
     if not inject_code_version:
         wanted_settings = replace(wanted_settings, enable_code_versions=False)
     if wanted_settings == chosen.settings:

@@ -18,15 +18,15 @@ from metaxy_dagster.constants import (
     TAG_PROJECT,
 )
 from metaxy_dagster.definitions.describe import (
+    asset_info,
     class_description,
     column_lineage,
     column_schema,
-    feature_info,
-    tag_value,
 )
 from metaxy_dagster.definitions.settings import MetaxifySettings
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import thaw
+from metaxy_dagster.features.tags import tag_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,7 +155,7 @@ class MetaxyTranslator:
         settings = self.settings
         metadata: dict[str, Any] = {
             KEY_FEATURE: str(data.spec.key),
-            KEY_INFO: feature_info(data),
+            KEY_INFO: asset_info(data),
         }
         if settings.enable_column_schema:
             metadata[KEY_COLUMN_SCHEMA] = column_schema(data.spec, data.feature_class)

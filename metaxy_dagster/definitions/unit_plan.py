@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from metaxy_dagster.constants import KEY_COLUMN_LINEAGE
+from metaxy_dagster.constants import INPUT_INCREMENT, KEY_COLUMN_LINEAGE, KEY_INPUT
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.merge import Filled
 from metaxy_dagster.definitions.nodes import NodePlan
@@ -23,9 +23,11 @@ from metaxy_dagster.definitions.plan import (
     NoticeKind,
 )
 from metaxy_dagster.definitions.routing import Routes, route
+from metaxy_dagster.definitions.skipping import BODY, plan_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from metaxy_dagster.definitions.collect import Asset, Scan, Unit
     from metaxy_dagster.definitions.references import References, Relative
@@ -49,6 +51,7 @@ class UnitContext:
         references: keys to be replaced.
         relative: what relative keys mean.
         renames: old to new keys.
+        upstreams: the features that each of them is computed from.
         settings: the policy.
     """
 
@@ -59,6 +62,7 @@ class UnitContext:
     references: References
     relative: Relative
     renames: Mapping[dg.AssetKey, dg.AssetKey]
+    upstreams: Mapping[dg.AssetKey, AbstractSet[FeatureKey]]
     settings: MetaxifySettings
 
     @cached_property
@@ -83,6 +87,7 @@ class _Draft:
     inputs: dict[str, dg.AssetKey] = field(default_factory=dict)
     checks: dict[str, dg.AssetCheckSpec] = field(default_factory=dict)
     to_bind: list[dg.AssetKey] = field(default_factory=list)
+    skips: bool = False
     touched: bool = False
 
 
@@ -101,7 +106,10 @@ def plan_units(context: UnitContext, notices: list[Notice]) -> tuple[DefinitionP
             input_keys={**draft.inputs, **nodes.bindings.get(draft.unit.index, {})},
             node=nodes.plans.get(draft.unit.index),
             checks=draft.checks,
-            touched=draft.touched or draft.unit.index in nodes.plans,
+            # Asked last: what was planned for a node may have been taken back.
+            touched=draft.touched
+            or draft.unit.index in nodes.plans
+            or any(asset.changes for asset in draft.assets),
         )
         for draft in drafts
     )
@@ -126,13 +134,51 @@ def _draft(context: UnitContext, unit: Unit, notices: list[Notice], *, own_defau
         plan, wanted = _asset(context, draft, spec, notices)
         draft.assets.append(plan)
         draft.to_bind += unbound(unit, wanted, bound)
+    _plan_body(context, draft, tied, notices)
     _checks(draft)
-    draft.touched = (
-        bool(draft.checks)
-        or draft.inputs != dict(unit.keys_by_input_name)
-        or any(asset.changes for asset in draft.assets)
-    )
+    draft.touched = bool(draft.checks) or draft.inputs != dict(unit.keys_by_input_name)
     return draft
+
+
+def _plan_body(
+    context: UnitContext, draft: _Draft, tied: Sequence[dg.AssetKey], notices: list[Notice]
+) -> None:
+    """Leave the body out while nothing is pending, where that may be done."""
+    if not tied:
+        return
+    unit, assets = draft.unit, context.scan.assets
+    key = next((k for k in tied if assets[k].metadata.get(KEY_INPUT) == INPUT_INCREMENT), tied[0])
+    upstreams = context.upstreams[key]
+    inputs: dict[str, FeatureKey] = {}
+    for name, bound in draft.inputs.items():
+        if unit.keys_by_input_name[name] in unit.value_inputs:
+            feature = _feature_at(context, draft.deps.relative.get(bound, bound), upstreams)
+            if feature is not None:
+                inputs[name] = feature
+    body = plan_body(
+        unit,
+        mode=assets[key].metadata.get(KEY_INPUT),
+        inputs=inputs,
+        upstreams=upstreams,
+        settings=context.settings,
+        routed=draft.routes.outputs,
+    )
+    if body.notice is not None:
+        notices.append(body.notice)
+    if body.change is not None:
+        draft.skips = True
+        (asset,) = draft.assets
+        draft.assets = [replace(asset, changes=(*asset.changes, body.change))]
+
+
+def _feature_at(
+    context: UnitContext, key: dg.AssetKey, upstreams: AbstractSet[FeatureKey]
+) -> FeatureKey | None:
+    """The feature of the asset that is going to have a key; or whose own key it is."""
+    asset = context.assets_by_new_key.get(key)
+    if asset is not None:
+        return context.features.get(asset.key)
+    return next((each for each in upstreams if each.parts == tuple(key.path)), None)
 
 
 def _dep_context(
@@ -250,7 +296,7 @@ def _nodes(context: UnitContext, drafts: Sequence[_Draft], notices: list[Notice]
     foreign: frozenset[int] | None = None
     found = _Nodes()
     for identity, group in sharers.items():
-        if not any(draft.to_bind or draft.routes.outputs for draft in group):
+        if not any(draft.to_bind or draft.routes.outputs or draft.skips for draft in group):
             continue
         if foreign is None:
             foreign = _nodes_used_elsewhere(context.scan)
@@ -275,7 +321,11 @@ def _plan_node(group: list[_Draft], found: _Nodes, notices: list[Notice]) -> Non
         nothing_inputs=tuple(sorted(names.values())),
         io_manager_keys=routes,
         clone_suffix=_suffix(node.name, group),
+        skips=all(draft.skips for draft in group),
     )
+    if not plan.skips:
+        for draft in group:
+            _leave_body(draft, "its op is shared with assets that take all samples", notices)
     if not plan:
         return
     for draft in group:
@@ -290,6 +340,22 @@ def _leave_node(draft: _Draft, why: str, notices: list[Notice]) -> None:
         notices.append(Notice(NoticeKind.LEFT_ALONE, message, draft.unit.label))
         draft.to_bind = []
     _leave_routes(draft, why, notices)
+    _leave_body(draft, why, notices)
+
+
+def _leave_body(draft: _Draft, why: str, notices: list[Notice]) -> None:
+    if not draft.skips:
+        return
+    message = f"its body also runs while nothing is pending: {why}"
+    notices.append(Notice(NoticeKind.BODY, message, draft.unit.label))
+    draft.skips = False
+    draft.assets = [_without(asset, BODY) for asset in draft.assets]
+
+
+def _without(asset: AssetPlan, what: str) -> AssetPlan:
+    """The plan of an asset without one of its changes."""
+    changes = tuple(change for change in asset.changes if change.what != what)
+    return replace(asset, changes=changes)
 
 
 def _leave_routes(draft: _Draft, why: str, notices: list[Notice]) -> None:
@@ -304,14 +370,7 @@ def _leave_routes(draft: _Draft, why: str, notices: list[Notice]) -> None:
     }
     draft.routes.outputs.clear()
     draft.assets = [
-        AssetPlan(
-            asset.key,
-            asset.feature,
-            asset.spec,
-            tuple(change for change in asset.changes if change.what != "io_manager_key"),
-        )
-        if asset.key in routed
-        else asset
+        _without(asset, "io_manager_key") if asset.key in routed else asset
         for asset in draft.assets
     ]
 

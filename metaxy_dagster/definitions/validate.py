@@ -1,4 +1,4 @@
-"""Faults that can be seen in a plan: bad metadata values, circles, colliding keys."""
+"""What can be seen in a plan before it is carried out: circles, long chains, stray keys."""
 
 from __future__ import annotations
 
@@ -6,68 +6,17 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metaxy_dagster.constants import (
-    INLINE_KEYS,
-    INPUT_MODES,
-    KEY_FEATURE,
-    KEY_INPUT,
-    KEY_PARTITION,
-    KEY_PARTITION_BY,
-    KEY_WRITE,
-    WRITE_MODES,
-)
-from metaxy_dagster.errors import DefinitionsError, MetaxyError
+from metaxy_dagster.constants import KEY_FEATURE, KEY_PARTITION_BY, READ_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import dagster as dg
 
     from metaxy_dagster.definitions.collect import Asset
     from metaxy_dagster.definitions.plan import DefinitionPlan
-    from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["Chains", "chains", "metadata_faults", "stray_keys"]
-
-_SCALARS = (str, int, float, bool)
-
-
-def metadata_faults(asset: Asset, feature: FeatureKey) -> Iterator[MetaxyError]:
-    """Metadata keys of a feature asset whose values are not allowed.
-
-    Args:
-        asset: the asset.
-        feature: its feature.
-
-    Yields:
-        One error per bad value.
-    """
-    metadata = asset.metadata
-    for key, modes in ((KEY_INPUT, INPUT_MODES), (KEY_WRITE, WRITE_MODES)):
-        value = metadata.get(key, modes[0])
-        if not isinstance(value, str) or value not in modes:
-            allowed = ", ".join(repr(mode) for mode in modes)
-            yield _bad(asset, feature, key, allowed, f"set {key} to one of them")
-    value = metadata.get(KEY_PARTITION, {})
-    if not _is_partition(value):
-        yield _bad(
-            asset,
-            feature,
-            KEY_PARTITION,
-            "a mapping of column to value, or to a list of values",
-            f'write for instance {{"{KEY_PARTITION}": {{"source": "camera"}}}}',
-        )
-    value = metadata.get(KEY_PARTITION_BY, "")
-    if not isinstance(value, str) and not (
-        isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
-    ):
-        yield _bad(
-            asset,
-            feature,
-            KEY_PARTITION_BY,
-            "the name of a column, or a mapping of partition dimension to column",
-            "name the column that holds the partition key",
-        )
+__all__ = ["Chains", "chains", "stray_keys"]
 
 
 def stray_keys(asset: Asset) -> tuple[str, ...]:
@@ -75,34 +24,8 @@ def stray_keys(asset: Asset) -> tuple[str, ...]:
     metadata = asset.spec.metadata
     if KEY_FEATURE in metadata:
         return ()
-    keys = (*INLINE_KEYS, KEY_INPUT, KEY_WRITE, KEY_PARTITION)
-    return tuple(key for key in keys if key in metadata)
-
-
-def _is_partition(value: object) -> bool:
-    if not isinstance(value, dict):
-        return False
-    return all(
-        isinstance(column, str)
-        and (
-            isinstance(wanted, _SCALARS)
-            or (isinstance(wanted, list | tuple) and all(isinstance(w, _SCALARS) for w in wanted))
-        )
-        for column, wanted in value.items()
-    )
-
-
-def _bad(
-    asset: Asset, feature: FeatureKey, key: str, allowed: str, remedy: str
-) -> DefinitionsError:
-    return DefinitionsError(
-        f"{key} has a value it cannot have",
-        asset=asset.name,
-        feature=str(feature),
-        found=repr(asset.metadata[key]),
-        allowed=allowed,
-        remedy=remedy,
-    )
+    # Other IO managers read partition_by too.
+    return tuple(key for key in READ_KEYS if key in metadata and key != KEY_PARTITION_BY)
 
 
 @dataclass(frozen=True)

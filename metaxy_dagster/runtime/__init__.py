@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from metaxy_dagster.runtime.automation_condition import pending_samples
 from metaxy_dagster.runtime.batches import each_batch
+from metaxy_dagster.runtime.batching import batching_op, why_not_in_batches
 from metaxy_dagster.runtime.checks import build_feature_checks
 from metaxy_dagster.runtime.dagster_type import feature_to_dagster_type
 from metaxy_dagster.runtime.deletion import DeleteSamples, delete
+from metaxy_dagster.runtime.failures import report_failures
 from metaxy_dagster.runtime.io_manager import MetaxyIOManager
 from metaxy_dagster.runtime.observable import observable_metaxy_asset
 from metaxy_dagster.runtime.observation_job import (
@@ -14,6 +17,7 @@ from metaxy_dagster.runtime.observation_job import (
 )
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
 from metaxy_dagster.runtime.results import generate_materialize_results, generate_observe_results
+from metaxy_dagster.runtime.retrying import RetrySamples, retry
 from metaxy_dagster.runtime.selection import select_metaxy_assets
 from metaxy_dagster.runtime.sensor import build_pending_sensor
 from metaxy_dagster.runtime.skipping import skipping_op
@@ -22,6 +26,8 @@ __all__ = [
     "DeleteSamples",
     "MetaxyIOManager",
     "MetaxyStoreFromConfigResource",
+    "RetrySamples",
+    "batching_op",
     "build_feature_checks",
     "build_metaxy_multi_observation_job",
     "build_metaxy_observation_job",
@@ -32,6 +38,10 @@ __all__ = [
     "generate_materialize_results",
     "generate_observe_results",
     "observable_metaxy_asset",
+    "pending_samples",
+    "report_failures",
+    "retry",
     "select_metaxy_assets",
     "skipping_op",
+    "why_not_in_batches",
 ]

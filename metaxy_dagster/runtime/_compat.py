@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._utils.warnings import disable_dagster_warnings
+
+from metaxy_dagster.constants import RESOURCE_STORE
 
 if TYPE_CHECKING:
     from dagster import InputContext, OutputContext
@@ -19,12 +21,17 @@ __all__ = [
     "Step",
     "StepOutput",
     "asset_checks",
+    "condition_metadata",
+    "condition_resources",
     "current_step",
+    "has_own_check",
     "input_metadata",
     "input_partition_keys",
+    "loading_op",
     "observable",
     "op_function",
     "op_with_function",
+    "returns_output",
     "running_step",
     "set_data_version",
 ]
@@ -58,12 +65,15 @@ class Step:
         node: the op or graph of the asset; the steps of a graph asset share it.
         attempt: the step that runs, and the number of its earlier attempts.
         outputs: the assets that the node was asked to produce.
+        shared: what all steps of a graph asset have in common, in whatever process each runs;
+            ``None`` where the asset is one step.
     """
 
     run_id: str
     node: str
     attempt: tuple[str, int]
     outputs: tuple[StepOutput, ...]
+    shared: str | None = None
 
 
 def running_step(context: InputContext | OutputContext) -> Step | None:
@@ -93,7 +103,31 @@ def _step(step: Any) -> Step:
             if spec.key in wanted
         )
     attempt = (step.step.key, step.previous_attempt_count)
-    return Step(step.run_id, step.node_handle.root.name, attempt, outputs)
+    node = step.node_handle.root.name
+    shared = f"{_first_run(step, node)}:{node}" if step.is_in_graph_asset else None
+    return Step(step.run_id, node, attempt, outputs, shared)
+
+
+def _first_run(step: Any, node: str) -> str:
+    """The run whose results the steps of a graph asset go on from.
+
+    A run that was started again from where another one failed leaves out the steps that were
+    done; the others go on from what those gave.
+    """
+    run = step.dagster_run
+    wanted = {
+        one.key.partition("[")[0]
+        for one in step.execution_plan.steps
+        if one.node_handle.root.name == node
+    }
+    while run.parent_run_id is not None and run.step_keys_to_execute is not None:
+        if wanted <= {key.partition("[")[0] for key in run.step_keys_to_execute}:
+            break
+        earlier = step.instance.get_run_by_id(run.parent_run_id)
+        if earlier is None:
+            break
+        run = earlier
+    return str(run.run_id)
 
 
 def _partition_keys(step: Any, spec: dg.AssetSpec) -> tuple[str, ...] | None:
@@ -151,10 +185,33 @@ def observable(
     return made
 
 
+def loading_op(context: InputContext) -> dg.OpDefinition | None:
+    """The op that an input is loaded for; ``None`` outside of a run."""
+    try:
+        return context.step_context.op_def
+    except dg.DagsterInvariantViolationError:
+        return None
+
+
 def op_function(op: dg.OpDefinition) -> Callable[..., Any] | None:
     """The Python function that an op runs, if it was made from one by a decorator."""
     compute = op.compute_fn
     return compute.decorated_fn if isinstance(compute, DecoratedOpFunction) else None
+
+
+def returns_output(op: dg.OpDefinition) -> bool:
+    """Whether the op's function is annotated to return an Output."""
+    compute = op.compute_fn
+    if not isinstance(compute, DecoratedOpFunction) or not compute.has_output_annotation():
+        return False
+    annotation = compute.get_output_annotation()
+    return dg.Output in (annotation, get_origin(annotation))
+
+
+def has_own_check(dagster_type: dg.DagsterType) -> bool:
+    """Whether somebody's own function checks values of the type, and not only their class."""
+    inner = getattr(dagster_type, "inner_type", dagster_type)
+    return type(inner) is dg.DagsterType
 
 
 def op_with_function(op: dg.OpDefinition, function: Callable[..., Any]) -> dg.OpDefinition:
@@ -180,3 +237,46 @@ def asset_checks(
             required_resource_keys=required_resource_keys,
         )(check)
     return made
+
+
+def condition_metadata(context: dg.AutomationContext[Any]) -> Mapping[str, Any]:
+    """The metadata of the asset that an automation condition is evaluated for."""
+    graph = context.asset_graph
+    if not isinstance(context.key, dg.AssetKey) or not graph.has(context.key):
+        return {}
+    metadata: Mapping[str, Any] = graph.get(context.key).metadata
+    return metadata
+
+
+def condition_resources(context: dg.AutomationContext[Any]) -> Iterator[Any]:
+    """The IO managers and the store that an asset writes with, made one by one.
+
+    Of the asset that a condition is evaluated for, and of the one that the condition stands on.
+    Only code locations know resources: nothing is found where a daemon evaluates.
+    """
+    for key in dict.fromkeys((context.key, context.root_context.key)):
+        if not isinstance(key, dg.AssetKey) or not context.asset_graph.has(key):
+            continue
+        definition = getattr(context.asset_graph.get(key), "assets_def", None)
+        if definition is None:
+            continue
+        bound = definition.resource_defs
+        for name in (definition.get_io_manager_key_for_asset_key(key), RESOURCE_STORE):
+            if name in bound:
+                needed = _with_requirements(name, bound)
+                with dg.build_resources(needed, instance=context.asset_graph_view.instance) as made:
+                    yield getattr(made, name)
+
+
+def _with_requirements(
+    name: str, bound: Mapping[str, dg.ResourceDefinition]
+) -> dict[str, dg.ResourceDefinition]:
+    """A resource and those that it is made from."""
+    found: dict[str, dg.ResourceDefinition] = {}
+    waiting = [name]
+    while waiting:
+        each = waiting.pop()
+        if each in bound and each not in found:
+            found[each] = bound[each]
+            waiting += sorted(bound[each].required_resource_keys)
+    return found

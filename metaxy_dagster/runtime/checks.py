@@ -10,12 +10,13 @@ import narwhals as nw
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
-from metaxy_dagster.features import FeatureKey, declared_feature
 from metaxy_dagster.runtime import _compat
-from metaxy_dagster.runtime.report import opened_store
+from metaxy_dagster.runtime.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.pending import pending_counts
+from metaxy_dagster.runtime.store_source import store_within
 from metaxy_dagster.stores import MetadataStore
 
-__all__ = ["CheckName", "build_feature_checks"]
+__all__ = ["CheckName", "build_feature_checks", "check_names", "feature_checks", "op_name"]
 
 CheckName: TypeAlias = Literal["pending", "orphaned", "schema", "unique_ids"]
 _NAMES: tuple[CheckName, ...] = get_args(CheckName)
@@ -47,13 +48,14 @@ def build_feature_checks(
     Args:
         assets: definitions or specs; those without a feature are passed over.
         names: which of ``"pending"``, ``"orphaned"``, ``"schema"`` and ``"unique_ids"``.
-        store_resource_key: the resource that holds the store.
+        store_resource_key: the resource that is the store, or an IO manager that has it.
 
     Returns:
         One definition per asset, for ``dagster.Definitions(asset_checks=...)``.
 
     Raises:
         DefinitionsError: there is no check of that name.
+        RunError: the metadata of an asset has a value that is not allowed.
 
     Example:
         >>> spec = dg.AssetSpec("faces", metadata={"metaxy/feature": "video/faces"})
@@ -61,73 +63,121 @@ def build_feature_checks(
         >>> sorted(check.name for check in made.check_specs)
         ['orphaned', 'pending']
     """
-    unknown = [name for name in names if name not in _NAMES]
-    if unknown or not names:
+    chosen = check_names(names)
+    found = {
+        spec.key: asset
+        for one in assets
+        for spec in ([one] if isinstance(one, dg.AssetSpec) else one.specs)
+        if (asset := FeatureAsset.of(spec.key, spec.metadata)) is not None
+    }
+    taken: set[str] = set()
+    return [
+        feature_checks(
+            asset,
+            {name: name for name in chosen},
+            store_resource_key=store_resource_key,
+            op_name=op_name(asset.asset_key, taken),
+        )
+        for asset in found.values()
+    ]
+
+
+def check_names(names: object) -> tuple[CheckName, ...]:
+    """The named checks, each once and in their fixed order.
+
+    Args:
+        names: names of checks; or ``"all"``, or ``"none"``.
+
+    Raises:
+        DefinitionsError: there is no check of that name.
+
+    Example:
+        >>> check_names(["orphaned", "pending"]), check_names("none")
+        (('pending', 'orphaned'), ())
+    """
+    if isinstance(names, str) and names in (c.CHECKS_ALL, c.CHECKS_NONE):
+        return _NAMES if names == c.CHECKS_ALL else ()
+    given = list(names) if isinstance(names, list | tuple | set | frozenset) else [names]
+    unknown = [name for name in given if name not in _NAMES]
+    if unknown or not given:
         raise DefinitionsError(
             "no such check of a feature",
-            found=unknown or "an empty list",
-            allowed=list(_NAMES),
-            remedy="name one or more of these",
+            found=", ".join(map(repr, unknown)) or "an empty list",
+            allowed=", ".join(_NAMES),
+            remedy="name one or more of these in a list, or say "
+            f'"{c.CHECKS_ALL}" or "{c.CHECKS_NONE}"',
         )
-    specs = [
-        spec for one in assets for spec in ([one] if isinstance(one, dg.AssetSpec) else one.specs)
-    ]
-    found = {spec.key: declared_feature(spec.metadata) for spec in specs}
-    return [
-        _checks(key, feature, list(dict.fromkeys(names)), store_resource_key)
-        for key, feature in found.items()
-        if feature is not None
-    ]
+    return tuple(name for name in _NAMES if name in given)
 
 
-def _checks(
-    asset_key: dg.AssetKey,
-    feature: FeatureKey,
-    names: Sequence[CheckName],
+def op_name(asset_key: dg.AssetKey, taken: set[str]) -> str:
+    """A name for the op of an asset's checks that no other op has; it is added to ``taken``."""
+    base = f"metaxy_check__{asset_key.to_python_identifier()}"
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    taken.add(name)
+    return name
+
+
+def feature_checks(
+    asset: FeatureAsset,
+    names: Mapping[str, CheckName],
+    *,
     store_resource_key: str,
+    op_name: str,
 ) -> dg.AssetChecksDefinition:
+    """The checks of one asset, in one step.
+
+    Args:
+        asset: the asset.
+        names: under which name each check goes.
+        store_resource_key: the resource that is the store, or holds it.
+        op_name: the name of the step.
+    """
     specs = [
-        dg.AssetCheckSpec(name, asset=asset_key, description=_DESCRIPTIONS[name]) for name in names
+        dg.AssetCheckSpec(
+            name,
+            asset=asset.asset_key,
+            description=_DESCRIPTIONS[kind],
+            metadata={c.KEY_CHECK: kind},
+        )
+        for name, kind in names.items()
     ]
 
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         resources = context.op_execution_context.resources
-        store = opened_store(getattr(resources, store_resource_key), context.op_execution_context)
+        store = store_within(getattr(resources, store_resource_key), context.instance)
+        # No asset key is written down here: the checks move along when the asset is renamed.
         asked = {key.name for key in context.selected_asset_check_keys}
-        for name in names:
+        for name, kind in names.items():
             if name in asked:
-                passed, metadata = _VERDICTS[name](store, feature)
+                passed, metadata = _VERDICTS[kind](store, asset)
                 yield dg.AssetCheckResult(
                     passed=passed,
-                    asset_key=asset_key,
                     check_name=name,
-                    severity=_SEVERITIES[name],
+                    severity=_SEVERITIES[kind],
                     metadata=metadata,
                 )
 
     return _compat.asset_checks(
-        specs,
-        check,
-        name=f"check_{asset_key.to_python_identifier()}",
-        required_resource_keys={store_resource_key},
+        specs, check, name=op_name, required_resource_keys={store_resource_key}
     )
 
 
-def _pending(store: MetadataStore, feature: FeatureKey) -> _Verdict:
-    if store.graph.plan(feature).is_root:
-        return True, {c.KEY_NEW: 0, c.KEY_STALE: 0}
-    counts = store.resolve_update(feature).counts
+def _pending(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
+    counts = pending_counts(store, asset)
     return counts.pending == 0, {c.KEY_NEW: counts.new, c.KEY_STALE: counts.stale}
 
 
-def _orphaned(store: MetadataStore, feature: FeatureKey) -> _Verdict:
-    if store.graph.plan(feature).is_root:
-        return True, {c.KEY_ORPHANED: 0}
-    orphaned = store.resolve_update(feature).counts.orphaned
+def _orphaned(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
+    orphaned = pending_counts(store, asset).orphaned
     return orphaned == 0, {c.KEY_ORPHANED: orphaned}
 
 
-def _schema(store: MetadataStore, feature: FeatureKey) -> _Verdict:
+def _schema(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
+    feature = asset.feature
     spec, cls = store.graph[feature], store.graph.feature_class(feature)
     stored = store.schema(feature)
     if not stored:
@@ -142,7 +192,8 @@ def _schema(store: MetadataStore, feature: FeatureKey) -> _Verdict:
     return not missing and not unknown, metadata
 
 
-def _unique_ids(store: MetadataStore, feature: FeatureKey) -> _Verdict:
+def _unique_ids(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
+    feature = asset.feature
     ids = list(store.graph[feature].id_columns)
     if not store.schema(feature):
         return True, {c.KEY_ROW_COUNT: 0}
@@ -152,7 +203,7 @@ def _unique_ids(store: MetadataStore, feature: FeatureKey) -> _Verdict:
     return rows == distinct, {c.KEY_ROW_COUNT: rows, "duplicates": rows - distinct}
 
 
-_VERDICTS: Mapping[CheckName, Callable[[MetadataStore, FeatureKey], _Verdict]] = {
+_VERDICTS: Mapping[CheckName, Callable[[MetadataStore, FeatureAsset], _Verdict]] = {
     "pending": _pending,
     "orphaned": _orphaned,
     "schema": _schema,

@@ -10,7 +10,7 @@ import narwhals as nw
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey
-from metaxy_dagster.runtime.events import feature_info
+from metaxy_dagster.features.info import feature_info
 
 __all__ = ["feature_to_dagster_type"]
 

@@ -11,13 +11,14 @@ import narwhals as nw
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureGraph, FeatureKey, Filter
+from metaxy_dagster.features.info import feature_info
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
+from metaxy_dagster.stores.protocol import FeatureSummary
 
 __all__ = [
     "FeatureState",
     "VersionedBy",
-    "feature_info",
     "feature_state",
     "version_tags",
     "write_metadata",
@@ -27,21 +28,7 @@ VersionedBy: TypeAlias = Literal["content", "created_at"]
 
 _PREVIEW_ROWS = 5
 _PREVIEW_TEXT = 80
-
-
-def feature_info(graph: FeatureGraph, key: FeatureKey) -> dict[str, Any]:
-    """The feature and its versions, as JSON.
-
-    Returns:
-        ``{"feature", "feature_version", "code_version", "fields": {field: version}}``.
-    """
-    fields = {str(f.key): graph.field_version(key, f.key) for f in graph[key].fields}
-    return {
-        "feature": str(key),
-        "feature_version": graph.feature_version(key),
-        "code_version": graph.code_version(key),
-        "fields": fields,
-    }
+_FAILURE_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -72,31 +59,46 @@ def feature_state(
             time of creation, which costs no hash of the rows but misses changes in place.
     """
     with store.connected():
-        schema = store.schema(key)
+        schema = store.schema(key) if scope else {}
         filters = scope.filters(schema) if schema else ()
-        metadata = _metadata(store, key, schema)
+        found = store.summary(key, filters=filters, preview=_PREVIEW_ROWS)
+        metadata = {**_metadata(store, key, found), **_failures(store, found)}
         if scope:
-            metadata[c.KEY_PARTITION_ROW_COUNT] = store.count(key, filters=filters)
+            metadata[c.KEY_PARTITION_ROW_COUNT] = found.chosen
+        # Dagster shows entries in this order, and this one is as long as all others together.
+        metadata[c.KEY_INFO] = metadata.pop(c.KEY_INFO)
+        version = found.data_version
         if versioned_by == "created_at":
             version = _mean_created_at(store, key, filters)
-        else:
-            version = store.data_version(key, filters=filters)
     return FeatureState(metadata, version, filters)
 
 
-def _metadata(store: MetadataStore, key: FeatureKey, schema: Mapping[str, str]) -> dict[str, Any]:
+def _metadata(store: MetadataStore, key: FeatureKey, found: FeatureSummary) -> dict[str, Any]:
     metadata: dict[str, Any] = {
-        c.KEY_ROW_COUNT: store.count(key),
+        c.KEY_ROW_COUNT: found.rows,
         c.KEY_TABLE_NAME: store.table_name(key),
         c.KEY_URI: store.uri,
         c.KEY_INFO: dg.MetadataValue.json(feature_info(store.graph, key)),
         c.KEY_STORE: store.display(),
     }
-    if schema:
+    if found.preview is not None:
         metadata[c.KEY_COLUMN_SCHEMA] = dg.TableSchema(
-            columns=[dg.TableColumn(name, kind) for name, kind in schema.items()]
+            columns=[dg.TableColumn(name, kind) for name, kind in found.schema.items()]
         )
-        metadata[c.KEY_PREVIEW] = _preview(store, key, schema)
+        metadata[c.KEY_PREVIEW] = _table(found.preview)
+    return metadata
+
+
+def _failures(store: MetadataStore, found: FeatureSummary) -> dict[str, Any]:
+    """Samples that could not be computed: as numbers, and the most recent ones as a table."""
+    failed = found.failed
+    metadata: dict[str, Any] = {
+        c.KEY_FAILED: failed.failed,
+        c.KEY_QUARANTINED: failed.quarantined,
+    }
+    if failed.failed:
+        frame = store.failures(failed.feature).drop(c.COL_MATERIALIZATION_ID).head(_FAILURE_ROWS)
+        metadata[c.KEY_FAILURES] = _table(frame.collect(backend="pyarrow").to_native())
     return metadata
 
 
@@ -134,18 +136,13 @@ def write_metadata(result: WriteResult, counts: Counts | None) -> dict[str, Any]
     }
 
 
-def _preview(
-    store: MetadataStore, key: FeatureKey, schema: Mapping[str, str]
-) -> dg.TableMetadataValue:
-    """The first rows, as text where Dagster's table records take no such value."""
-    ids = store.graph[key].id_columns
-    frame = store.read(key, columns=list(schema))
-    rows: Any = nw.to_native(frame.sort(*ids).head(_PREVIEW_ROWS).collect(backend="pyarrow"))
+def _table(rows: Any) -> dg.TableMetadataValue:
+    """An Arrow table, with text where Dagster's table records take no such value."""
     records = [
         dg.TableRecord({name: _shown(value) for name, value in row.items()})
         for row in rows.to_pylist()
     ]
-    columns = [dg.TableColumn(name, _record_type(records, name)) for name in schema]
+    columns = [dg.TableColumn(name, _record_type(records, name)) for name in rows.column_names]
     return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
 
 

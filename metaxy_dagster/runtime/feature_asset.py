@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias, Union, get_args, get_origin
 
 import dagster as dg
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import RunError
@@ -55,15 +59,22 @@ class FeatureAsset:
         feature = declared_feature(metadata)
         if feature is None:
             return None
-        mode = _choice(asset_key, metadata, c.KEY_INPUT, c.INPUT_MODES)
+        values, faults = _read(asset_key, metadata)
+        if faults:
+            raise faults[0]
         return cls(
             asset_key,
             feature,
-            increment=mode == c.INPUT_INCREMENT,
-            write=_choice(asset_key, metadata, c.KEY_WRITE, c.WRITE_MODES),
-            partition_by=FrozenMapping(_partition_by(asset_key, metadata)),
-            contribution=FrozenMapping(_contribution(asset_key, metadata)),
+            increment=values[c.KEY_INPUT] == c.INPUT_INCREMENT,
+            write=values[c.KEY_WRITE],
+            partition_by=FrozenMapping(values[c.KEY_PARTITION_BY]),
+            contribution=FrozenMapping(values[c.KEY_PARTITION]),
         )
+
+    @classmethod
+    def faults(cls, asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> list[RunError]:
+        """Every metadata key of an asset that has a value which is not allowed, as its error."""
+        return _read(asset_key, metadata)[1]
 
     @classmethod
     def required(cls, asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> FeatureAsset:
@@ -99,25 +110,129 @@ class FeatureAsset:
         own = Scope.of_values(self.contribution)
         if keys is None or definition is None:
             return own
-        self._check_dimensions(definition)
+        fault = self.partitions_fault(definition)
+        if fault is not None:
+            raise fault
         return partition_choices(keys, definition, self.partition_by) & own
 
-    def _check_dimensions(self, definition: dg.PartitionsDefinition[Any]) -> None:
+    def partitions_fault(self, definition: dg.PartitionsDefinition[Any]) -> RunError | None:
+        """Why samples cannot be told apart by these partitions; ``None`` if they can."""
         names = [""]
         if isinstance(definition, dg.MultiPartitionsDefinition):
             names = [each.name for each in definition.partitions_defs]
         if self.partition_by and set(self.partition_by) <= set(names):
-            return
+            return None
         example = "<column>" if names == [""] else dict.fromkeys(names, "<column>")
-        raise RunError(
+        return RunError(
             "the asset is partitioned, but nothing says which column holds the partition"
             if not self.partition_by
             else f'metadata "{c.KEY_PARTITION_BY}" does not fit the partitions of the asset',
             asset=self.asset_key.to_user_string(),
             feature=str(self.feature),
-            found=dict(self.partition_by) or None,
-            remedy=f'set metadata "{c.KEY_PARTITION_BY}": {example!r} on the asset',
+            found=_dimensions(self.partition_by),
+            allowed="one column" if names == [""] else f"columns for the dimensions {names}",
+            remedy=f'set metadata "{c.KEY_PARTITION_BY}": {_quoted(example)} on the asset',
         )
+
+    def column_faults(self, declared: Mapping[str, Any]) -> Iterator[RunError]:
+        """What the asset says of columns that does not fit those that its feature declares.
+
+        Args:
+            declared: all columns of the feature, each with its type; ``Any`` where it is unknown.
+
+        Yields:
+            One error per column.
+        """
+        kinds = {name.casefold(): kind for name, kind in declared.items()}
+        keys = {**dict.fromkeys(self.partition_by.values(), c.KEY_PARTITION_BY)}
+        keys |= dict.fromkeys(self.contribution, c.KEY_PARTITION)
+        for column, key in keys.items():
+            kind = kinds.get(column.casefold(), _MISSING)
+            if kind is _MISSING:
+                near = difflib.get_close_matches(column, declared, n=1)
+                hint = f"name {near[0]!r}" if near else "name one of these"
+                yield self._column_fault(
+                    f'metadata "{key}" names a column that the feature does not declare',
+                    found=column,
+                    allowed=", ".join(sorted(declared)),
+                    remedy=f"{hint}, or declare {column!r} in the feature class",
+                )
+            elif _is_compound(kind):
+                yield self._column_fault(
+                    f'metadata "{key}" names a column that holds no single values',
+                    found=f"{column}: {kind}",
+                    allowed="a column of text, numbers, dates or times",
+                    remedy="name another column",
+                )
+            else:
+                wrong = [v for v in self.contribution.get(column, ()) if not _fits(v, kind)]
+                if wrong:
+                    yield self._column_fault(
+                        f'metadata "{key}" has values that the column {column!r} cannot hold',
+                        found=", ".join(map(repr, wrong)),
+                        allowed=f"values of the type {getattr(kind, '__name__', kind)}",
+                        remedy="write the values as the column holds them",
+                    )
+
+    def _column_fault(self, problem: str, *, found: str, allowed: str, remedy: str) -> RunError:
+        return RunError(
+            problem,
+            asset=self.asset_key.to_user_string(),
+            feature=str(self.feature),
+            found=found,
+            allowed=allowed,
+            remedy=remedy,
+        )
+
+
+_MISSING = object()
+
+
+def _quoted(value: object) -> str:
+    """As it is written in code, with the quotes that most people use."""
+    return repr(value).replace("'", '"')
+
+
+def _dimensions(columns: Mapping[str, str]) -> object:
+    """As the user wrote it."""
+    if not columns:
+        return f'no "{c.KEY_PARTITION_BY}"'
+    return columns[""] if set(columns) == {""} else dict(columns)
+
+
+def _is_compound(kind: object) -> bool:
+    """Whether a type annotation is that of lists, structs, bytes or the like."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return any(_is_compound(each) for each in get_args(kind))
+    wanted = origin or kind
+    return isinstance(wanted, type) and issubclass(
+        wanted, (list, tuple, set, frozenset, Mapping, bytes, BaseModel)
+    )
+
+
+def _fits(value: object, kind: Any) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return False
+    except PydanticUserError:
+        return True  # a type of the user's own, of which nothing is known
+    return True
+
+
+def _read(
+    asset_key: dg.AssetKey, metadata: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[RunError]]:
+    """The values of all keys, and the errors of those that have none that is allowed."""
+    values: dict[str, Any] = {}
+    faults: list[RunError] = []
+    for key, read in _READERS.items():
+        try:
+            values[key] = read(asset_key, metadata)
+        except RunError as fault:
+            faults.append(fault)
+    return values, faults
 
 
 def _value(metadata: Mapping[str, Any], key: str) -> Any:
@@ -131,7 +246,7 @@ def _choice(
 ) -> str | None:
     value = _value(metadata, key)
     if value is not None and value not in allowed:
-        raise _refused(asset_key, key, value, list(allowed))
+        raise _refused(asset_key, key, value, list(allowed), f"set {key} to one of these")
     return None if value is None else str(value)
 
 
@@ -142,7 +257,8 @@ def _partition_by(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> dict[s
     columns = value if isinstance(value, Mapping) else {"": value}
     if not columns or not all(isinstance(one, str) and one for one in columns.values()):
         allowed = "a column, or a mapping of dimensions to columns"
-        raise _refused(asset_key, c.KEY_PARTITION_BY, value, allowed)
+        remedy = "name the column that holds the partition key"
+        raise _refused(asset_key, c.KEY_PARTITION_BY, value, allowed, remedy)
     return dict(columns)
 
 
@@ -153,22 +269,35 @@ def _contribution(
     if value is None:
         return {}
     allowed = "a mapping of columns to a value, or to a list of values"
+    remedy = f'write for instance {{"{c.KEY_PARTITION}": {{"source": "camera"}}}}'
     if not isinstance(value, Mapping):
-        raise _refused(asset_key, c.KEY_PARTITION, value, allowed)
+        raise _refused(asset_key, c.KEY_PARTITION, value, allowed, remedy)
     found: dict[str, tuple[Value, ...]] = {}
     for column, given in value.items():
         values = tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
-        if not values or not all(isinstance(one, str | int | float) for one in values):
-            raise _refused(asset_key, c.KEY_PARTITION, value, allowed)
+        known = isinstance(column, str) and column and values
+        if not known or not all(isinstance(one, str | int | float) for one in values):
+            raise _refused(asset_key, c.KEY_PARTITION, value, allowed, remedy)
         found[column] = values
     return found
 
 
-def _refused(asset_key: dg.AssetKey, key: str, value: object, allowed: object) -> RunError:
+def _refused(
+    asset_key: dg.AssetKey, key: str, value: object, allowed: object, remedy: str
+) -> RunError:
     return RunError(
         f'metadata "{key}" has a value that is not allowed',
         asset=asset_key.to_user_string(),
         found=repr(value),
         allowed=allowed,
-        remedy="use one of the allowed values, or leave the key out",
+        remedy=f"{remedy}, or leave it out",
     )
+
+
+_Reader: TypeAlias = Callable[[dg.AssetKey, Mapping[str, Any]], Any]
+_READERS: Mapping[str, _Reader] = {
+    c.KEY_INPUT: partial(_choice, key=c.KEY_INPUT, allowed=c.INPUT_MODES),
+    c.KEY_WRITE: partial(_choice, key=c.KEY_WRITE, allowed=c.WRITE_MODES),
+    c.KEY_PARTITION_BY: _partition_by,
+    c.KEY_PARTITION: _contribution,
+}

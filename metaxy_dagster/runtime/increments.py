@@ -26,8 +26,8 @@ class _Entry:
 class StepIncrements:
     """Resolved when the first input of a step is loaded, forgotten when its last output is there.
 
-    All inputs of a step, and all steps of a graph asset in one process, see the same increments;
-    a retried step resolves them anew.
+    All inputs of a step, and all steps of a graph asset, see the same increments; a step that is
+    tried again resolves them anew, one of a graph asset as of the commit of the first try.
     """
 
     _entries: dict[tuple[str, str], _Entry] = field(default_factory=dict)
@@ -49,12 +49,23 @@ class StepIncrements:
             self._entries[key] = entry
         return entry.increments
 
-    def taken(self, step: Step | None, asset_key: dg.AssetKey) -> Increment | None:
-        """The increment that an output answers; ``None`` if no input of the step needed one."""
+    def taken(
+        self, step: Step | None, asset_key: dg.AssetKey, resolve: Resolve
+    ) -> Increment | None:
+        """The increment that an output answers; ``None`` if no input of the step needed one.
+
+        Args:
+            step: the running step.
+            asset_key: the asset that is written.
+            resolve: gives what another process has resolved for the steps of a graph asset.
+        """
         if step is None:
             return None
         key = (step.run_id, step.node)
         entry = self._entries.get(key)
+        if entry is None and step.shared is not None:
+            increments = resolve()
+            entry = self._entries[key] = _Entry(step.attempt, increments, set(increments))
         if entry is None:
             return None
         entry.waiting.discard(asset_key)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -14,9 +15,10 @@ from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.skipping import mark_idle
-from metaxy_dagster.stores import Increment, MetadataStore
+from metaxy_dagster.runtime.work import StepWork, begin_work
+from metaxy_dagster.stores import Counts, Increment, MetadataStore
 
-__all__ = ["column_kinds", "load_frame", "produced"]
+__all__ = ["Loaded", "column_kinds", "load_frame", "pin", "produced", "resolve", "resolve_shared"]
 
 
 def produced(step: Step | None) -> dict[FeatureAsset, Scope]:
@@ -31,14 +33,34 @@ def produced(step: Step | None) -> dict[FeatureAsset, Scope]:
     return found
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A feature on its way to a parameter.
+
+    Attributes:
+        read: gives its user columns: the rows that pending samples are computed from, if all
+            that the step makes of the feature is incremental; else all of its rows.
+        work: what the step works on, if the frame is one of its increment's.
+        part: the rows that a part of the increment is computed from; ``None`` if the frame is
+            not made of the pending samples of one feature.
+    """
+
+    read: Callable[[], nw.LazyFrame[Any]]
+    work: StepWork | None = None
+    part: Callable[[Increment], nw.LazyFrame[Any]] | None = None
+
+
 def load_frame(
     store: MetadataStore,
     asset: FeatureAsset,
     partitions: Scope,
     *,
     step: Step | None,
+    pinned: int | None,
     increments: StepIncrements,
-) -> nw.LazyFrame[Any]:
+    max_deleted_share: float,
+    batch_size: int | None = None,
+) -> Loaded:
     """The rows of a feature that the running step needs.
 
     Args:
@@ -46,26 +68,44 @@ def load_frame(
         asset: the asset that is loaded.
         partitions: the samples of the partitions that the input is loaded for.
         step: the step that loads it; ``None`` outside of a run.
+        pinned: the commit as of which; ``None`` for now.
         increments: of the running steps.
-
-    Returns:
-        Its user columns: the rows that pending samples are computed from, if all that the step
-        makes of the feature is incremental; else all of its rows.
+        max_deleted_share: how much the step's outputs may delete when they replace.
+        batch_size: how many samples the function takes at once; ``None`` for all of them.
     """
     outputs = produced(step)
     plans = {output: store.graph.plan(output.feature) for output in outputs}
     needed = [output for output in outputs if _depends(plans[output], asset.feature)]
     if step is None or not needed:
-        return partitions.restrict(_whole(store, asset.feature))
-    found = increments.resolved(step, lambda: _resolve(store, plans, outputs))
+        return Loaded(lambda: partitions.restrict(_whole(store, asset.feature)))
+    found = increments.resolved(step, lambda: resolve(store, outputs, pinned=pinned))
+    work = begin_work(StepWork(step, store, outputs, found, max_deleted_share))
     if not all(output.increment for output in needed):
-        return partitions.restrict(_as_of(found[needed[0].asset_key], asset.feature))
-    frames = [found[output.asset_key].upstream(asset.feature) for output in needed]
-    if all(output.increment for output in outputs) and not _pending(found):
+        first = found[needed[0].asset_key]
+        return Loaded(lambda: partitions.restrict(_as_of(first, asset.feature)), work)
+    if all(output.increment for output in outputs) and not _pending(found, batch_size):
         mark_idle(step)
-    ids = store.graph[asset.feature].id_columns
     own = Scope.of_values(asset.contribution)
-    return own.restrict(frames[0] if len(frames) == 1 else _union(frames, ids))
+
+    def part(increment: Increment) -> nw.LazyFrame[Any]:
+        return own.restrict(increment.upstream(asset.feature))
+
+    if len(needed) == 1:
+        only = found[needed[0].asset_key]
+        return Loaded(lambda: part(only), work, part)
+    parts = [part(found[output.asset_key]) for output in needed]
+    return Loaded(lambda: _union(parts, store.graph[asset.feature].id_columns), work)
+
+
+def resolve_shared(store: MetadataStore, step: Step) -> Mapping[dg.AssetKey, Increment]:
+    """What another process resolved for the steps of a graph asset; nothing if none did."""
+    commit = None if step.shared is None else store.pinned(step.shared)
+    return {} if commit is None else resolve(store, produced(step), pinned=commit)
+
+
+def pin(store: MetadataStore, step: Step | None) -> int | None:
+    """The commit that all steps of a graph asset look at; ``None`` where the asset is one step."""
+    return None if step is None or step.shared is None else store.pin(step.shared)
 
 
 def column_kinds(store: MetadataStore, plan: FeaturePlan) -> Mapping[str, str]:
@@ -84,8 +124,11 @@ def _depends(plan: FeaturePlan, feature: FeatureKey) -> bool:
     return any(dep.upstream.key == feature for dep in plan.deps)
 
 
-def _pending(increments: Mapping[dg.AssetKey, Increment]) -> int:
-    return sum(increment.counts.pending for increment in increments.values())
+def _pending(increments: Mapping[dg.AssetKey, Increment], batch_size: int | None) -> int:
+    """The samples to compute, counted from the list of them, which is needed anyway."""
+    if batch_size is not None:
+        return sum(increment.batches(batch_size).samples for increment in increments.values())
+    return sum(Counts.of(increment.delta).pending for increment in increments.values())
 
 
 def _whole(store: MetadataStore, feature: FeatureKey) -> nw.LazyFrame[Any]:
@@ -98,12 +141,17 @@ def _as_of(increment: Increment, feature: FeatureKey) -> nw.LazyFrame[Any]:
     return increment.upstream(feature, all_rows=True)
 
 
-def _resolve(
-    store: MetadataStore,
-    plans: Mapping[FeatureAsset, FeaturePlan],
-    outputs: Mapping[FeatureAsset, Scope],
+def resolve(
+    store: MetadataStore, outputs: Mapping[FeatureAsset, Scope], *, pinned: int | None
 ) -> dict[dg.AssetKey, Increment]:
-    """The increments of everything that the step makes of other features, as of one moment."""
+    """The increments of everything that a step makes of other features, as of one moment.
+
+    Args:
+        store: where the features are.
+        outputs: the feature assets that the step produces.
+        pinned: the commit as of which; ``None`` for now.
+    """
+    plans = {output: store.graph.plan(output.feature) for output in outputs}
     derived = [output for output in outputs if not plans[output].is_root]
     found: dict[dg.AssetKey, Increment] = {}
     with store.open("r"):
@@ -114,6 +162,7 @@ def _resolve(
                 # Samples that need nothing are listed too where the step may return them: it
                 # got all rows, or the pending rows of another of its features.
                 keep_unchanged=len(derived) > 1 or not output.increment,
+                as_of=pinned,
             )
     return found
 

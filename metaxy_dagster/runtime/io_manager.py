@@ -5,14 +5,16 @@
 from typing import Any
 
 import dagster as dg
+import narwhals as nw
 from pydantic import Field, PrivateAttr
 
 from metaxy_dagster.runtime import _compat
+from metaxy_dagster.runtime.batching import batch_size, first_batch, with_batches
 from metaxy_dagster.runtime.conversion import convert
 from metaxy_dagster.runtime.events import feature_state, write_metadata
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
-from metaxy_dagster.runtime.inputs import load_frame
+from metaxy_dagster.runtime.inputs import load_frame, pin, resolve_shared
 from metaxy_dagster.runtime.output import located, write_output
 from metaxy_dagster.stores import MetadataStore, WriteResult
 
@@ -54,19 +56,33 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             StoreError: the store cannot be read.
         """
         asset = FeatureAsset.required(context.asset_key, _compat.input_metadata(context))
+        step, size = _compat.running_step(context), batch_size(context)
         with located(context.asset_key):
             keys = _compat.input_partition_keys(context)
             definition = context.asset_partitions_def if keys is not None else None
-            frame = load_frame(
-                self.store,
-                asset,
-                asset.scope(keys, definition),
-                step=_compat.running_step(context),
-                increments=self._increments,
-            )
+            scope = asset.scope(keys, definition)
             name = context.name if context.has_input_name else "value"
-            key = asset.asset_key.to_user_string()
-            return convert(frame, context.dagster_type.typing_type, asset=key, name=name)
+            key, kind = asset.asset_key.to_user_string(), context.dagster_type.typing_type
+
+            def made(frame: nw.LazyFrame[Any]) -> Any:
+                return convert(frame, kind, asset=key, name=name)
+
+            pinned = pin(self.store, step)
+            # Nothing of the user's runs in here, so the file may be kept open.
+            with self.store.connected():
+                loaded = load_frame(
+                    self.store,
+                    asset,
+                    scope,
+                    step=step,
+                    pinned=pinned,
+                    increments=self._increments,
+                    max_deleted_share=self.max_deleted_share,
+                    batch_size=size,
+                )
+                if size is None:
+                    return made(loaded.read())
+                return first_batch(loaded, made, name, size)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write what an asset returned, and tell Dagster what changed.
@@ -78,12 +94,15 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         """
         metadata = {**context.definition_metadata, **context.asset_spec.metadata}
         asset = FeatureAsset.required(context.asset_key, metadata)
-        increment = self._increments.taken(_compat.running_step(context), asset.asset_key)
+        step = _compat.running_step(context)
         partitioned = context.has_asset_partitions
         with located(context.asset_key):
             scope = asset.scope(
                 context.asset_partition_keys if partitioned else None,
                 context.asset_partitions_def if partitioned else None,
+            )
+            increment = self._increments.taken(
+                step, asset.asset_key, lambda: resolve_shared(self.store, step) if step else {}
             )
             events: dict[str, Any] = {}
             if obj is not None:
@@ -96,6 +115,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                     run_id=context.run_id,
                     max_deleted_share=self.max_deleted_share,
                 )
+                result = with_batches(step, result)
                 counts = increment.counts if increment is not None else None
                 events = write_metadata(result, counts)
                 context.log.info("%s", _summary(result))

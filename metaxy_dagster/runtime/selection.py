@@ -7,10 +7,9 @@ import dagster as dg
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.features.tags import TAG_VALUE_RULE, tag_value
 
 __all__ = ["select_metaxy_assets"]
-
-_TAG_LENGTH = 63
 
 
 def select_metaxy_assets(
@@ -26,7 +25,7 @@ def select_metaxy_assets(
         A selection that can be combined with others: ``|``, ``&``, ``.downstream()``.
 
     Raises:
-        DefinitionsError: the key is too long to be a tag.
+        DefinitionsError: the key or the project cannot be a tag, for its length for one.
 
     Example:
         >>> str(select_metaxy_assets())
@@ -34,12 +33,10 @@ def select_metaxy_assets(
         >>> str(select_metaxy_assets(feature="audio/clusters"))
         'tag:"metaxy/feature"="audio.clusters"'
     """
-    selections = []
+    wanted = {c.TAG_PROJECT: project}
     if feature is not None:
-        value = str(FeatureKey(feature)).replace("/", ".")
-        selections.append(_tagged(c.TAG_FEATURE, value))
-    if project is not None:
-        selections.append(_tagged(c.TAG_PROJECT, project))
+        wanted = {c.TAG_FEATURE: str(FeatureKey(feature)), **wanted}
+    selections = [_tagged(tag, text) for tag, text in wanted.items() if text is not None]
     if not selections:
         return dg.AssetSelection.kind(c.KIND)
     first, *others = selections
@@ -48,12 +45,13 @@ def select_metaxy_assets(
     return first
 
 
-def _tagged(tag: str, value: str) -> dg.AssetSelection:
-    if len(value) > _TAG_LENGTH:
+def _tagged(tag: str, text: str) -> dg.AssetSelection:
+    value = tag_value(text)
+    if value is None:
         raise DefinitionsError(
             f"the tag {tag!r} cannot hold this value, so nothing can be selected by it",
-            found=value,
-            allowed=f"at most {_TAG_LENGTH} characters",
+            found=text,
+            allowed=TAG_VALUE_RULE,
             remedy="select the assets by their keys",
         )
     return dg.AssetSelection.tag(tag, value)

@@ -11,16 +11,19 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
-from metaxy_dagster.runtime.report import opened_store
+from metaxy_dagster.runtime.pending import pending_counts
+from metaxy_dagster.runtime.store_source import store_within
 from metaxy_dagster.stores import MetadataStore
 
-__all__ = ["build_pending_sensor"]
+__all__ = ["SENSOR_NAME", "build_pending_sensor", "watched_assets"]
+
+SENSOR_NAME = "metaxy_pending"
 
 
 def build_pending_sensor(
-    assets: Sequence[dg.AssetsDefinition],
+    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec],
     *,
-    name: str = "metaxy_pending",
+    name: str = SENSOR_NAME,
     store_resource_key: str = c.RESOURCE_STORE,
     max_assets: int = 50,
     max_features: int = 200,
@@ -36,10 +39,10 @@ def build_pending_sensor(
     pending do not make it run for ever. Partitioned assets are left to Dagster's own automation.
 
     Args:
-        assets: the assets to watch; those without a feature, or of a feature without upstreams,
-            are passed over.
+        assets: the assets to watch, or their specs; those without a feature, or of a feature
+            without upstreams, are passed over.
         name: the sensor's name.
-        store_resource_key: the resource that holds the store.
+        store_resource_key: the resource that is the store, or an IO manager that has it.
         max_assets: how many assets one run may have.
         max_features: how many features one tick may count.
         minimum_interval_seconds: the least time between two ticks.
@@ -48,6 +51,7 @@ def build_pending_sensor(
 
     Raises:
         DefinitionsError: none of the assets is tied to a feature.
+        RunError: the metadata of an asset has a value that is not allowed.
 
     Example:
         >>> @dg.asset(metadata={"metaxy/feature": "video/faces"})
@@ -55,13 +59,7 @@ def build_pending_sensor(
         >>> build_pending_sensor([faces]).name
         'metaxy_pending'
     """
-    watched = {
-        spec.key: FeatureAsset.required(spec.key, spec.metadata)
-        for one in assets
-        if one.is_materializable
-        for spec in one.specs
-        if c.KEY_FEATURE in spec.metadata and spec.partitions_def is None
-    }
+    watched = watched_assets(assets)
     if not watched:
         raise DefinitionsError(
             "the sensor has nothing to watch",
@@ -74,11 +72,12 @@ def build_pending_sensor(
         target=dg.AssetSelection.assets(*watched),
         minimum_interval_seconds=minimum_interval_seconds,
         required_resource_keys={store_resource_key},
+        metadata={c.KEY_SENSOR: SENSOR_NAME},
         default_status=default_status,
         description="Requests runs for features with pending or orphaned samples.",
     )
     def pending(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        store = opened_store(getattr(context.resources, store_resource_key), context)
+        store = store_within(getattr(context.resources, store_resource_key), context.instance)
         wanted, cursor = _tick(store, watched, context.cursor, max_assets, max_features)
         if not wanted:
             return dg.SensorResult(skip_reason="No feature has new work to do.", cursor=cursor)
@@ -86,6 +85,23 @@ def build_pending_sensor(
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return pending
+
+
+def watched_assets(
+    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec],
+) -> dict[dg.AssetKey, FeatureAsset]:
+    """The unpartitioned feature assets that a run can materialize, by key."""
+    specs = [
+        spec
+        for one in assets
+        if isinstance(one, dg.AssetSpec) or one.is_materializable
+        for spec in ([one] if isinstance(one, dg.AssetSpec) else one.specs)
+    ]
+    return {
+        spec.key: FeatureAsset.required(spec.key, spec.metadata)
+        for spec in specs
+        if c.KEY_FEATURE in spec.metadata and spec.partitions_def is None
+    }
 
 
 def _tick(
@@ -104,7 +120,7 @@ def _tick(
     looked_at = order[start : start + max_features]
     wanted: list[dg.AssetKey] = []
     for key in looked_at:
-        counts = store.resolve_update(watched[key].feature).counts
+        counts = pending_counts(store, watched[key])
         found = [counts.new, counts.stale, counts.orphaned]
         text = key.to_user_string()
         if not any(found):

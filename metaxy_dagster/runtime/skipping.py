@@ -15,7 +15,7 @@ from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.conversion import empty_frame
 
-__all__ = ["mark_idle", "skipping_op"]
+__all__ = ["is_skipping", "mark_idle", "skipping_op", "why_body_always_runs"]
 
 _Attempt = tuple[str, str, tuple[str, int]]
 _IDLE: ContextVar[_Attempt | None] = ContextVar("metaxy_idle_step", default=None)
@@ -30,15 +30,15 @@ def skipping_op(op: dg.OpDefinition) -> dg.OpDefinition:
     """An op whose body is left out in runs in which no sample is pending.
 
     It then returns an empty frame, so that orphaned samples are still deleted and the
-    materialization is still reported. The caller chooses ops with one output, all of whose
-    inputs that are features serve an asset with ``"metaxy/input": "increment"``.
+    materialization is still reported. The caller chooses ops whose output is an asset with
+    ``"metaxy/input": "increment"`` and goes through the library's IO manager.
 
     Args:
         op: the op of an asset; it is not changed.
 
     Returns:
-        A copy; or the same op where the body cannot be left out: it is a generator, has several
-        outputs, or is annotated to return something that is no frame.
+        A copy; or the same op where its body is left out already, or cannot be
+        (:func:`why_body_always_runs`).
 
     Example:
         >>> @dg.op
@@ -48,50 +48,80 @@ def skipping_op(op: dg.OpDefinition) -> dg.OpDefinition:
         True
     """
     function = _compat.op_function(op)
-    if function is None or len(op.output_defs) != 1 or not _is_plain(function):
+    if function is None or is_skipping(op) or why_body_always_runs(op) is not None:
         return op
     kind = op.output_defs[0].dagster_type.typing_type
+    # Under the annotation of an Output Dagster takes nothing else, and under others no Output.
+    wrap = dg.Output if _compat.returns_output(op) else _as_it_is
+    return _compat.op_with_function(op, _skipping(function, lambda: wrap(empty_frame(kind))))
+
+
+def is_skipping(op: dg.OpDefinition) -> bool:
+    """Whether :func:`skipping_op` made the op."""
+    return getattr(_compat.op_function(op), _MARK, False)
+
+
+def why_body_always_runs(op: dg.OpDefinition) -> str | None:
+    """Why the body of an op cannot be left out; ``None`` if it can.
+
+    Example:
+        >>> @dg.op
+        ... def compute(frame) -> str:
+        ...     return "no frame"
+        >>> why_body_always_runs(compute)
+        'it is annotated to return str, of which there is no empty frame'
+    """
+    function = _compat.op_function(op)
+    if function is None:
+        return "it was not made from a function by a decorator"
+    if len(op.output_defs) != 1:
+        return f"it has {len(op.output_defs)} outputs"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "it is a generator"
+    made = op.output_defs[0].dagster_type
+    if _compat.has_own_check(made):
+        return f"the Dagster type {made.display_name} looks into what it returns"
     try:
-        empty_frame(kind)
+        empty_frame(made.typing_type)
     except RunError:
-        return op
-    return _compat.op_with_function(op, _skipping(function, kind))
-
-
-def _is_plain(function: Callable[..., Any]) -> bool:
-    return not (
-        inspect.isgeneratorfunction(function)
-        or inspect.isasyncgenfunction(function)
-        or getattr(function, _MARK, False)
-    )
+        name = getattr(made.typing_type, "__name__", str(made.typing_type))
+        return f"it is annotated to return {name}, of which there is no empty frame"
+    return None
 
 
 _MARK = "__metaxy_skips__"
 
 
-def _skipping(function: Callable[..., Any], kind: object) -> Callable[..., Any]:
+def _as_it_is(frame: Any) -> Any:
+    return frame
+
+
+def _skipping(function: Callable[..., Any], nothing: Callable[[], Any]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return empty_frame(kind) if _is_idle() else await function(*args, **kwargs)
+            return nothing() if _is_idle() else await function(*args, **kwargs)
     else:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return empty_frame(kind) if _is_idle() else function(*args, **kwargs)
+            return nothing() if _is_idle() else function(*args, **kwargs)
 
     setattr(wrapper, _MARK, True)
     return wrapper
 
 
 def _is_idle() -> bool:
-    """Whether the step that runs this very call has nothing to compute."""
+    """Whether the step that runs this very call has nothing to compute; if so, it is logged."""
     idle = _IDLE.get()
     if idle is None:
         return False
     step = _compat.current_step()
-    return step is not None and _attempt(step) == idle
+    if step is None or _attempt(step) != idle:
+        return False
+    dg.OpExecutionContext.get().log.info("no sample is pending: the body is left out")
+    return True
 
 
 def _attempt(step: Step) -> _Attempt:

@@ -205,8 +205,8 @@ def test_every_event_of_a_write(
     assert columns == [("id", "BIGINT"), ("pixels", "VARCHAR"), ("label", "VARCHAR")]
     assert found["metaxy/store"] == store.display()
     info = found["metaxy/info"]
-    assert info["feature_version"] == store.graph.feature_version("image")
-    assert info["code_version"] == store.graph.code_version("image")
+    assert info["feature"]["version"] == store.graph.feature_version("image")
+    assert info["feature"]["code_version"] == store.graph.code_version("image")
     assert set(info["fields"]) == {"pixels", "label"}
     assert found["metaxy/preview"].records[0].data == {"id": 0, "pixels": "p0", "label": "l0"}
     numbers = {

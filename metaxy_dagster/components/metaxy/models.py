@@ -91,9 +91,20 @@ class SettingsModel(dg.Model, dg.Resolvable):
     enable_metadata: bool = Field(
         default=_DEFAULTS.enable_metadata, description="Bring the feature's own metadata."
     )
+    enable_skipping: bool = Field(
+        default=_DEFAULTS.enable_skipping,
+        description="Leave the body of an asset with `metaxy/input: increment` out of runs in "
+        "which nothing is pending.",
+    )
     enable_tags: bool = Field(
         default=_DEFAULTS.enable_tags,
         description="Bring the tags `metaxy/feature` and `metaxy/project`.",
+    )
+    checks: str | Sequence[str] = Field(
+        default=_DEFAULTS.checks,
+        description="Asset checks of feature assets: `none`, `all`, or a list of `pending`, "
+        "`orphaned`, `schema` and `unique_ids`; an asset's own `metaxy/checks` wins.",
+        examples=["all", ["pending", "schema"]],
     )
     io_manager_key: str = Field(
         default=_DEFAULTS.io_manager_key,
@@ -103,6 +114,17 @@ class SettingsModel(dg.Model, dg.Resolvable):
         default=_DEFAULTS.io_routing,
         description="`route` every output whose asset chose no IO manager; `respect_default`: "
         "the repository's own `io_manager` counts as a choice; or `off`.",
+    )
+    pending_condition: bool = Field(
+        default=_DEFAULTS.pending_condition,
+        description="Give assets without an automation condition one that requests them while "
+        "samples are pending, and add the sensor that evaluates it.",
+    )
+    pending_sensor: bool | Mapping[str, Any] = Field(
+        default=False,
+        description="Add a sensor that requests runs for features with pending samples: `true`, "
+        "or its options.",
+        examples=[True, {"minimum_interval_seconds": 300, "default_status": "RUNNING"}],
     )
     project: str | None = Field(
         default=_DEFAULTS.project,

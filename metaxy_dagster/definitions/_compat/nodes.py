@@ -1,0 +1,149 @@
+"""Ops and graphs: how they are copied with other inputs, outputs and inner nodes."""
+
+from __future__ import annotations
+
+import copy
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dagster as dg
+from dagster._core.definitions.dependency import IDependencyDefinition, NodeInvocation
+from dagster._core.definitions.node_definition import NodeDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = [
+    "functions_of",
+    "graph_with",
+    "inner_nodes",
+    "invocations_of",
+    "is_nothing",
+    "op_with",
+    "origin_of",
+    "renamed_invocation",
+]
+
+T = TypeVar("T")
+_NOTHING = dg.In(dg.Nothing)
+
+
+def op_with(
+    op: dg.OpDefinition,
+    *,
+    name: str,
+    nothing_inputs: Sequence[str],
+    io_manager_keys: Mapping[str, str],
+) -> dg.OpDefinition:
+    """A copy of the op with more inputs of type Nothing and other IO managers on its outputs."""
+    # Built anew by with_replaced_properties, ops take a third of the time of the whole pass, since
+    # Dagster looks at the function's signature again for each. A copy is what it comes to.
+    waiting = [_NOTHING.to_definition(each) for each in nothing_inputs]
+    inputs = [*op.input_defs, *waiting]
+    outputs = [_output_with(each, io_manager_keys.get(each.name)) for each in op.output_defs]
+    return _copied(
+        op,
+        _name=name,
+        _input_defs=inputs,
+        _input_dict={each.name: each for each in inputs},
+        _output_defs=outputs,
+        _output_dict={each.name: each for each in outputs},
+    )
+
+
+def _output_with(output: dg.OutputDefinition, io_manager_key: str | None) -> dg.OutputDefinition:
+    return output if io_manager_key is None else _copied(output, _io_manager_key=io_manager_key)
+
+
+def _copied(original: T, **attributes: Any) -> T:
+    """A shallow copy with other private attributes."""
+    made = copy.copy(original)
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
+
+
+def invocations_of(
+    graph: dg.GraphDefinition,
+) -> Mapping[NodeInvocation, Mapping[str, IDependencyDefinition]]:
+    """The nodes of a graph and what each waits for, nodes that wait for nothing included."""
+    known = graph.dependencies
+    named = {each.alias or each.name for each in known}
+    rest = {
+        NodeInvocation(
+            node.definition.name,
+            alias=name if name != node.definition.name else None,
+            tags=node.tags,
+            hook_defs=node.hook_defs,
+            retry_policy=node.retry_policy,
+        ): dict[str, IDependencyDefinition]()
+        for name, node in graph.node_dict.items()
+        if name not in named
+    }
+    return {**known, **rest}
+
+
+def renamed_invocation(invocation: NodeInvocation, clones: Mapping[str, str]) -> NodeInvocation:
+    """The same invocation of a clone, under the name that it had."""
+    name = invocation.alias or invocation.name
+    if name not in clones:
+        return invocation
+    return NodeInvocation(
+        clones[name],
+        alias=name,
+        tags=invocation.tags,
+        hook_defs=invocation.hook_defs,
+        retry_policy=invocation.retry_policy,
+    )
+
+
+def graph_with(
+    graph: dg.GraphDefinition,
+    *,
+    name: str,
+    node_defs: Sequence[NodeDefinition],
+    dependencies: Mapping[NodeInvocation, Mapping[str, IDependencyDefinition]],
+    input_mappings: Sequence[dg.InputMapping],
+) -> dg.GraphDefinition:
+    """A copy of a graph with other nodes, its config mapping, tags and outputs as they were."""
+    return dg.GraphDefinition(
+        name=name,
+        description=graph.description,
+        node_defs=node_defs,
+        dependencies=dependencies,
+        input_mappings=input_mappings,
+        output_mappings=graph.output_mappings,
+        config=graph.config_mapping,
+        tags=graph.tags,
+        input_assets=graph.input_assets,
+        composition_fn=graph.composition_fn,
+    )
+
+
+def is_nothing(definition: dg.OutputDefinition) -> bool:
+    """Whether an output has the type Nothing: no IO manager ever handles it."""
+    return bool(definition.dagster_type.is_nothing)
+
+
+def origin_of(node: NodeDefinition, output_name: str) -> dg.OutputDefinition:
+    """The output definition of the op that a node's output comes from in the end."""
+    return node.resolve_output_to_origin(output_name, None)[0]
+
+
+def inner_nodes(graph: dg.GraphDefinition) -> Iterator[NodeDefinition]:
+    """All ops and graphs inside a graph, at any depth, without the graph itself."""
+    waiting = [graph]
+    while waiting:
+        for node in waiting.pop().node_defs:
+            yield node
+            if isinstance(node, dg.GraphDefinition):
+                waiting.append(node)
+
+
+def functions_of(node: NodeDefinition) -> Iterator[FunctionType]:
+    """The Python functions that a node's ops run."""
+    nodes = [node] if not isinstance(node, dg.GraphDefinition) else inner_nodes(node)
+    for each in nodes:
+        function = getattr(getattr(each, "compute_fn", None), "decorated_fn", None)
+        if isinstance(function, FunctionType):
+            yield function

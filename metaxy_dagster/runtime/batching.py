@@ -1,0 +1,177 @@
+"""A plain function called batch by batch: ``"metaxy/batch_size"``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import narwhals as nw
+
+from metaxy_dagster.errors import RunError
+from metaxy_dagster.runtime import _compat
+from metaxy_dagster.runtime._compat import Step
+from metaxy_dagster.runtime.batches import each_batch
+from metaxy_dagster.runtime.conversion import empty_frame
+from metaxy_dagster.runtime.inputs import Loaded
+from metaxy_dagster.runtime.output import located, write_output
+from metaxy_dagster.runtime.skipping import why_body_always_runs
+from metaxy_dagster.runtime.work import StepWork, current_work, work_of
+from metaxy_dagster.stores import Increment, WriteResult
+
+__all__ = ["batch_size", "batching_op", "first_batch", "why_not_in_batches", "with_batches"]
+
+_MARK = "__metaxy_batch_size__"
+
+
+def batching_op(op: dg.OpDefinition, size: int) -> dg.OpDefinition:
+    """An op whose function is called once for each batch of pending samples.
+
+    Its inputs that are features hold one batch; what it returns for one is written before the
+    next begins, so a crash loses one batch at most. The caller chooses ops whose output is an
+    asset with ``"metaxy/input": "increment"`` and goes through the library's IO manager. In an
+    op of a graph asset, and outside of a run, the function is called as ever.
+
+    Args:
+        op: the op of an asset; it is not changed.
+        size: samples per batch, at least 1.
+
+    Returns:
+        A copy; or the same op where its function cannot be called in batches
+        (:func:`why_not_in_batches`).
+
+    Raises:
+        ValueError: ``size`` is less than 1.
+
+    Example:
+        >>> @dg.op
+        ... def compute(frame):
+        ...     yield dg.Output(frame)
+        >>> batching_op(compute, 1000) is compute
+        True
+    """
+    if size < 1:
+        message = f"batches need a size of at least 1, not {size}"
+        raise ValueError(message)
+    function = _compat.op_function(op)
+    if function is None or why_not_in_batches(op) is not None:
+        return op
+    kind = op.output_defs[0].dagster_type.typing_type
+    return _compat.op_with_function(op, _batching(function, kind, size))
+
+
+def why_not_in_batches(op: dg.OpDefinition) -> str | None:
+    """Why the function of an op cannot be called in batches; ``None`` if it can.
+
+    Example:
+        >>> @dg.op
+        ... def compute(frame):
+        ...     yield dg.Output(frame)
+        >>> why_not_in_batches(compute)
+        'it is a generator'
+    """
+    return why_body_always_runs(op)
+
+
+def batch_size(context: dg.InputContext) -> int | None:
+    """How many samples the function that an input is loaded for takes at once."""
+    op = _compat.loading_op(context)
+    function = None if op is None else _compat.op_function(op)
+    size: int | None = getattr(function, _MARK, None)
+    return size
+
+
+def first_batch(
+    loaded: Loaded, made: Callable[[nw.LazyFrame[Any]], Any], name: str, size: int
+) -> Any:
+    """What a parameter holds until the function is called with each batch.
+
+    Args:
+        loaded: the input.
+        made: brings a frame into the type of the parameter.
+        name: the parameter.
+        size: samples per batch.
+    """
+    work, part = loaded.work, loaded.part
+    if work is None or part is None or work.step.shared is not None:
+        return made(loaded.read())
+    work.inputs[name] = lambda batch: made(part(batch))
+    (increment,) = work.increments.values()
+    batch = next(increment.batches(size), None)
+    return made(part(increment if batch is None else batch))
+
+
+def with_batches(step: Step | None, last: WriteResult) -> WriteResult:
+    """What a step has changed: its batches, and the write of its output."""
+    work = None if step is None else work_of(step)
+    results = [*(work.written if work is not None else ()), last]
+    return WriteResult(
+        last.feature,
+        max(one.commit for one in results),
+        new=sum(one.new for one in results),
+        updated=sum(one.updated for one in results),
+        unchanged=sum(one.unchanged for one in results),
+        deleted=sum(one.deleted for one in results),
+    )
+
+
+def _batching(function: Callable[..., Any], kind: object, size: int) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            work = current_work()
+            if work is None or not work.inputs:
+                return await function(*args, **kwargs)
+            for batch in _batches(work, size):
+                _write(work, batch, await function(*args, **{**kwargs, **_inputs(work, batch)}))
+            return empty_frame(kind)
+    else:
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            work = current_work()
+            if work is None or not work.inputs:
+                return function(*args, **kwargs)
+            for batch in _batches(work, size):
+                _write(work, batch, function(*args, **{**kwargs, **_inputs(work, batch)}))
+            return empty_frame(kind)
+
+    setattr(wrapper, _MARK, size)
+    return wrapper
+
+
+def _batches(work: StepWork, size: int) -> Iterator[Increment]:
+    (increment,) = work.increments.values()
+    return each_batch(dg.OpExecutionContext.get(), increment, size)
+
+
+def _inputs(work: StepWork, batch: Increment) -> dict[str, Any]:
+    return {name: load(batch) for name, load in work.inputs.items()}
+
+
+def _write(work: StepWork, batch: Increment, result: Any) -> None:
+    if result is None:
+        return
+    ((asset, scope),) = work.outputs.items()
+    with located(asset.asset_key):
+        if isinstance(result, dg.Output | dg.MaterializeResult):
+            raise RunError(
+                "a function that is called in batches returned a result object of Dagster",
+                feature=str(asset.feature),
+                found=type(result).__name__,
+                allowed="a frame, or None",
+                remedy='return the frame itself, or remove "metaxy/batch_size" from the asset',
+            )
+        written = write_output(
+            work.store,
+            asset,
+            result,
+            scope=scope,
+            increment=batch,
+            run_id=work.step.run_id,
+            max_deleted_share=work.max_deleted_share,
+        )
+    work.written.append(written)

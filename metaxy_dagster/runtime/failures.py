@@ -1,0 +1,106 @@
+"""Failed samples of a running step: reported by its function, left pending, then quarantined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from metaxy_dagster.errors import RunError
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.runtime.work import StepWork, current_work
+from metaxy_dagster.stores import FailureResult, Increment
+from metaxy_dagster.stores.failures import SampleError
+
+__all__ = ["report_failures"]
+
+
+def report_failures(
+    samples: Any,
+    error: SampleError | Sequence[SampleError],
+    *,
+    feature: CoercibleToFeatureKey | None = None,
+) -> FailureResult:
+    """Say, inside the function of an asset, which samples could not be computed.
+
+    For assets whose inputs come through the IO manager. The function leaves these samples out of
+    what it returns, so they stay pending; after ``max_attempts`` of the store they are
+    quarantined. Call it once for all failures of a run, or once a batch: each call is a write.
+
+    Args:
+        samples: rows of an input, as a frame or as dictionaries; the columns that name a sample
+            are enough.
+        error: what went wrong, as text or an exception; one for all, or one per sample.
+        feature: which one was to be computed; needed where the step computes several.
+
+    Returns:
+        How many were noted, and how many of them are quarantined now.
+
+    Raises:
+        RunError: there is no running step whose inputs came through the IO manager, or it
+            computes several features and ``feature`` does not say which.
+        FrameError: samples that are not pending, or not one error per sample.
+
+    Example:
+        >>> import metaxy_dagster as mxd, polars as pl, tempfile
+        >>> graph = mxd.FeatureGraph()
+        >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+        >>> _ = graph.add(mxd.FeatureSpec("score", id_columns=["id"], deps=["image"]))
+        >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+        >>> _ = store.write("image", pl.DataFrame({"id": [1, 2], "path": ["a.png", "b.txt"]}))
+        >>> tie = {"metaxy/feature": "score", "metaxy/input": "increment"}
+        >>> @dg.asset(io_manager_key="io", metadata=tie)
+        ... def score(image: pl.DataFrame) -> pl.DataFrame:
+        ...     good = pl.col("path").str.ends_with(".png")
+        ...     _ = mxd.report_failures(image.filter(~good), "not an image")
+        ...     return image.filter(good).select("id", score=1)
+        >>> image = dg.AssetSpec("image", metadata={"metaxy/feature": "image"})
+        >>> with dg.DagsterInstance.ephemeral() as instance:
+        ...     done = dg.materialize(
+        ...         [image.with_io_manager_key("io"), score],
+        ...         instance=instance,
+        ...         resources={"io": mxd.MetaxyIOManager(store=store)},
+        ...     )
+        >>> store.failures("score").collect()["metaxy_error"].to_list()
+        ['not an image']
+    """
+    work = current_work()
+    if work is None:
+        raise RunError(
+            "failed samples were reported where no step is running that they belong to",
+            allowed="a call in the function of an asset that takes its upstream features as "
+            "arguments, from the thread that runs it",
+            remedy="elsewhere, call store.record_failures(feature, samples, error, increment=...)",
+        )
+    increment = _chosen(work, feature)
+    result = work.store.record_failures(
+        increment.feature,
+        samples,
+        error,
+        increment=increment,
+        materialization_id=work.step.run_id,
+    )
+    dg.OpExecutionContext.get().log.warning(
+        "feature %s: %d samples failed, %d of them are quarantined",
+        result.feature,
+        result.failed,
+        result.quarantined,
+    )
+    return result
+
+
+def _chosen(work: StepWork, feature: CoercibleToFeatureKey | None) -> Increment:
+    by_feature = {increment.feature: increment for increment in work.increments.values()}
+    if feature is not None and FeatureKey(feature) in by_feature:
+        return by_feature[FeatureKey(feature)]
+    if feature is None and len(by_feature) == 1:
+        return next(iter(by_feature.values()))
+    raise RunError(
+        "nothing says for which feature the samples failed"
+        if feature is None
+        else "the running step does not compute this feature from its inputs",
+        found=None if feature is None else str(FeatureKey(feature)),
+        allowed=sorted(map(str, by_feature)),
+        remedy="pass feature=, one of these",
+    )
