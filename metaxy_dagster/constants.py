@@ -30,6 +30,7 @@ READ_KEYS: Final = (
 KEY_INFO: Final = "metaxy/info"
 KEY_STORE: Final = "metaxy/store"
 KEY_MATERIALIZED_IN_RUN: Final = "metaxy/materialized_in_run"
+KEY_RUN_TOTALS: Final = "metaxy/run_totals"
 KEY_NEW: Final = "metaxy/new"
 KEY_STALE: Final = "metaxy/stale"
 KEY_ORPHANED: Final = "metaxy/orphaned"

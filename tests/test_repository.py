@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import os
 import re
 import shutil
@@ -210,18 +211,18 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance) -> dict[str,
 
 
 def test_the_readme_lists_every_metadata_key() -> None:
-    read_from_assets = {
-        constants.KEY_FEATURE,
-        constants.KEY_ID_COLUMNS,
-        constants.KEY_FIELDS,
-        constants.KEY_DEPS,
-        constants.KEY_PARTITION,
-        constants.KEY_INPUT,
-        constants.KEY_WRITE,
-        constants.KEY_PARTITION_BY,
-    }
-    listed = set(re.findall(r"^\| `([a-z_/]+)` \|", README, re.MULTILINE))
-    assert read_from_assets <= listed
+    assert listed_under("Metadata keys") == set(constants.READ_KEYS)
+
+
+def test_the_readme_lists_every_setting() -> None:
+    settings = {each.name for each in dataclasses.fields(metaxy_dagster.MetaxifySettings)}
+    assert listed_under("Settings of the pass") == settings
+
+
+def listed_under(heading: str) -> set[str]:
+    """What the first column of the table in a section of the README names."""
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return set(re.findall(r"^\| `([a-z_/]+)` \|", section, re.MULTILINE))
 
 
 def test_the_readme_names_targets_that_exist() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Step",
     "StepOutput",
+    "add_partition_metadata",
     "asset_checks",
     "condition_metadata",
     "condition_resources",
@@ -168,6 +169,37 @@ def set_data_version(context: OutputContext, version: str) -> None:
     context.step_context.set_data_version(context.asset_key, dg.DataVersion(version))
 
 
+def add_partition_metadata(
+    context: OutputContext | None, asset_key: dg.AssetKey, found: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Let the event of each partition of a run say something of its own.
+
+    Dagster's public way asks for all partitions of the run again with each of them.
+
+    Args:
+        context: of the output; ``None`` in the function of an asset.
+        asset_key: the asset.
+        found: metadata by partition key.
+
+    Returns:
+        Whether there is a step whose events can say it.
+    """
+    try:
+        if context is None:
+            step = dg.OpExecutionContext.get().get_step_execution_context()
+        else:
+            step = context.step_context
+    except dg.DagsterInvariantViolationError:
+        return False
+    said = step._metadata_accumulator  # noqa: SLF001
+    for key, metadata in found.items():
+        said = said.with_additional_asset_metadata(
+            asset_key=asset_key, partition_key=key, metadata=metadata
+        )
+    step._metadata_accumulator = said  # noqa: SLF001
+    return True
+
+
 def observable(
     spec: dg.AssetSpec,
     observe: Callable[..., Any],
@@ -202,7 +234,7 @@ def op_function(op: dg.OpDefinition) -> Callable[..., Any] | None:
 def returns_output(op: dg.OpDefinition) -> bool:
     """Whether the op's function is annotated to return an Output."""
     compute = op.compute_fn
-    if not isinstance(compute, DecoratedOpFunction) or not compute.has_output_annotation():
+    if not isinstance(compute, DecoratedOpFunction):
         return False
     annotation = compute.get_output_annotation()
     return dg.Output in (annotation, get_origin(annotation))

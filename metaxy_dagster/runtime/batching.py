@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
-import narwhals as nw
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.batches import each_batch
-from metaxy_dagster.runtime.conversion import empty_frame
+from metaxy_dagster.runtime.conversion import Source, empty_frame
 from metaxy_dagster.runtime.inputs import Loaded
-from metaxy_dagster.runtime.output import located, write_output
+from metaxy_dagster.runtime.output import located, own_rows, write_output
 from metaxy_dagster.runtime.skipping import why_body_always_runs
 from metaxy_dagster.runtime.work import StepWork, current_work, work_of
 from metaxy_dagster.stores import Increment, WriteResult
@@ -83,20 +82,18 @@ def batch_size(context: dg.InputContext) -> int | None:
     return size
 
 
-def first_batch(
-    loaded: Loaded, made: Callable[[nw.LazyFrame[Any]], Any], name: str, size: int
-) -> Any:
+def first_batch(loaded: Loaded, made: Callable[[Source], Any], name: str, size: int) -> Any:
     """What a parameter holds until the function is called with each batch.
 
     Args:
         loaded: the input.
-        made: brings a frame into the type of the parameter.
+        made: brings rows into the type of the parameter.
         name: the parameter.
         size: samples per batch.
     """
     work, part = loaded.work, loaded.part
     if work is None or part is None or work.step.shared is not None:
-        return made(loaded.read())
+        return made(loaded.rows)
     work.inputs[name] = lambda batch: made(part(batch))
     (increment,) = work.increments.values()
     batch = next(increment.batches(size), None)
@@ -168,7 +165,7 @@ def _write(work: StepWork, batch: Increment, result: Any) -> None:
         written = write_output(
             work.store,
             asset,
-            result,
+            own_rows(result, asset, scope),
             scope=scope,
             increment=batch,
             run_id=work.step.run_id,

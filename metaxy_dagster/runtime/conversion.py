@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
 import duckdb
@@ -12,48 +13,58 @@ import pyarrow as pa
 
 from metaxy_dagster.errors import RunError
 
-__all__ = ["convert", "empty_frame"]
+__all__ = ["Source", "convert", "empty_frame"]
 
 
-def _polars(frame: nw.LazyFrame[Any]) -> Any:
+@dataclass(frozen=True)
+class Source:
+    """Rows on their way to a parameter.
+
+    Attributes:
+        lazy: gives them as a lazy frame.
+        table: gives them at once; for types that hold all rows this saves a copy.
+    """
+
+    lazy: Callable[[], nw.LazyFrame[Any]]
+    table: Callable[[], pa.Table]
+
+    @classmethod
+    def of(cls, lazy: Callable[[], nw.LazyFrame[Any]]) -> Source:
+        """Rows that are known as a lazy frame alone."""
+        return cls(lazy, lambda: lazy().collect(backend="pyarrow").to_native())
+
+
+def _polars(source: Source) -> Any:
     import polars as pl  # noqa: PLC0415 - an extra
 
-    return pl.from_arrow(_arrow(frame))
+    return pl.from_arrow(source.table())
 
 
-def _pandas(frame: nw.LazyFrame[Any]) -> Any:
-    return _arrow(frame).to_pandas()
-
-
-def _arrow(frame: nw.LazyFrame[Any]) -> Any:
-    return frame.collect(backend="pyarrow").to_native()
-
-
-def _relation(frame: nw.LazyFrame[Any]) -> Any:
-    native = frame.to_native()
+def _relation(source: Source) -> Any:
+    native = source.lazy().to_native()
     if isinstance(native, duckdb.DuckDBPyRelation):
         return native
-    return duckdb.connect(":memory:").from_arrow(_arrow(frame))
+    return duckdb.connect(":memory:").from_arrow(source.table())
 
 
-_CONVERSIONS: Mapping[tuple[str, str], Callable[[nw.LazyFrame[Any]], Any]] = {
-    ("narwhals", "LazyFrame"): lambda frame: frame,
-    ("narwhals", "DataFrame"): lambda frame: frame.collect(backend="pyarrow"),
+_CONVERSIONS: Mapping[tuple[str, str], Callable[[Source], Any]] = {
+    ("narwhals", "LazyFrame"): lambda source: source.lazy(),
+    ("narwhals", "DataFrame"): lambda source: nw.from_native(source.table(), eager_only=True),
     ("polars", "DataFrame"): _polars,
-    ("polars", "LazyFrame"): lambda frame: _polars(frame).lazy(),
-    ("pandas", "DataFrame"): _pandas,
-    ("pyarrow", "Table"): _arrow,
+    ("polars", "LazyFrame"): lambda source: _polars(source).lazy(),
+    ("pandas", "DataFrame"): lambda source: source.table().to_pandas(),
+    ("pyarrow", "Table"): lambda source: source.table(),
     ("duckdb", "DuckDBPyRelation"): _relation,
     ("_duckdb", "DuckDBPyRelation"): _relation,
 }
 _ALLOWED = sorted({f"{package.lstrip('_')}.{name}" for package, name in _CONVERSIONS})
 
 
-def convert(frame: nw.LazyFrame[Any], annotation: object, *, asset: str, name: str) -> Any:
-    """Bring a frame into the annotated type; a narwhals lazy frame where nothing is said.
+def convert(source: Source, annotation: object, *, asset: str, name: str) -> Any:
+    """Bring rows into the annotated type; a narwhals lazy frame where nothing is said.
 
     Args:
-        frame: N rows.
+        source: N rows.
         annotation: a type, or a union whose first frame type counts.
         asset: the asset that is loaded, for errors.
         name: the parameter, for errors.
@@ -63,12 +74,12 @@ def convert(frame: nw.LazyFrame[Any], annotation: object, *, asset: str, name: s
 
     Example:
         >>> import pyarrow as pa
-        >>> frame = nw.from_native(pa.table({"id": [1]})).lazy()
-        >>> convert(frame, pa.Table, asset="a", name="x").num_rows
+        >>> source = Source.of(lambda: nw.from_native(pa.table({"id": [1]})).lazy())
+        >>> convert(source, pa.Table, asset="a", name="x").num_rows
         1
     """
     if annotation is None or annotation is Any:
-        return frame
+        return source.lazy()
     found = _conversion(annotation)
     if found is None:
         raise RunError(
@@ -80,7 +91,7 @@ def convert(frame: nw.LazyFrame[Any], annotation: object, *, asset: str, name: s
             "input_manager_key of your own",
         )
     conversion, wanted = found
-    return _of_version(conversion(frame), wanted)
+    return _of_version(conversion(source), wanted)
 
 
 def empty_frame(annotation: object) -> Any:
@@ -108,10 +119,11 @@ def empty_frame(annotation: object) -> Any:
             allowed=[name for name in _ALLOWED if not name.startswith("duckdb")],
         )
     conversion, wanted = found
-    return _of_version(conversion(nw.from_native(nothing, eager_only=True).lazy()), wanted)
+    source = Source(lambda: nw.from_native(nothing, eager_only=True).lazy(), lambda: nothing)
+    return _of_version(conversion(source), wanted)
 
 
-def _conversion(annotation: object) -> tuple[Callable[[nw.LazyFrame[Any]], Any], type] | None:
+def _conversion(annotation: object) -> tuple[Callable[[Source], Any], type] | None:
     """How to make the annotated type, and the type itself, without unions and parameters."""
     for candidate in (annotation, get_origin(annotation), *get_args(annotation)):
         wanted = get_origin(candidate) or candidate

@@ -8,9 +8,11 @@ from typing import Any
 
 import dagster as dg
 import narwhals as nw
+import pyarrow as pa
 
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter
 from metaxy_dagster.runtime._compat import Step
+from metaxy_dagster.runtime.conversion import Source
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.scope import Scope
@@ -38,16 +40,16 @@ class Loaded:
     """A feature on its way to a parameter.
 
     Attributes:
-        read: gives its user columns: the rows that pending samples are computed from, if all
-            that the step makes of the feature is incremental; else all of its rows.
+        rows: its user columns: the rows that pending samples are computed from, if all that the
+            step makes of the feature is incremental; else all of its rows.
         work: what the step works on, if the frame is one of its increment's.
         part: the rows that a part of the increment is computed from; ``None`` if the frame is
             not made of the pending samples of one feature.
     """
 
-    read: Callable[[], nw.LazyFrame[Any]]
+    rows: Source
     work: StepWork | None = None
-    part: Callable[[Increment], nw.LazyFrame[Any]] | None = None
+    part: Callable[[Increment], Source] | None = None
 
 
 def load_frame(
@@ -77,24 +79,24 @@ def load_frame(
     plans = {output: store.graph.plan(output.feature) for output in outputs}
     needed = [output for output in outputs if _depends(plans[output], asset.feature)]
     if step is None or not needed:
-        return Loaded(lambda: partitions.restrict(_whole(store, asset.feature)))
+        return Loaded(_whole(store, asset.feature, partitions))
     found = increments.resolved(step, lambda: resolve(store, outputs, pinned=pinned))
     work = begin_work(StepWork(step, store, outputs, found, max_deleted_share))
     if not all(output.increment for output in needed):
         first = found[needed[0].asset_key]
-        return Loaded(lambda: partitions.restrict(_as_of(first, asset.feature)), work)
+        return Loaded(_upstream(first, asset.feature, partitions, all_rows=True), work)
     if all(output.increment for output in outputs) and not _pending(found, batch_size):
         mark_idle(step)
     own = Scope.of_values(asset.contribution)
 
-    def part(increment: Increment) -> nw.LazyFrame[Any]:
-        return own.restrict(increment.upstream(asset.feature))
+    def part(increment: Increment) -> Source:
+        return _upstream(increment, asset.feature, own)
 
     if len(needed) == 1:
-        only = found[needed[0].asset_key]
-        return Loaded(lambda: part(only), work, part)
+        return Loaded(part(found[needed[0].asset_key]), work, part)
     parts = [part(found[output.asset_key]) for output in needed]
-    return Loaded(lambda: _union(parts, store.graph[asset.feature].id_columns), work)
+    ids = store.graph[asset.feature].id_columns
+    return Loaded(Source.of(lambda: _union([one.table() for one in parts], ids)), work)
 
 
 def resolve_shared(store: MetadataStore, step: Step) -> Mapping[dg.AssetKey, Increment]:
@@ -131,14 +133,30 @@ def _pending(increments: Mapping[dg.AssetKey, Increment], batch_size: int | None
     return sum(Counts.of(increment.delta).pending for increment in increments.values())
 
 
-def _whole(store: MetadataStore, feature: FeatureKey) -> nw.LazyFrame[Any]:
-    columns = list(store.schema(feature)) or list(store.graph[feature].id_columns)
-    return store.read(feature, columns=columns)
+def _whole(store: MetadataStore, feature: FeatureKey, scope: Scope) -> Source:
+    """All rows of a feature that belong to a scope; to any, if it lacks the columns."""
+    schema = store.schema(feature)
+    columns = list(schema) or list(store.graph[feature].id_columns)
+    present = {name.casefold() for name in schema}
+    known = all(name.casefold() in present for name in scope.columns)
+    filters = scope.filters(schema) if known else ()
+    return Source(
+        lambda: store.read(feature, columns=columns, filters=filters),
+        lambda: store.read_table(feature, columns=columns, filters=filters),
+    )
 
 
-def _as_of(increment: Increment, feature: FeatureKey) -> nw.LazyFrame[Any]:
-    """All rows of an upstream, as of the moment at which the increment was resolved."""
-    return increment.upstream(feature, all_rows=True)
+def _upstream(
+    increment: Increment, feature: FeatureKey, scope: Scope, *, all_rows: bool = False
+) -> Source:
+    """Rows of an upstream, as of the moment at which the increment was resolved."""
+
+    def lazy() -> nw.LazyFrame[Any]:
+        return scope.restrict(increment.upstream(feature, all_rows=all_rows))
+
+    if scope:
+        return Source.of(lazy)
+    return Source(lazy, lambda: increment.upstream_table(feature, all_rows=all_rows))
 
 
 def resolve(
@@ -154,7 +172,8 @@ def resolve(
     plans = {output: store.graph.plan(output.feature) for output in outputs}
     derived = [output for output in outputs if not plans[output].is_root]
     found: dict[dg.AssetKey, Increment] = {}
-    with store.open("r"):
+    # While the store is held, nobody writes: all are as of the same commit.
+    with store.connected():
         for output in derived:
             found[output.asset_key] = store.resolve_update(
                 output.feature,
@@ -175,7 +194,8 @@ def _filters(store: MetadataStore, plan: FeaturePlan, scope: Scope) -> tuple[Fil
     return scope.filters(kinds) if kinds else ()
 
 
-def _union(frames: list[nw.LazyFrame[Any]], ids: tuple[str, ...]) -> nw.LazyFrame[Any]:
+def _union(tables: list[pa.Table], ids: tuple[str, ...]) -> nw.LazyFrame[Any]:
     """The rows that any of several increments needs, each once."""
-    collected = [frame.collect(backend="pyarrow") for frame in frames]
-    return nw.concat(collected).unique(subset=list(ids), maintain_order=True).lazy()
+    frames = [nw.from_native(table, eager_only=True) for table in tables]
+    rows: nw.DataFrame[Any] = nw.concat(frames).unique(subset=list(ids), maintain_order=True)
+    return rows.lazy()

@@ -2,23 +2,27 @@
 
 # Annotations are not postponed here: Dagster reads ResourceDependency when the class is made.
 
+import contextlib
 from typing import Any
 
 import dagster as dg
-import narwhals as nw
+import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.batching import batch_size, first_batch, with_batches
-from metaxy_dagster.runtime.conversion import convert
+from metaxy_dagster.runtime.conversion import Source, convert
 from metaxy_dagster.runtime.events import feature_state, write_metadata
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.inputs import load_frame, pin, resolve_shared
-from metaxy_dagster.runtime.output import located, write_output
+from metaxy_dagster.runtime.output import located, own_rows, write_output
+from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.stores import MetadataStore, WriteResult
 
 __all__ = ["MetaxyIOManager"]
+
+_AT_ONCE = 10_000
 
 
 class MetaxyIOManager(dg.ConfigurableIOManager):
@@ -64,8 +68,8 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             name = context.name if context.has_input_name else "value"
             key, kind = asset.asset_key.to_user_string(), context.dagster_type.typing_type
 
-            def made(frame: nw.LazyFrame[Any]) -> Any:
-                return convert(frame, kind, asset=key, name=name)
+            def made(rows: Source) -> Any:
+                return convert(rows, kind, asset=key, name=name)
 
             pinned = pin(self.store, step)
             # Nothing of the user's runs in here, so the file may be kept open.
@@ -81,7 +85,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                     batch_size=size,
                 )
                 if size is None:
-                    return made(loaded.read())
+                    return made(loaded.rows)
                 return first_batch(loaded, made, name, size)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
@@ -97,31 +101,49 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         step = _compat.running_step(context)
         partitioned = context.has_asset_partitions
         with located(context.asset_key):
-            scope = asset.scope(
-                context.asset_partition_keys if partitioned else None,
-                context.asset_partitions_def if partitioned else None,
-            )
+            keys = context.asset_partition_keys if partitioned else None
+            definition = context.asset_partitions_def if partitioned else None
+            scope = asset.scope(keys, definition)
             increment = self._increments.taken(
                 step, asset.asset_key, lambda: resolve_shared(self.store, step) if step else {}
             )
             events: dict[str, Any] = {}
-            if obj is not None:
-                result = write_output(
-                    self.store,
-                    asset,
-                    obj,
-                    scope=scope,
-                    increment=increment,
-                    run_id=context.run_id,
-                    max_deleted_share=self.max_deleted_share,
-                )
-                result = with_batches(step, result)
-                counts = increment.counts if increment is not None else None
-                events = write_metadata(result, counts)
-                context.log.info("%s", _summary(result))
-            state = feature_state(self.store, asset.feature, scope)
-        context.add_output_metadata({**events, **state.metadata})
+            written: dict[str, int] = {}
+            # Collected before the store is locked: a lazy frame runs the user's code.
+            frame = None if obj is None else own_rows(obj, asset, scope)
+            with _at_once(self.store, frame):
+                if frame is not None:
+                    result = write_output(
+                        self.store,
+                        asset,
+                        frame,
+                        scope=scope,
+                        increment=increment,
+                        run_id=context.run_id,
+                        max_deleted_share=self.max_deleted_share,
+                    )
+                    result = with_batches(step, result)
+                    counts = increment.counts if increment is not None else None
+                    events = write_metadata(result, counts)
+                    written = {context.run_id: result.written}
+                state = feature_state(self.store, asset.feature, scope)
+                apart = partition_metadata(self.store, asset, keys, definition, written=written)
+        if frame is not None:
+            context.log.info("%s", _summary(result))
+        said = {**events, **state.metadata}
+        if apart and _compat.add_partition_metadata(context, asset.asset_key, apart):
+            said = with_run_totals(said, len(apart))
+        context.add_output_metadata(said)
         _compat.set_data_version(context, state.data_version)
+
+
+def _at_once(
+    store: MetadataStore, frame: pa.Table | None
+) -> contextlib.AbstractContextManager[object]:
+    """Write and look in one go; a large frame is hashed before others are kept waiting."""
+    if frame is None or frame.num_rows > _AT_ONCE:
+        return contextlib.nullcontext()
+    return store.connected("w")
 
 
 def _summary(result: WriteResult) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import narwhals as nw
+import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError, MetaxyError
@@ -16,7 +17,7 @@ from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import to_arrow
 
-__all__ = ["located", "write_output"]
+__all__ = ["located", "own_rows", "write_output"]
 
 _SHOWN = 5
 
@@ -33,7 +34,7 @@ def located(asset_key: dg.AssetKey) -> Iterator[None]:
 def write_output(
     store: MetadataStore,
     asset: FeatureAsset,
-    frame: Any,
+    frame: pa.Table,
     *,
     scope: Scope,
     increment: Increment | None,
@@ -45,7 +46,7 @@ def write_output(
     Args:
         store: where to.
         asset: the asset and its metadata.
-        frame: what it returned, one row per sample.
+        frame: what it returned, from :func:`own_rows`.
         scope: the samples that are the asset's own in this run; it may touch no others.
         increment: what its inputs were resolved from; ``None`` for a root.
         run_id: stored with each row.
@@ -54,8 +55,6 @@ def write_output(
     Raises:
         FrameError: the frame is refused; nothing was written.
     """
-    if scope:
-        frame = _within(scope, frame, asset)
     if asset.increment and increment is not None:
         return store.write(
             asset.feature,
@@ -64,15 +63,15 @@ def write_output(
             delete_orphaned=True,
             materialization_id=run_id,
         )
-    stamped = _has_provenance(frame)
-    if increment is None and not stamped and _is_derived_frame(store, asset, frame):
+    stamped = c.COL_PROVENANCE_BY_FIELD in frame.column_names
+    if increment is None and not stamped and not store.graph.plan(asset.feature).is_root:
         raise FrameError(
             "the provenance of these rows is unknown, so later changes could not be detected",
             feature=str(asset.feature),
             found="this step loaded no upstream feature through this IO manager",
             allowed=f"rows with {c.COL_PROVENANCE_BY_FIELD}, or upstreams taken as arguments",
             remedy="take the upstream features as arguments, or keep the provenance columns of "
-            "store.resolve_update(...); run the steps of a graph asset in one process",
+            "store.resolve_update(...)",
         )
     mode: Any = asset.write or (c.WRITE_UPSERT if stamped else c.WRITE_REPLACE)
     return store.write(
@@ -80,40 +79,34 @@ def write_output(
         frame,
         increment=None if stamped else increment,
         mode=mode,
-        scope=scope.filters(store.schema(asset.feature)) or None,
+        scope=(scope.filters(store.schema(asset.feature)) or None) if scope else None,
         max_deleted_share=max_deleted_share,
         materialization_id=run_id,
     )
 
 
-def _has_provenance(frame: Any) -> bool:
-    try:
-        return c.COL_PROVENANCE_BY_FIELD in nw.from_native(frame).collect_schema()
-    except TypeError:
-        # Not a frame: the store says so, in better words.
-        return False
+def own_rows(frame: Any, asset: FeatureAsset, scope: Scope) -> pa.Table:
+    """What an asset returned, as an Arrow table with the columns of its partition.
+
+    Args:
+        frame: anything narwhals accepts, one row per sample.
+        asset: the asset.
+        scope: the samples that are the asset's own in this run.
+
+    Raises:
+        FrameError: it is no frame, or has rows of other partitions.
+    """
+    table = to_arrow(frame, str(asset.feature))
+    return _within(scope, table, asset) if scope and table.column_names else table
 
 
-def _is_derived_frame(store: MetadataStore, asset: FeatureAsset, frame: Any) -> bool:
-    """Whether rows of a feature with upstreams were returned; what is no frame is none."""
-    if store.graph.plan(asset.feature).is_root:
-        return False
-    try:
-        nw.from_native(frame)
-    except TypeError:
-        return False
-    return True
-
-
-def _within(scope: Scope, frame: Any, asset: FeatureAsset) -> Any:
+def _within(scope: Scope, table: pa.Table, asset: FeatureAsset) -> pa.Table:
     """The frame with its partition columns, which it may leave out where they are constant.
 
     Raises:
         FrameError: they cannot be filled in, or rows belong to other partitions.
     """
-    made = nw.from_native(to_arrow(frame, str(asset.feature)), eager_only=True)
-    if not made.columns:
-        return frame
+    made = nw.from_native(table, eager_only=True)
     present = {name.casefold() for name in made.columns}
     absent = [column for column in scope.columns if column.casefold() not in present]
     unknown = [column for column in absent if column not in scope.constants]
@@ -134,4 +127,4 @@ def _within(scope: Scope, frame: Any, asset: FeatureAsset) -> Any:
             allowed=[str(one) for one in scope.filters({})],
             remedy="return only samples of the partitions that the run was started for",
         )
-    return made
+    return made.to_arrow()

@@ -10,9 +10,11 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import Compare, Filter
+from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.events import VersionedBy, feature_state, version_tags
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.output import located
+from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
 from metaxy_dagster.stores import MetadataStore
 
@@ -56,6 +58,8 @@ def report_feature(
 ) -> FeatureReport:
     """Look at an asset's samples in some partitions.
 
+    In a run over several partitions, the event of each is also given the numbers of its own.
+
     Args:
         context: of the running asset or op.
         store: where the feature is.
@@ -73,13 +77,16 @@ def report_feature(
     with located(spec.key):
         scope = asset.scope(keys, spec.partitions_def)
         state = feature_state(store, asset.feature, scope, versioned_by=versioned_by)
-        metadata = dict(state.metadata)
+        metadata, by_run = dict(state.metadata), dict[str, int]()
         if written_in_run:
             written = Compare(c.COL_MATERIALIZATION_ID, "=", context.run.run_id)
-            metadata[c.KEY_MATERIALIZED_IN_RUN] = store.count(
-                asset.feature, filters=(*state.filters, written)
-            )
+            total = store.count(asset.feature, filters=(*state.filters, written))
+            metadata[c.KEY_MATERIALIZED_IN_RUN] = total
+            by_run = {context.run.run_id: total}
         tags = version_tags(store.graph, asset.feature)
+        apart = partition_metadata(store, asset, keys, spec.partitions_def, written=by_run)
+    if apart and _compat.add_partition_metadata(None, spec.key, apart):
+        metadata = with_run_totals(metadata, len(apart))
     return FeatureReport(asset, metadata, tags, state.data_version, state.filters)
 
 

@@ -141,6 +141,10 @@ class IncrementSource(Protocol):
         """The upstream rows that some samples (or, for ``None``, all of them) come from."""
         ...
 
+    def upstream_table(self, samples: pa.Table | None, key: FeatureKey) -> pa.Table:
+        """As :meth:`upstream`, read at once."""
+        ...
+
 
 class Increment:
     """The samples of a feature that are new, stale or orphaned, as of one moment.
@@ -286,11 +290,19 @@ class Increment:
         Raises:
             FeatureError: the feature is not one of the upstreams.
         """
-        key = FeatureKey(feature)
-        if all_rows:
-            return self._source.upstream(None, key)
-        pending = self._with_status(NEW, STALE)
-        return self._source.upstream(pending.select(list(self.sample_columns)), key)
+        samples = None if all_rows else self._pending_ids
+        return self._source.upstream(samples, FeatureKey(feature))
+
+    def upstream_table(
+        self, feature: CoercibleToFeatureKey, *, all_rows: bool = False
+    ) -> pa.Table:
+        """As :meth:`upstream`, read at once: one copy in memory, as an Arrow table."""
+        samples = None if all_rows else self._pending_ids
+        return self._source.upstream_table(samples, FeatureKey(feature))
+
+    @property
+    def _pending_ids(self) -> pa.Table:
+        return self._with_status(NEW, STALE).select(list(self.sample_columns))
 
     def batches(self, size: int) -> Batches:
         """Cut the pending samples into increments of at most ``size`` rows each.

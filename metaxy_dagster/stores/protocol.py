@@ -142,6 +142,16 @@ class MetadataStore(abc.ABC):
         """Read samples lazily; the frame outlives the session."""
 
     @abc.abstractmethod
+    def read_table(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: Any = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Read samples at once, as an Arrow table."""
+
+    @abc.abstractmethod
     def resolve_update(
         self,
         feature: CoercibleToFeatureKey,

@@ -166,6 +166,20 @@ def test_options_reach_the_pass() -> None:
     assert spec.tags["metaxy/project"] == "robots"
 
 
+def test_checks_and_a_sensor_from_yaml() -> None:
+    settings = {
+        "checks": ["schema"],
+        "pending_sensor": {"minimum_interval_seconds": 300, "default_status": "RUNNING"},
+        "pending_condition": True,
+    }
+    with loaded({**ATTRIBUTES, "settings": settings}) as defs:
+        checks = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
+        sensors = {each.name: each for each in defs.sensors or ()}
+    assert "schema" in checks
+    assert sensors["metaxy_pending"].minimum_interval_seconds == 300
+    assert "metaxy_conditions" in sensors
+
+
 def test_a_configured_store() -> None:
     with loaded({**ATTRIBUTES, "store_name": "dev"}) as defs:
         assert (defs.resources or {})["store"].name == "dev"

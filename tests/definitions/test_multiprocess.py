@@ -20,3 +20,24 @@ def test_case_01_injected_deps_order_a_multiprocess_run(tmp_path, monkeypatch):
         assert result.success
     # By name they would start in the opposite order, and without bound inputs all at once.
     assert trace.read_text().split() == ["root", "graph", "leaf"]
+
+
+def test_worker_processes_leave_the_same_bodies_out(tmp_path, monkeypatch):
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("METAXY_TEST_TRACE", str(trace))
+    module = Path(__file__).with_name("incremental_for_workers.py")
+    job = ReconstructableJob.for_file(str(module), "job")
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        for _ in range(2):
+            with dg.execute_job(job, instance=instance, raise_on_error=True) as result:
+                assert result.success
+                evaluations = result.get_asset_check_evaluations()
+            assert sorted(each.check_name for each in evaluations if each.passed) == [
+                "orphaned",
+                "pending",
+                "schema",
+                "schema",
+                "unique_ids",
+                "unique_ids",
+            ]
+    assert trace.read_text().split() == ["2"]

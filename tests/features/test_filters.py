@@ -257,3 +257,10 @@ def test_filters_that_differ_have_hashes_that_differ():
 def test_a_filter_is_text_in_a_json_schema():
     schema = FeatureDep.model_json_schema()["properties"]["filters"]
     assert schema["items"] == {"type": "string"}
+
+
+def test_conditions_side_by_side_do_not_make_room_for_deeper_ones():
+    side = " AND ".join(["NOT (a = 1)"] * 40)
+    with pytest.raises(FeatureError, match="nested too deeply"):
+        parse_filter(f"{side} AND {'(' * 51}a = 1{')' * 51}")
+    assert parse_filter(f"{side} AND {'(' * 50}a = 1{')' * 50}").columns == {"a"}

@@ -47,6 +47,13 @@ def test_keys_sort_by_their_parts(several):
     assert [key.parts for key in keys] == sorted(tuple(parts) for parts in several)
 
 
+def test_a_key_is_not_before_itself():
+    key = FeatureKey("a/b")
+    assert not key < key  # noqa: PLR0124 - the point
+    assert key <= FeatureKey("a/b")
+    assert FeatureKey("a") < key < FeatureKey("a/c")
+
+
 def test_features_of_one_parent_sort_together():
     ordered = ["a/b", "a/c", "a-b", "a.b/c"]
     assert [str(key) for key in sorted(map(FeatureKey, reversed(ordered)))] == ordered

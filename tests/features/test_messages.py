@@ -203,6 +203,21 @@ CASES: dict[str, Callable[[], object]] = {
             "a", id_columns=["id"], fields=[FieldSpec("x", deps=[FieldDep("w")])], deps=["u"]
         ),
     ).plan("a"),
+    "fields of no list": lambda: FeatureSpec("a", id_columns=["id"], fields=3),
+    "deps of no list": lambda: FeatureSpec("a", id_columns=["id"], deps=3),
+    "filters of no list": lambda: FeatureDep("video", filters=3),
+    "field deps of no list": lambda: FieldSpec("a", deps=3),
+    "a mapping to no list": lambda: FieldsMapping.specific({"a": 3}),
+    "columns of no list": lambda: FeatureSpec("a", id_columns=3),
+    "columns that differ by case": lambda: FeatureSpec("a", id_columns=["id", "n", "ID"]),
+    "columns of a field that are one": lambda: FieldSpec("a", columns=["x", "y", "x"]),
+    "a column that is no text": lambda: FeatureSpec("a", id_columns=[3]),
+    "a pattern that cannot be encoded": lambda: Like("a", "\ud800"),
+    "a field dependency on nothing": lambda: FieldDep(fields=3),
+    "a column of a filter that cannot be seen": lambda: parse_filter('"a\x01b" = 1'),
+    "a later field depends on no upstream": lambda: FeatureSpec(
+        "a", id_columns=["id"], fields=["y", FieldSpec("x", deps=[FieldDep("w")])]
+    ),
 }
 
 

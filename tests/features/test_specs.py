@@ -342,3 +342,14 @@ def test_one_name_is_a_list_of_one():
     assert FieldDep("video", fields="audio").fields == (FieldKey("audio"),)
     assert FieldDep("video", fields=FieldKey("a/b")).fields == (FieldKey("a/b"),)
     assert FieldDep("video", fields=["b", "a"]) == FieldDep("video", fields=["a", "b"])
+
+
+def test_sets_of_unlike_things_have_an_order_too():
+    dep = FieldDep("video", fields={"b", FieldKey("a"), FieldKey("c")})
+    assert dep.fields == (FieldKey("a"), FieldKey("b"), FieldKey("c"))
+
+
+def test_the_longest_column_name_is_allowed():
+    assert FeatureSpec("a", id_columns=["x" * 255]).id_columns == ("x" * 255,)
+    with pytest.raises(FeatureError, match="255"):
+        FeatureSpec("a", id_columns=["x" * 256])

@@ -10,6 +10,7 @@ import duckdb
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.connection import found_before
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
 
 __all__ = ["Catalog", "read_catalog", "selection"]
@@ -19,6 +20,8 @@ _STANDS_FOR = {
     c.COL_DATA_VERSION: c.COL_PROVENANCE,
     c.COL_DATA_VERSION_BY_FIELD: c.COL_PROVENANCE_BY_FIELD,
 }
+# What is found out of the file as a whole, beside that of features under their keys.
+_FORMAT, _COMMIT = "format", "commit"
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,23 @@ def read_catalog(
     commit: int | None = None,
 ) -> Catalog:
     """Describe some features, as of a commit or (by default) as of now."""
-    if layout.read_format(connection) is None:
+    found = found_before(connection)
+    if _FORMAT not in found:
+        found[_FORMAT] = layout.read_format(connection)
+    if found[_FORMAT] is None:
         return Catalog({}, 0)
-    as_of = layout.last_commit(connection) if commit is None else commit
-    commits = layout.newest_commits(connection, keys)
-    return Catalog(layout.tables(connection, commits), as_of, commits)
+    if commit is None:
+        if _COMMIT not in found:
+            found[_COMMIT] = layout.last_commit(connection)
+        commit = found[_COMMIT]
+    wanted = list(keys)
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        commits = layout.newest_commits(connection, missing)
+        tables = layout.tables(connection, commits)
+        found.update((key, (commits.get(key), tables.get(key))) for key in missing)
+    return Catalog(
+        {key: found[key][1] for key in wanted if found[key][1] is not None},
+        commit,
+        {key: found[key][0] for key in wanted if found[key][0] is not None},
+    )

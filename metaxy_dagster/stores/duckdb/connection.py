@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import duckdb
 from filelock import ReadWriteLock, Timeout
@@ -29,13 +29,22 @@ from filelock import ReadWriteLock, Timeout
 from metaxy_dagster.errors import StoreBusyError, StoreError
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal
 
-__all__ = ["DuckDBFile", "Mode"]
+__all__ = ["DuckDBFile", "Mode", "found_before"]
 
 Mode = Literal["r", "w"]
+
+
+@dataclass(frozen=True)
+class _Lease:
+    pid: int
+    mode: Mode
+    connection: duckdb.DuckDBPyConnection
+    # What was found out through the connection; nobody else can write meanwhile.
+    found: dict[object, Any] = field(default_factory=dict)
+
+
 # Connections that are on loan to the code running now, by file: (process, mode, connection).
-_LEASES: ContextVar[Mapping[Path, tuple[int, Mode, duckdb.DuckDBPyConnection]]] = ContextVar(
-    "leases"
-)
+_LEASES: ContextVar[Mapping[Path, _Lease]] = ContextVar("leases")
 _HOLDER = re.compile(r"PID (\d+)")
 
 
@@ -88,7 +97,13 @@ class DuckDBFile:
             StoreError: the file cannot be opened, read or written.
         """
         if leased := self._leased(mode):
-            yield leased
+            if mode == "w":
+                leased.found.clear()
+            try:
+                yield leased.connection
+            finally:
+                if mode == "w":
+                    leased.found.clear()
             return
         if mode == "w":
             self._prepare_directory()
@@ -110,23 +125,23 @@ class DuckDBFile:
     def lease(self, mode: Mode) -> Iterator[None]:
         """Let several calls in a row share one connection; never around a user's code."""
         with self.connect(mode) as connection:
-            leases = {**_LEASES.get({}), self.path: (os.getpid(), mode, connection)}
-            token = _LEASES.set(leases)
+            lease = self._leased(mode) or _Lease(os.getpid(), mode, connection)
+            token = _LEASES.set({**_LEASES.get({}), self.path: lease})
             try:
                 yield
             finally:
                 _LEASES.reset(token)
 
-    def _leased(self, mode: Mode) -> duckdb.DuckDBPyConnection | None:
-        pid, held, connection = _LEASES.get({}).get(self.path, (0, "r", None))
-        if connection is None or pid != os.getpid():
+    def _leased(self, mode: Mode) -> _Lease | None:
+        lease = _LEASES.get({}).get(self.path)
+        if lease is None or lease.pid != os.getpid():
             return None
-        if held == "r" and mode == "w":
+        if lease.mode == "r" and mode == "w":
             raise StoreError(
                 "a write was asked for inside a block that only reads",
                 remedy="write before or after it",
             )
-        return connection
+        return lease
 
     def _is_there(self) -> bool:
         try:
@@ -312,3 +327,14 @@ def _detach(connection: duckdb.DuckDBPyConnection) -> None:
     with contextlib.suppress(duckdb.TransactionException):
         connection.execute("ROLLBACK")
     connection.execute(f"DETACH {CATALOG}")
+
+
+def found_before(connection: duckdb.DuckDBPyConnection) -> dict[object, Any]:
+    """What several calls that share a connection have found out; to be added to.
+
+    Forgotten when one of them writes. Empty, and forgotten at once, where nothing is shared.
+    """
+    for lease in _LEASES.get({}).values():
+        if lease.connection is connection and lease.pid == os.getpid():
+            return lease.found
+    return {}

@@ -380,6 +380,10 @@ class WithoutQuarantined:
         """The upstream rows that some samples (or, for ``None``, all of them) come from."""
         return self.source.upstream(samples, key)
 
+    def upstream_table(self, samples: pa.Table | None, key: FeatureKey) -> pa.Table:
+        """As :meth:`upstream`, read at once."""
+        return self.source.upstream_table(samples, key)
+
     def _relabelled(self, table: pa.Table) -> pa.Table:
         import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and not always needed
 

@@ -117,6 +117,11 @@ class DuckDBIncrementSource:
         rows = None if samples is None else samples.num_rows
         return self._lazy(lambda resolve: resolve.upstream(samples, key), rows)
 
+    def upstream_table(self, samples: pa.Table | None, key: FeatureKey) -> pa.Table:
+        """As :meth:`upstream`, read at once."""
+        with self.file.connect("r") as connection:
+            return fetch(connection, self.resolve.open(connection).upstream(samples, key))
+
     def _opened(self, connection: duckdb.DuckDBPyConnection) -> OpenResolve:
         resolve = self.resolve.open(connection, compare=True)
         self._own.update(resolve.stored_types)

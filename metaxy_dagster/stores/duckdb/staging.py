@@ -25,6 +25,7 @@ from metaxy_dagster.stores.duckdb.bulk import even_batches
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import struct_type
 from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
+from metaxy_dagster.stores.duckdb.scratch import scratch
 from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames import check_ids, to_arrow
@@ -188,22 +189,35 @@ def _without(table: pa.Table, name: str) -> pa.Table:
 
 
 def _arrived_types(table: pa.Table, names: list[str], feature: str) -> dict[str, str]:
-    types: dict[str, str] = {}
-    with duckdb.connect(":memory:") as connection:
-        for name in names:
-            try:
-                (kind,) = connection.from_arrow(table.select([name])).types
-            except duckdb.Error as error:
-                raise FrameError(
-                    f"column {name!r} has a type that cannot be stored",
-                    feature=feature,
-                    found=f"{table.schema.field(name).type} ({error})",
-                    remedy=f"cast {name!r} to a plain type before it is written",
-                ) from error
-            # DuckDB 1.5 takes a column of nothing but nulls for integers.
-            nothing = pa.types.is_null(table.schema.field(name).type)
-            types[name] = "NULL" if nothing else str(kind)
-    return types
+    # The rows tell nothing of their types.
+    empty = table.select(names).slice(0, 0)
+    if not names:
+        return {}
+    with scratch() as connection:
+        try:
+            kinds = connection.from_arrow(empty).types
+        except duckdb.Error:
+            kinds = [_arrived_type(connection, empty, name, feature) for name in names]
+    # DuckDB 1.5 takes a column of nothing but nulls for integers.
+    return {
+        name: "NULL" if pa.types.is_null(table.schema.field(name).type) else str(kind)
+        for name, kind in zip(names, kinds, strict=True)
+    }
+
+
+def _arrived_type(
+    connection: duckdb.DuckDBPyConnection, table: pa.Table, name: str, feature: str
+) -> Any:
+    try:
+        (kind,) = connection.from_arrow(table.select([name])).types
+    except duckdb.Error as error:
+        raise FrameError(
+            f"column {name!r} has a type that cannot be stored",
+            feature=feature,
+            found=f"{table.schema.field(name).type} ({error})",
+            remedy=f"cast {name!r} to a plain type before it is written",
+        ) from error
+    return kind
 
 
 def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import narwhals as nw
+import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
@@ -17,7 +18,7 @@ from metaxy_dagster.stores.duckdb.failing import FailureStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name, table_of
 from metaxy_dagster.stores.duckdb.provenance import Values
-from metaxy_dagster.stores.duckdb.query import lazy
+from metaxy_dagster.stores.duckdb.query import fetch, lazy
 from metaxy_dagster.stores.duckdb.resolve import Resolve
 from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource, answered_by
 from metaxy_dagster.stores.duckdb.staging import prepare, prepare_samples
@@ -222,6 +223,19 @@ class DuckDBMetadataStore(FailureStore):
             return frame.select(list(columns)) if columns is not None else frame
         return frame
 
+    def read_table(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: FilterLike | Sequence[FilterLike] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """As :meth:`read`, at once: one copy in memory, as an Arrow table."""
+        spec, names = self._plan(feature)[1].spec, None if columns is None else tuple(columns)
+        with self._file.connect("r") as connection:
+            read = reader.Read(spec, self._sessions.commit(connection), names, parsed(filters))
+            return fetch(connection, read.query(connection))
+
     def count(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> int:
         """How many samples are stored."""
         if isinstance(filters, nw.Expr):
@@ -257,8 +271,8 @@ class DuckDBMetadataStore(FailureStore):
             preview: how many samples to show.
         """
         spec, only = self._plan(feature)[1].spec, parsed(filters)
+        commit = self._sessions.snapshot
         with self._file.connect("r") as connection:
-            commit = self._sessions.commit(connection)
             return Summarise(spec, commit, only, preview, self._max_attempts).run(connection)
 
     def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:

@@ -29,14 +29,14 @@ class Summarise:
 
     Attributes:
         spec: the feature.
-        commit: the state that is looked at.
+        commit: the state that is looked at; ``None`` for the newest.
         filters: the samples that the data version is of.
         preview: how many rows to show.
         limit: attempts that a sample has.
     """
 
     spec: FeatureSpec
-    commit: int
+    commit: int | None
     filters: tuple[Filter, ...]
     preview: int
     limit: int

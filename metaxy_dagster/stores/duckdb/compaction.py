@@ -1,0 +1,329 @@
+"""Compaction: history that nobody needs any more is removed, and its space is given back.
+
+Rows of the history are kept as long as a frame, an increment or a pin may still be read as of a
+commit at which they were valid; a horizon says how long that is. What is stored now is never
+touched. Numbers of commits are never used twice.
+
+The file is written anew beside the old one and takes its place in one step, under the write lock:
+a process that is killed at any moment leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb import layout, retention
+from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.failing import FailureStore
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, columns, history_table, literal, quote
+
+__all__ = ["CompactableStore", "CompactionResult"]
+
+_FRESH = "metaxy_fresh"
+_COMMITS = f"{CATALOG}.metaxy.commits"
+_ENDED = quote(layout.COL_ENDED)
+_WEEK = dt.timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class CompactionResult:
+    """What a compaction removed, or would remove.
+
+    Attributes:
+        commit: the number of the compaction's own commit; 0 if no row was removed.
+        horizon: everything can still be read as of this commit and of later ones.
+        removed: rows of history removed, by feature; features without any are left out.
+        kept: rows of history that are left, by feature.
+        commits_removed: entries of the list of commits that nothing needs any more.
+        bytes_before: size of the file.
+        bytes_after: size of the file afterwards.
+
+    Example:
+        >>> CompactionResult(3, 2, {FeatureKey("a"): 10}, {}, 1, 800, 300).bytes_freed
+        500
+    """
+
+    commit: int
+    horizon: int
+    removed: Mapping[FeatureKey, int]
+    kept: Mapping[FeatureKey, int]
+    commits_removed: int
+    bytes_before: int
+    bytes_after: int
+
+    @property
+    def rows_removed(self) -> int:
+        """Rows of history removed, of all features."""
+        return sum(self.removed.values())
+
+    @property
+    def bytes_freed(self) -> int:
+        """Bytes that the file is smaller by."""
+        return self.bytes_before - self.bytes_after
+
+
+@dataclass(frozen=True)
+class _Excess:
+    """What can be removed of one feature's history."""
+
+    key: FeatureKey
+    condition: str
+    rows: int
+    kept: int
+    ended: int
+
+
+class CompactableStore(FailureStore):
+    """A store in one file that can forget what is no longer needed."""
+
+    def compact(
+        self,
+        *,
+        older_than: dt.timedelta = _WEEK,
+        before: int | None = None,
+        keep_versions: int = 0,
+        rewrite: bool = True,
+        dry_run: bool = False,
+    ) -> CompactionResult:
+        """Remove rows of history that are no longer needed, and give their space back.
+
+        Frames and increments that were made before stay right as long as they are of the horizon
+        or later; older ones raise a :class:`StoreError` when they are collected. The next resolve
+        of a feature whose history (or whose upstreams' history) shrank looks at everything once.
+        Other processes wait meanwhile, as they do for a write.
+
+        Args:
+            older_than: keep whatever was valid within this time; zero keeps only what is stored
+                now. Commits that are pinned are kept as well.
+            before: remove only what ended at this commit or before.
+            keep_versions: of each sample, keep as many superseded or deleted rows in any case.
+            rewrite: write the file anew, which needs room for both meanwhile; otherwise the space
+                of removed rows is used again by later writes, and the file stays as large.
+            dry_run: only tell what would be removed.
+
+        Returns:
+            What was removed and what is left.
+
+        Raises:
+            StoreError: an argument is not valid, or the store cannot be written.
+
+        Example:
+            >>> import datetime as dt, metaxy_dagster as mxd, tempfile, pyarrow as pa
+            >>> graph = mxd.FeatureGraph()
+            >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+            >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+            >>> for path in "abc":
+            ...     _ = store.write("image", pa.table({"id": [1], "path": [path]}))
+            >>> store.compact().rows_removed
+            0
+            >>> store.compact(older_than=dt.timedelta()).rows_removed
+            2
+        """
+        _check(older_than, before, keep_versions)
+        file = self._file
+        size = file.path.stat().st_size if file.exists else 0
+        if not size:
+            return CompactionResult(0, 0, {}, {}, 0, 0, 0)
+        with file.connect("r" if dry_run else "w") as connection:
+            layout.read_format(connection)
+            horizon = _horizon(connection, older_than, before)
+            found = list(_excess(connection, horizon, keep_versions))
+            removed = {one.key: one.rows for one in found if one.rows}
+            kept = {one.key: one.kept for one in found}
+            commit = 0
+            if dry_run:
+                commits = _count(connection, _needless(horizon))
+            else:
+                commit, commits = _remove(connection, found, horizon)
+                if rewrite:
+                    _rewrite(file, connection)
+                else:
+                    connection.execute(f"CHECKPOINT {CATALOG}")
+        after = file.path.stat().st_size
+        return CompactionResult(commit, horizon, removed, kept, commits, size, after)
+
+
+def _check(older_than: object, before: object, keep_versions: object) -> None:
+    if not isinstance(older_than, dt.timedelta) or older_than < dt.timedelta():
+        raise StoreError(
+            "older_than is not a span of time",
+            found=repr(older_than),
+            allowed="a timedelta of zero or more",
+            remedy="give for instance datetime.timedelta(days=7)",
+        )
+    numbers = {"keep_versions": keep_versions, "before": 0 if before is None else before}
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise StoreError(
+                f"{name} is not a number",
+                found=repr(number),
+                allowed="a whole number, 0 or more",
+                remedy=f"correct {name}, or leave it out",
+            )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, rows: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0])
+
+
+def _horizon(
+    connection: duckdb.DuckDBPyConnection, older_than: dt.timedelta, before: int | None
+) -> int:
+    """The oldest commit as of which everything must still be readable."""
+    newest = layout.last_commit(connection)
+    moment = dt.datetime.now(dt.UTC) - older_than
+    # The state that the first recent commit changed was still to be seen within the time.
+    (row,) = connection.execute(
+        f"SELECT min(commit) - 1 FROM {_COMMITS} WHERE committed_at > ?", [moment]
+    ).fetchall()
+    found = [newest, *(() if row[0] is None or not older_than else (int(row[0]),))]
+    if before is not None:
+        found.append(before)
+    with contextlib.suppress(duckdb.CatalogException, duckdb.BinderException):
+        pinned = connection.execute(f"SELECT min(commit) FROM {CATALOG}.metaxy.pins").fetchall()
+        found += [int(commit) for (commit,) in pinned if commit is not None]
+    return min(found)
+
+
+def _excess(
+    connection: duckdb.DuckDBPyConnection, horizon: int, keep_versions: int
+) -> Iterator[_Excess]:
+    rows = connection.execute(
+        f"SELECT feature, spec FROM {CATALOG}.metaxy.features ORDER BY 1"
+    ).fetchall()
+    for name, _ in rows:
+        key = FeatureKey(name)
+        table = history_table(key)
+        condition = f"{_ENDED} <= {horizon}"
+        if keep_versions:
+            ids = columns(_id_columns(connection, name))
+            condition += (
+                f" AND rowid IN (SELECT rowid FROM {table} QUALIFY row_number() OVER"
+                f" (PARTITION BY {ids} ORDER BY {_ENDED} DESC, rowid DESC) > {keep_versions})"
+            )
+        (found,) = connection.execute(
+            f"SELECT count(*) FILTER ({condition}), count(*),"
+            f" coalesce(max({_ENDED}) FILTER ({condition}), 0) FROM {table}"
+        ).fetchall()
+        removed, total, ended = map(int, found)
+        if total:
+            yield _Excess(key, condition, removed, total - removed, ended)
+
+
+def _id_columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
+    rows = connection.execute(
+        f"SELECT spec->'$.id_columns' FROM {CATALOG}.metaxy.features WHERE feature = ?", [name]
+    ).fetchall()
+    import json  # noqa: PLC0415 - only needed here
+
+    return [str(one) for one in json.loads(rows[0][0])]
+
+
+def _needless(horizon: int) -> str:
+    """The commits that nothing needs: neither recent, nor the newest of its kind for a feature."""
+    ended, erased = "updated > 0 OR deleted > 0", "kind NOT IN ('write', 'delete')"
+    newest = (
+        f"SELECT max(commit) FROM {_COMMITS} UNION ALL SELECT unnest([max(commit),"
+        f" max(commit) FILTER ({ended}), max(commit) FILTER ({erased})])"
+        f" FROM {_COMMITS} GROUP BY feature"
+    )
+    return (
+        f"{_COMMITS} WHERE commit <= {horizon}"
+        f" AND commit NOT IN (SELECT * FROM ({newest}) n(c) WHERE c IS NOT NULL)"
+    )
+
+
+def _remove(
+    connection: duckdb.DuckDBPyConnection, found: list[_Excess], horizon: int
+) -> tuple[int, int]:
+    """Remove rows and commits in one transaction: the commit's number, and how many it removed."""
+    removed = {str(one.key): one.ended for one in found if one.rows}
+    connection.execute("BEGIN TRANSACTION")
+    commit = layout.last_commit(connection) + 1 if removed else 0
+    for one in found:
+        if one.rows:
+            connection.execute(f"DELETE FROM {history_table(one.key)} WHERE {one.condition}")
+    now = dt.datetime.now(dt.UTC)
+    for name in removed:
+        # Of a kind that makes watermarks void: rows are gone that a later resolve would look for.
+        row = [commit, name, "compact", 0, 0, 0, None, None, now]
+        connection.execute(f"INSERT INTO {_COMMITS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    retention.note(connection, removed, commit)
+    needless = _needless(horizon)
+    trimmed = _count(connection, needless)
+    connection.execute(f"DELETE FROM {needless}")
+    connection.execute("COMMIT")
+    return commit, trimmed
+
+
+def _rewrite(file: DuckDBFile, connection: duckdb.DuckDBPyConnection) -> None:
+    """Put a fresh copy in the place of the file; the connection is attached to it afterwards."""
+    target = file.path.resolve()
+    fresh = target.with_name(f"{target.name}.compacting")
+    connection.execute(f"CHECKPOINT {CATALOG}")
+    _discard(fresh)
+    try:
+        _copy(connection, fresh)
+        shutil.copymode(target, fresh)
+        connection.execute(f"DETACH {CATALOG}")
+        try:
+            if _log(target).exists() or _log(fresh).exists():
+                raise StoreError(
+                    "the store was not written anew, because its log could not be written back",
+                    found=f"{_log(target).name} or {_log(fresh).name}",
+                    remedy="try again when no other program has the file open",
+                )
+            _replace(fresh, target)
+        finally:
+            connection.execute(f"ATTACH {literal(str(file.path))} AS {CATALOG} (TYPE duckdb)")
+    finally:
+        _discard(fresh)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:
+    rows = connection.execute(
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = ?", [CATALOG]
+    ).fetchall()
+    # The same, so that whatever could read the file still can.
+    version = literal(str(rows[0][0]).rstrip("+"))
+    connection.execute(
+        f"ATTACH {literal(str(fresh))} AS {_FRESH} (TYPE duckdb, STORAGE_VERSION {version})"
+    )
+    try:
+        connection.execute(f"COPY FROM DATABASE {CATALOG} TO {_FRESH}")
+        connection.execute(f"CHECKPOINT {_FRESH}")
+    finally:
+        connection.execute(f"DETACH {_FRESH}")
+
+
+def _replace(fresh: Path, target: Path) -> None:
+    """From one moment to the next; and for good, also when the power fails."""
+    with fresh.open("rb+") as written:
+        os.fsync(written.fileno())
+    fresh.replace(target)
+    with contextlib.suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
+def _discard(fresh: Path) -> None:
+    """Remove a copy that did not take the place of the file, also one of a killed process."""
+    for path in (fresh, _log(fresh)):
+        path.unlink(missing_ok=True)

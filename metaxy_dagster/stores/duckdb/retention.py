@@ -1,0 +1,75 @@
+"""What was compacted away: the past that can no longer be read back, feature by feature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal
+from metaxy_dagster.stores.duckdb.layout import Commits
+
+__all__ = ["check_kept", "note"]
+
+_COMPACTIONS = f"{CATALOG}.metaxy.compactions"
+
+
+def note(connection: duckdb.DuckDBPyConnection, removed: Mapping[str, int], commit: int) -> None:
+    """Note a compaction, inside its transaction.
+
+    Args:
+        connection: the open transaction.
+        removed: by feature, the last commit that ended one of the rows removed.
+        commit: of the compaction itself.
+    """
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {_COMPACTIONS} (feature VARCHAR NOT NULL,"
+        " kept_since BIGINT NOT NULL, commit BIGINT NOT NULL)"
+    )
+    for name, since in removed.items():
+        # An older state that is lost stays lost.
+        connection.execute(
+            f"INSERT INTO {_COMPACTIONS} SELECT $name, greatest($since, coalesce(max(kept_since),"
+            f" 0)), $commit FROM {_COMPACTIONS} WHERE feature = $name",
+            {"name": name, "since": since, "commit": commit},
+        )
+        connection.execute(
+            f"DELETE FROM {_COMPACTIONS} WHERE feature = ? AND commit < ?", [name, commit]
+        )
+
+
+def check_kept(
+    connection: duckdb.DuckDBPyConnection, commits: Mapping[FeatureKey, Commits], commit: int
+) -> None:
+    """Refuse to read features as of a commit of which not all rows are there any more.
+
+    Args:
+        connection: not in a transaction: looking for a table that is not there would abort it.
+        commits: the newest ones of the features.
+        commit: as of which they are to be read.
+
+    Raises:
+        StoreError: the history of one of them was compacted since.
+    """
+    names = [str(key) for key, newest in commits.items() if newest.erased > commit]
+    if not names:
+        return
+    among = ", ".join(map(literal, names))
+    try:
+        rows = connection.execute(
+            f"SELECT feature, kept_since FROM {_COMPACTIONS}"
+            f" WHERE feature IN ({among}) AND kept_since > {commit} ORDER BY 1"
+        ).fetchall()
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return
+    for name, since in rows:
+        raise StoreError(
+            "what is read here was compacted away in the meantime",
+            feature=name,
+            found=f"the state as of commit {commit}",
+            allowed=f"commit {since} or later",
+            remedy="read or resolve again; to keep what is still in use for longer, compact with "
+            "a longer older_than",
+        )
