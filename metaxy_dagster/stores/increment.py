@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,77 +11,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.stores.counts import (
+    NEW,
+    ORPHANED,
+    QUARANTINED,
+    STALE,
+    UNCHANGED,
+    Counts,
+    having,
+)
 from metaxy_dagster.stores.spool import Spool
 
 if TYPE_CHECKING:
     import narwhals as nw
 
-__all__ = [
-    "NEW",
-    "ORPHANED",
-    "QUARANTINED",
-    "STALE",
-    "STATUS",
-    "UNCHANGED",
-    "Batches",
-    "Counts",
-    "Increment",
-]
-
-STATUS = c.COL_STATUS
-NEW, STALE, ORPHANED, UNCHANGED, QUARANTINED = range(5)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many samples an increment holds.
-
-    Attributes:
-        new: expected but not stored.
-        stale: stored, computed from something else than what is upstream now.
-        orphaned: stored, but nothing calls for them any more.
-        quarantined: neither new nor stale any more, because they failed too often; shown only
-            where there are any.
-
-    Example:
-        >>> Counts(new=3, stale=2, orphaned=1).pending
-        5
-        >>> Counts(new=0, stale=0, orphaned=0, quarantined=2)
-        Counts(new=0, stale=0, orphaned=0, quarantined=2)
-    """
-
-    new: int
-    stale: int
-    orphaned: int
-    quarantined: int = 0
-
-    @classmethod
-    def of(cls, delta: pa.Table | pa.RecordBatch) -> Counts:
-        """The counts of a list of samples with their statuses."""
-        entries = delta.column(STATUS).value_counts().to_pylist()
-        found = {entry["values"]: entry["counts"] for entry in entries}
-        return cls(*(found.get(status, 0) for status in (NEW, STALE, ORPHANED, QUARANTINED)))
-
-    def __add__(self, other: Counts) -> Counts:
-        """The counts of two lists together."""
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return Counts(*(one + another for one, another in pairs))
-
-    def __repr__(self) -> str:
-        return f"Counts({self.listed})"
-
-    @property
-    def listed(self) -> str:
-        """The counts by name, as text."""
-        names = ["new", "stale", "orphaned", *(["quarantined"] if self.quarantined else [])]
-        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
-
-    @property
-    def pending(self) -> int:
-        """Samples to compute: new and stale."""
-        return self.new + self.stale
+__all__ = ["Batches", "Counts", "Increment", "IncrementSource"]
 
 
 class IncrementSource(Protocol):
@@ -293,9 +237,7 @@ class Increment:
         samples = None if all_rows else self._pending_ids
         return self._source.upstream(samples, FeatureKey(feature))
 
-    def upstream_table(
-        self, feature: CoercibleToFeatureKey, *, all_rows: bool = False
-    ) -> pa.Table:
+    def upstream_table(self, feature: CoercibleToFeatureKey, *, all_rows: bool = False) -> pa.Table:
         """As :meth:`upstream`, read at once: one copy in memory, as an Arrow table."""
         samples = None if all_rows else self._pending_ids
         return self._source.upstream_table(samples, FeatureKey(feature))
@@ -332,7 +274,7 @@ class Increment:
         else:
             filled = self._filled is not None
             table = self.delta if self._filled is None else self._filled
-            pending = _having(table, (NEW, STALE))
+            pending = having(table, (NEW, STALE))
             rows = pending.sort_by([(name, "ascending") for name in self.sample_columns]).slice
 
         def batch(start: int) -> Increment:
@@ -349,10 +291,10 @@ class Increment:
             self._filled = self._source.filled()
         if self._filled is None:
             return self._source.frame(self.delta, statuses)
-        return self._source.frame_of(_having(self._filled, statuses))
+        return self._source.frame_of(having(self._filled, statuses))
 
     def _with_status(self, *statuses: int) -> pa.Table:
-        return _having(self.delta, statuses)
+        return having(self.delta, statuses)
 
     def __repr__(self) -> str:
         return f"Increment({str(self._feature)!r}, {self.counts.listed})"
@@ -403,8 +345,8 @@ class _Spooled:
             for batch in batches:
                 counts += Counts.of(batch)
                 rows = pa.Table.from_batches([batch])
-                pending.append(_having(rows, (NEW, STALE)))
-                others.append(_having(rows, (ORPHANED, UNCHANGED, QUARANTINED)))
+                pending.append(having(rows, (NEW, STALE)))
+                others.append(having(rows, (ORPHANED, UNCHANGED, QUARANTINED)))
         return cls(pending, others, filled, counts)
 
     def table(self) -> pa.Table:
@@ -414,18 +356,8 @@ class _Spooled:
         """Some columns of the rows with these statuses."""
         empty = self.pending.rows(0, 0).select(names)
         found = (
-            _having(part, statuses).select(names)
+            having(part, statuses).select(names)
             for spool in (self.pending, self.others)
             for part in spool.parts()
         )
         return pa.concat_tables((empty, *found))
-
-
-def _having(table: pa.Table, statuses: Sequence[int]) -> pa.Table:
-    """The rows with one of these statuses."""
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and not always needed
-
-    status = table.column(STATUS)
-    wanted = pc.is_in(status, pa.array(statuses, type=status.type))
-    # Filtering copies; the samples of a first run are all new.
-    return table if pc.all(wanted, min_count=0).as_py() else table.filter(wanted)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from metaxy_dagster.errors import ConfigError, FeatureError, FrameError, StoreError
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore, Increment
+from metaxy_dagster.stores.counts import QUARANTINED, STATUS
 from metaxy_dagster.stores.duckdb import resolve as resolve_module
-from metaxy_dagster.stores.increment import QUARANTINED, STATUS
 
 IDS = (1, 2, 3, 4)
 NAMES = ("new", "stale", "pending", "quarantined", "orphaned")

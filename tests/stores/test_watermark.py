@@ -12,9 +12,9 @@ import pytest
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
+from metaxy_dagster.stores.counts import STATUS
 from metaxy_dagster.stores.duckdb import resolve as resolve_module
 from metaxy_dagster.stores.duckdb import watermark as watermark_module
-from metaxy_dagster.stores.increment import STATUS
 
 STATUSES = ("new", "stale", "orphaned")
 

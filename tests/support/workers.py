@@ -13,7 +13,7 @@ import pyarrow as pa
 from metaxy_dagster.constants import COL_STATUS
 from metaxy_dagster.errors import MetaxyError
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
-from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE
+from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE
 
 CRASH_ROWS = 2_000
 

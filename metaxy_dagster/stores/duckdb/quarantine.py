@@ -21,6 +21,7 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE, STATUS, Counts
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
@@ -32,15 +33,7 @@ from metaxy_dagster.stores.duckdb.layout import COL_COMMIT
 from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.failures import FailureResult
-from metaxy_dagster.stores.increment import (
-    NEW,
-    ORPHANED,
-    QUARANTINED,
-    STALE,
-    STATUS,
-    Counts,
-    IncrementSource,
-)
+from metaxy_dagster.stores.increment import IncrementSource
 
 __all__ = [
     "SHOWN",
@@ -197,7 +190,7 @@ def settle(
     key: FeatureKey,
     names: Sequence[str],
     *,
-    table: str,
+    table: str | None,
     answered: Answered | None,
 ) -> None:
     """Forget failures of samples that were written since, or that nothing asks for any more.
@@ -206,16 +199,17 @@ def settle(
         connection: one that may write, not in a transaction.
         key: the feature.
         names: its sample columns.
-        table: of the feature's rows.
+        table: of the feature's rows; ``None`` if there is none yet.
         answered: the increment that was written to; ``None`` if it does not list all samples.
     """
     if _columns(connection, key) is None:
         return
-    written = (
-        f"SELECT 1 FROM {table} t WHERE {_same(names, 'o', 't')}"
-        f" AND t.{quote(COL_COMMIT)} > o.{quote(COL_COMMIT)}"
-    )
-    gone = f"EXISTS ({written})"
+    gone = "FALSE"
+    if table is not None:
+        gone = (
+            f"EXISTS (SELECT 1 FROM {table} t WHERE {_same(names, 'o', 't')}"
+            f" AND t.{quote(COL_COMMIT)} > o.{quote(COL_COMMIT)})"
+        )
     if answered is not None:
         connection.register(_LISTED, answered.ids((NEW, STALE, QUARANTINED)))
         pending = f"SELECT 1 FROM {_LISTED} l WHERE {_same(names, 'o', 'l')}"

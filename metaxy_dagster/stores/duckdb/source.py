@@ -14,21 +14,14 @@ import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.quarantine import WithoutQuarantined
 from metaxy_dagster.stores.duckdb.query import Query, fetch, lazy, nothing, reader
 from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
 from metaxy_dagster.stores.duckdb.watermark import Answered
-from metaxy_dagster.stores.increment import (
-    NEW,
-    ORPHANED,
-    STALE,
-    STATUS,
-    Counts,
-    Increment,
-    IncrementSource,
-)
+from metaxy_dagster.stores.increment import Increment, IncrementSource
 
 __all__ = ["DuckDBIncrementSource", "answered_by", "origin"]
 

@@ -21,6 +21,7 @@ from metaxy_dagster.stores.checks import (
     check_provenance,
     is_struct_of_text,
 )
+from metaxy_dagster.stores.counts import NEW, ORPHANED, STATUS
 from metaxy_dagster.stores.duckdb.bulk import even_batches
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import struct_type
@@ -29,7 +30,7 @@ from metaxy_dagster.stores.duckdb.scratch import scratch
 from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames import check_ids, to_arrow
-from metaxy_dagster.stores.increment import NEW, ORPHANED, STATUS, Increment
+from metaxy_dagster.stores.increment import Increment
 
 __all__ = ["STAGE", "Staged", "check_increment", "prepare", "prepare_samples", "stage"]
 

@@ -14,7 +14,7 @@ from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.stores.checks import declared_columns
 from metaxy_dagster.stores.duckdb import layout, pins, quarantine, reader
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
-from metaxy_dagster.stores.duckdb.failing import FailureStore
+from metaxy_dagster.stores.duckdb.compaction import CompactableStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name, table_of
 from metaxy_dagster.stores.duckdb.provenance import Values
@@ -33,7 +33,7 @@ __all__ = ["DuckDBMetadataStore"]
 _Filters: TypeAlias = FilterLike | Sequence[FilterLike] | nw.Expr | None
 
 
-class DuckDBMetadataStore(FailureStore):
+class DuckDBMetadataStore(CompactableStore):
     """Samples and their provenance in one DuckDB file.
 
     Several processes of one machine may use the file at once: every call opens it under an
@@ -136,8 +136,9 @@ class DuckDBMetadataStore(FailureStore):
                 answered=answered_by(increment, self._file),
             )
             result = Writer(connection).write(staged, how)
+            stored = table_of(key) if table is not None or result.commit else None
             quarantine.settle(
-                connection, key, sample_columns(plan), table=table_of(key), answered=how.answered
+                connection, key, sample_columns(plan), table=stored, answered=how.answered
             )
             return result
 
@@ -213,6 +214,7 @@ class DuckDBMetadataStore(FailureStore):
                 None if columns is None or expression is not None else tuple(columns),
                 () if expression is not None else parsed(filters),
                 history,
+                self.graph.feature_class(plan.key),
             )
             schema = reader.arrow_schema(connection, read.query(connection))
         from metaxy_dagster.stores.duckdb.snapshot import Snapshot  # noqa: PLC0415 - brings pandas
@@ -232,8 +234,10 @@ class DuckDBMetadataStore(FailureStore):
     ) -> pa.Table:
         """As :meth:`read`, at once: one copy in memory, as an Arrow table."""
         spec, names = self._plan(feature)[1].spec, None if columns is None else tuple(columns)
+        declared = self.graph.feature_class(spec.key)
         with self._file.connect("r") as connection:
-            read = reader.Read(spec, self._sessions.commit(connection), names, parsed(filters))
+            commit = self._sessions.commit(connection)
+            read = reader.Read(spec, commit, names, parsed(filters), feature_class=declared)
             return fetch(connection, read.query(connection))
 
     def count(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> int:
@@ -344,7 +348,15 @@ class DuckDBMetadataStore(FailureStore):
             commit = pins.checked(as_of, commit, key)
         only, stale = parsed(filters), parsed(stale_when)
         resolve = Resolve(
-            plan, version, commit, expected, only, stale, keep_unchanged, self._max_share
+            plan,
+            version,
+            commit,
+            expected,
+            only,
+            stale,
+            keep_unchanged,
+            self._max_share,
+            {dep.upstream.key: self.graph.feature_class(dep.upstream.key) for dep in plan.deps},
         )
         source = DuckDBIncrementSource(self._file, resolve)
         return Increment(

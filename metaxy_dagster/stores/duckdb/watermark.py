@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from metaxy_dagster.features import FeatureKey, FeaturePlan
+from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.identifiers import (
@@ -26,7 +27,6 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     table_of,
 )
 from metaxy_dagster.stores.encoding import hash_parts
-from metaxy_dagster.stores.increment import NEW, ORPHANED, QUARANTINED, STALE
 
 __all__ = ["Answered", "Watermark", "advance", "fingerprint", "is_behind", "read_watermark"]
 
