@@ -17,6 +17,7 @@
 #   make mutation       does the suite notice small faults? in a copy, for MUTATION_MINUTES (60)
 #   make bench          beside the rival and hand-written SQL; ARGS="--sizes 10M --shapes simple"
 #   make bench-quick    the same with 10k rows, in a few minutes
+#   make bench-io       a run with our IO manager beside one with Dagster's in-memory one
 #   make bench-pass     the pass over 1,000 to 10,000 assets, beside Dagster's own load
 #   make bench-features versions of very large feature graphs, in seconds
 #   make test-lowest    the suite with the lowest version of every dependency
@@ -46,7 +47,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .PHONY: test lint types layering unit demo web mailroom docs screenshots soak coverage mutation format \
-        bench bench-quick bench-pass bench-features test-lowest test-highest test-duckdb15 clean
+        bench bench-quick bench-io bench-pass bench-features test-lowest test-highest test-duckdb15 clean
 
 test: lint types layering unit
 
@@ -113,6 +114,9 @@ bench: $(STAMP)
 bench-quick: $(STAMP)
 	$(BIN)/python benchmarks/run.py --quick --budget-minutes 10 $(ARGS)
 
+bench-io: $(STAMP)
+	$(BIN)/python benchmarks/io_manager.py $(ARGS)
+
 bench-pass: $(STAMP)
 	$(BIN)/python benchmarks/definitions_scale.py
 
@@ -173,5 +177,5 @@ test-highest: pyproject.toml
 
 clean:
 	rm -rf $(VENV) .venvs build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
-	  .hypothesis examples/workspace
+	  .hypothesis examples/workspace .mutation .coverage_data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -70,6 +70,7 @@ _HOMES = {
         "select_metaxy_assets",
     ),
     "metaxy_dagster.stores": (
+        "CompactionResult",
         "Counts",
         "DuckDBMetadataStore",
         "FailureResult",
@@ -136,6 +137,7 @@ if TYPE_CHECKING:
         select_metaxy_assets,
     )
     from metaxy_dagster.stores import (
+        CompactionResult,
         Counts,
         DuckDBMetadataStore,
         FailureResult,
@@ -150,6 +152,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseFeature",
+    "CompactionResult",
     "ConfigError",
     "Counts",
     "DefinitionsError",

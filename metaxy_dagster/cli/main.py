@@ -71,6 +71,10 @@ def _is_ours(file: str) -> bool:
 
 def _run(options: argparse.Namespace) -> int:
     # Imported here: `--help` answers at once, without loading Dagster.
+    if options.command == "compact":
+        from metaxy_dagster.cli.compact import compact_store  # noqa: PLC0415
+
+        return compact_store(options)
     from metaxy_dagster.cli.load import Target, importable_from  # noqa: PLC0415
     from metaxy_dagster.cli.plan import PlanRequest, show_plan  # noqa: PLC0415
     from metaxy_dagster.cli.status import show_status  # noqa: PLC0415
@@ -86,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="metaxy-dagster",
-        description="Looks at a Dagster repository and its features. Nothing is ever written.",
+        description="Looks at a Dagster repository and its features. Only `compact` writes.",
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -118,7 +122,40 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|PATH",
         help="a configured store's name or an embedded store's file, instead of the repository's",
     )
+    _add_compact(commands)
     return parser
+
+
+def _add_compact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "compact",
+        help="remove old history from an embedded store, and make its file smaller",
+        description="Removes rows of history that are no longer needed from an embedded store and "
+        "gives their space back. What is stored now is never touched. Runs wait meanwhile.",
+        epilog=EXPLANATION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = command.add_argument
+    add("store", metavar="NAME|PATH", help="a configured store's name, or an embedded store's file")
+    add(
+        "--older-than-days",
+        type=float,
+        default=7.0,
+        metavar="DAYS",
+        help="keep what was valid within so many days (default: %(default)g); 0: only what is "
+        "stored now",
+    )
+    add("--before", type=int, metavar="COMMIT", help="remove only what ended at it or before")
+    add(
+        "--keep-versions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of each sample, keep N superseded or deleted rows in any case (default: 0)",
+    )
+    add("--no-rewrite", action="store_true", help="remove rows, but leave the file as large")
+    add("--dry-run", action="store_true", help="only tell what would be removed")
+    add("--format", choices=("text", "json"), default="text", help="default: %(default)s")
 
 
 def _command(

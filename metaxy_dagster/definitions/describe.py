@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.definitions.translator import MetaxyTranslatorData
     from metaxy_dagster.features.keys import FieldKey
-    from metaxy_dagster.features.plan import DepPlan
     from metaxy_dagster.features.specs import FeatureSpec
 
 __all__ = [
@@ -105,8 +104,9 @@ def _type_text(annotation: object) -> str:
 def column_lineage(data: MetaxyTranslatorData) -> dg.TableColumnLineage | None:
     """Which upstream columns each column comes from, for the assets that carry them.
 
-    Id columns come from the id columns that they are joined on; the columns of a field from
-    those of its parent fields; selected and renamed columns from their originals.
+    Id columns come from the id columns that they are joined on; a column that an upstream has
+    too, by the name that it has here, from that one; the columns of a field, else, from those
+    of its parent fields.
     """
     found: dict[str, dict[tuple[dg.AssetKey, str], None]] = {}
     for column, feature, source in _column_pairs(data):
@@ -128,11 +128,12 @@ def _column_pairs(data: MetaxyTranslatorData) -> Iterator[tuple[str, FeatureKey,
     for dep in data.plan.deps:
         for column in dep.join_columns:
             yield column, dep.upstream.key, dep.source_columns.get(column, column)
-        for column, source in _carried_over(dep):
-            if column in own:
-                yield column, dep.upstream.key, source
+    carried = {column for column, *_ in _carried_over(data, own)}
+    yield from _carried_over(data, own)
     for field in data.plan.fields:
         for column in _field_columns(data, data.spec, field.key):
+            if column in carried:
+                continue
             for parent in field.parents:
                 spec = upstream.get(parent.feature)
                 if spec is not None:
@@ -140,11 +141,18 @@ def _column_pairs(data: MetaxyTranslatorData) -> Iterator[tuple[str, FeatureKey,
                         yield column, parent.feature, source
 
 
-def _carried_over(dep: DepPlan) -> Iterator[tuple[str, str]]:
-    """Selected and renamed columns by their names here, with their names upstream."""
-    names = dict.fromkeys([*(dep.dep.select or ()), *dep.dep.rename.values()])
-    for name in names:
-        yield name, dep.dep.name_upstream(name)
+def _carried_over(
+    data: MetaxyTranslatorData, own: frozenset[str]
+) -> Iterator[tuple[str, FeatureKey, str]]:
+    """Columns that an upstream has too, by their names here, with their names upstream."""
+    for plan in data.plan.deps:
+        dep, upstream = plan.dep, plan.upstream
+        known = _columns(upstream, data.graph.feature_class(upstream.key))
+        here = [name for name in map(dep.name_here, known) if dep.select is None]
+        names = dict.fromkeys([*here, *(dep.select or ()), *dep.rename.values()])
+        for name in names:
+            if name in own and name not in plan.join_columns:
+                yield name, upstream.key, dep.name_upstream(name)
 
 
 def _field_columns(

@@ -175,6 +175,16 @@ class MetaxifyPlan:
     notices: tuple[Notice, ...] = ()
     errors: tuple[MetaxyError, ...] = ()
 
+    def __str__(self) -> str:
+        """The plan as text, so that ``print(plan)`` shows it."""
+        return self.render()
+
+    def __repr__(self) -> str:
+        """One line: the parts hold whole repositories."""
+        from metaxy_dagster.definitions.report import summary  # noqa: PLC0415 (report imports us)
+
+        return f"<{type(self).__name__}: {summary(self)}>"
+
     @property
     def assets(self) -> tuple[AssetPlan, ...]:
         """The plans of all assets, in the order of the repository."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.definitions.plan import Change, MetaxifyPlan
 
-__all__ = ["render"]
+__all__ = ["render", "summary"]
 
 FORMS: Final = ("text", "markdown", "json")
 
@@ -77,7 +77,8 @@ def _change(change: Change) -> dict[str, str]:
     return {"what": change.what, "value": change.value, "why": change.why}
 
 
-def _summary(plan: MetaxifyPlan) -> str:
+def summary(plan: MetaxifyPlan) -> str:
+    """The plan in one line."""
     changed = sum(bool(asset.changes) for asset in plan.assets)
     left = len(plan.assets) - changed
     parts = [f"{changed} assets change", f"{left} left alone"]
@@ -87,7 +88,7 @@ def _summary(plan: MetaxifyPlan) -> str:
 
 
 def _text(plan: MetaxifyPlan) -> Iterator[str]:
-    yield f"metaxify: {_summary(plan)}"
+    yield f"metaxify: {summary(plan)}"
     for asset in plan.assets:
         if asset.changes:
             tie = f" (feature {asset.feature})" if asset.feature is not None else ""
@@ -102,7 +103,7 @@ def _text(plan: MetaxifyPlan) -> Iterator[str]:
 
 def _markdown(plan: MetaxifyPlan) -> Iterator[str]:
     yield "# metaxify plan\n"
-    yield f"{_summary(plan)}\n"
+    yield f"{summary(plan)}\n"
     changed = [asset for asset in plan.assets if asset.changes]
     if changed:
         yield "| asset | feature | change | value | why |"

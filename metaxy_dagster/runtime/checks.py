@@ -20,7 +20,7 @@ __all__ = ["CheckName", "build_feature_checks", "check_names", "feature_checks",
 
 CheckName: TypeAlias = Literal["pending", "orphaned", "schema", "unique_ids"]
 _NAMES: tuple[CheckName, ...] = get_args(CheckName)
-_Verdict: TypeAlias = tuple[bool, Mapping[str, Any]]
+_Verdict: TypeAlias = tuple[bool, str, Mapping[str, Any]]
 
 _DESCRIPTIONS: Mapping[CheckName, str] = {
     "pending": "No sample waits to be computed.",
@@ -153,11 +153,12 @@ def feature_checks(
         asked = {key.name for key in context.selected_asset_check_keys}
         for name, kind in names.items():
             if name in asked:
-                passed, metadata = _VERDICTS[kind](store, asset)
+                passed, found, metadata = _VERDICTS[kind](store, asset)
                 yield dg.AssetCheckResult(
                     passed=passed,
                     check_name=name,
                     severity=_SEVERITIES[kind],
+                    description=found,
                     metadata=metadata,
                 )
 
@@ -168,12 +169,21 @@ def feature_checks(
 
 def _pending(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
     counts = pending_counts(store, asset)
-    return counts.pending == 0, {c.KEY_NEW: counts.new, c.KEY_STALE: counts.stale}
+    waiting = counts.pending
+    found = f"{_samples(waiting)} to be computed: {counts.new} new, {counts.stale} stale."
+    metadata = {c.KEY_NEW: counts.new, c.KEY_STALE: counts.stale}
+    return not waiting, found if waiting else _DESCRIPTIONS["pending"], metadata
+
+
+def _samples(number: int) -> str:
+    return f"{number} sample waits" if number == 1 else f"{number} samples wait"
 
 
 def _orphaned(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
     orphaned = pending_counts(store, asset).orphaned
-    return orphaned == 0, {c.KEY_ORPHANED: orphaned}
+    noun = "sample is" if orphaned < 2 else "samples are"  # noqa: PLR2004 - more than one
+    found = f"{orphaned or 'No'} {noun} stored that nothing calls for any more."
+    return not orphaned, found, {c.KEY_ORPHANED: orphaned}
 
 
 def _schema(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
@@ -181,7 +191,7 @@ def _schema(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
     spec, cls = store.graph[feature], store.graph.feature_class(feature)
     stored = store.schema(feature)
     if not stored:
-        return True, {"columns": 0}
+        return True, "Nothing was written yet.", {"columns": 0}
     declared = {} if cls is None else cls.model_fields
     required = {f.alias or name for name, f in declared.items() if f.is_required()}
     required |= {*spec.id_columns, *(name for f in spec.fields for name in f.columns or ())}
@@ -189,18 +199,31 @@ def _schema(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
     missing = sorted(required - set(stored))
     unknown = sorted(set(stored) - allowed) if declared else []
     metadata = {"columns": len(stored), "missing": missing, "unknown": unknown}
-    return not missing and not unknown, metadata
+    faults = [
+        f"{what} {', '.join(names)}"
+        for what, names in (("not stored:", missing), ("not declared:", unknown))
+        if names
+    ]
+    found = f"Stored and declared columns differ: {'; '.join(faults)}."
+    found = found if faults else f"The {len(stored)} stored columns are as declared."
+    return not faults, found, metadata
 
 
 def _unique_ids(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
     feature = asset.feature
     ids = list(store.graph[feature].id_columns)
     if not store.schema(feature):
-        return True, {c.KEY_ROW_COUNT: 0}
+        return True, "Nothing was written yet.", {c.KEY_ROW_COUNT: 0}
     frame = store.read(feature, columns=ids)
     rows = frame.select(nw.len()).collect(backend="pyarrow").item()
     distinct = frame.unique().select(nw.len()).collect(backend="pyarrow").item()
-    return rows == distinct, {c.KEY_ROW_COUNT: rows, "duplicates": rows - distinct}
+    doubled = rows - distinct
+    found = (
+        f"{doubled} of {rows} samples have the ids of another."
+        if doubled
+        else _DESCRIPTIONS["unique_ids"]
+    )
+    return not doubled, found, {c.KEY_ROW_COUNT: rows, "duplicates": doubled}
 
 
 _VERDICTS: Mapping[CheckName, Callable[[MetadataStore, FeatureAsset], _Verdict]] = {

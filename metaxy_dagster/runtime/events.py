@@ -82,23 +82,37 @@ def _metadata(store: MetadataStore, key: FeatureKey, found: FeatureSummary) -> d
         c.KEY_STORE: store.display(),
     }
     if found.preview is not None:
+        said = _descriptions(store.graph.feature_class(key))
         metadata[c.KEY_COLUMN_SCHEMA] = dg.TableSchema(
-            columns=[dg.TableColumn(name, kind) for name, kind in found.schema.items()]
+            columns=[
+                dg.TableColumn(name, kind, description=said.get(name.casefold()))
+                for name, kind in found.schema.items()
+            ]
         )
         metadata[c.KEY_PREVIEW] = _table(found.preview)
     return metadata
 
 
+def _descriptions(feature_class: type | None) -> dict[str, str | None]:
+    """What a feature class says of its columns; the stored types say nothing of that."""
+    declared: Mapping[str, Any] = getattr(feature_class, "model_fields", {})
+    return {(info.alias or name).casefold(): info.description for name, info in declared.items()}
+
+
 def _failures(store: MetadataStore, found: FeatureSummary) -> dict[str, Any]:
-    """Samples that could not be computed: as numbers, and the most recent ones as a table."""
+    """Samples that could not be computed: as numbers, and the most recent ones as a table.
+
+    Nothing where there are none: most features never have any, and would plot two flat lines.
+    """
     failed = found.failed
+    if not failed.failed:
+        return {}
     metadata: dict[str, Any] = {
         c.KEY_FAILED: failed.failed,
         c.KEY_QUARANTINED: failed.quarantined,
     }
-    if failed.failed:
-        frame = store.failures(failed.feature).drop(c.COL_MATERIALIZATION_ID).head(_FAILURE_ROWS)
-        metadata[c.KEY_FAILURES] = _table(frame.collect(backend="pyarrow").to_native())
+    frame = store.failures(failed.feature).drop(c.COL_MATERIALIZATION_ID).head(_FAILURE_ROWS)
+    metadata[c.KEY_FAILURES] = _table(frame.collect(backend="pyarrow").to_native())
     return metadata
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 import narwhals as nw
 import pyarrow as pa
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.conversion import Source
@@ -136,7 +137,10 @@ def _pending(increments: Mapping[dg.AssetKey, Increment], batch_size: int | None
 def _whole(store: MetadataStore, feature: FeatureKey, scope: Scope) -> Source:
     """All rows of a feature that belong to a scope; to any, if it lacks the columns."""
     schema = store.schema(feature)
-    columns = list(schema) or list(store.graph[feature].id_columns)
+    columns = list(schema)
+    if not columns:
+        found = store.read(feature).collect_schema()
+        columns = [name for name in found if name not in c.SYSTEM_COLUMNS]
     present = {name.casefold() for name in schema}
     known = all(name.casefold() in present for name in scope.columns)
     filters = scope.filters(schema) if known else ()

@@ -3,6 +3,7 @@
 # Annotations are not postponed here: Dagster reads ResourceDependency when the class is made.
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -50,6 +51,16 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
 
     # Dagster gives the inputs and outputs of a step to one object.
     _increments: StepIncrements = PrivateAttr(default_factory=StepIncrements)
+
+    @contextlib.contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Any]:
+        """Called by Dagster around the steps that use this object.
+
+        Dagster 1.11 and early releases of 1.12 enter a bare store that another resource has, as
+        if it were to be closed after the run: a session that reads, around steps that write.
+        """
+        with self.store.without_session(), super().yield_for_execution(context) as manager:
+            yield manager
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load a feature for a parameter.

@@ -95,7 +95,8 @@ def observable_metaxy_asset(
             added = function(context, store, frame)
             yield dg.ObserveResult(
                 asset_key=context.asset_key,
-                metadata={**found.metadata, **_checked(added, current.key)},
+                # The user's own first: Dagster shows entries in this order.
+                metadata={**(own := _checked(added, current.key)), **found.metadata, **own},
                 tags=found.tags,
                 data_version=dg.DataVersion(found.data_version),
             )

@@ -22,6 +22,9 @@ class MetaxyStoreFromConfigResource(dg.ConfigurableResource[MetadataStore]):
     is found, it is the store of that name in ``metaxy.toml``. With neither, and no
     configuration anywhere, it is an embedded file in the Dagster instance's storage directory.
 
+    A resource of your own that writes should hold this one, not a bare store: Dagster 1.11 and
+    early releases of 1.12 open a bare one for reading, for as long as the steps run.
+
     Raises:
         ConfigError: when the store is made: no such store, an unset environment variable.
 

@@ -104,6 +104,10 @@ class MetadataStore(abc.ABC):
         """A session."""
 
     @abc.abstractmethod
+    def without_session(self) -> AbstractContextManager[Self]:
+        """Let calls stand for themselves, as if no session were open around them."""
+
+    @abc.abstractmethod
     def connected(self, mode: Literal["r", "w"] = "r") -> AbstractContextManager[Self]:
         """Let several calls in a row share what they need of the store."""
 

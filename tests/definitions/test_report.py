@@ -73,3 +73,11 @@ def test_a_chain_is_measured(plan_of):
     plan = plan_of(*specs)
     assert plan.longest_chain == 600
     assert [notice.kind for notice in plan.notices] == ["long chain"]
+
+
+def test_a_plan_prints_as_its_report(plan):
+    assert str(plan) == plan.render("text")
+    assert repr(plan) == (
+        "<MetaxifyPlan: 2 assets change, 2 left alone, 1 warnings, 1 errors;"
+        " longest chain of deps: 2>"
+    )

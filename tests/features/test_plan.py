@@ -236,8 +236,8 @@ def test_fields_of_a_plan_know_their_code():
 
 
 def test_suffixes_match_only_when_asked_for():
-    made = plan(["id"], "sound", fields=["left"])
-    assert len(parents(made, "left")) == 3
+    for dep in ("sound", FeatureDep("sound", fields_mapping=FieldsMapping.default())):
+        assert len(parents(plan(["id"], dep, fields=["left"]), "left")) == 3
     dep = FeatureDep(
         "sound", fields_mapping=FieldsMapping.default(match_suffix=True, exclude_fields=["text"])
     )

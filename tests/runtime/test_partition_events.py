@@ -83,9 +83,7 @@ def test_a_run_of_one_partition_tells_them_as_numbers(run: Callable[..., Any]) -
 def test_assets_that_write_for_themselves(
     run: Callable[..., Any], store: mxd.DuckDBMetadataStore
 ) -> None:
-    @dg.asset(
-        partitions_def=DAILY, metadata={"metaxy/feature": "event", "partition_by": "day"}
-    )
+    @dg.asset(partitions_def=DAILY, metadata={"metaxy/feature": "event", "partition_by": "day"})
     def own(context: dg.AssetExecutionContext):
         written = rows(list(context.partition_keys))
         store.write("event", written, materialization_id=context.run.run_id)

@@ -112,6 +112,38 @@ def test_outside_of_a_run(tmp_path: Path, graph: mxd.FeatureGraph) -> None:
     assert made.count("image") == 1
 
 
+def test_a_bare_store_is_not_open_for_reading_in_the_steps_of_a_run(
+    run: Callable[..., Any], resources: dict[str, Any], store: mxd.DuckDBMetadataStore
+) -> None:
+    """Older Dagster enters a bare store that another resource has; here all versions do."""
+    store.write("image", images({1: ("a", "b")}))
+    seen: list[int] = []
+
+    @dg.asset(deps=["image"])
+    def more(store: dg.ResourceParam[mxd.MetadataStore]) -> None:
+        seen.append(store.count("image"))
+        store.write("image", images({3: ("e", "f")}))
+        seen.append(store.count("image"))
+        with store, pytest.raises(mxd.StoreError, match="open for reading"):
+            store.write("image", images({4: ("g", "h")}))
+
+    @dg.asset(**feature("image"))
+    def image() -> pa.Table:
+        return images({1: ("a", "b"), 2: ("c", "d")})
+
+    bare = {**resources, IO_MANAGER: mxd.MetaxyIOManager(store=store)}
+    with store:
+        run(image, more, resources=bare)
+        assert store.count("image") == 1
+        with pytest.raises(mxd.StoreError, match="open for reading"):
+            store.write("image", images({4: ("g", "h")}))
+    assert seen == [2, 3]
+    run(more, resources=bare)
+    assert store.count("image") == 3
+    store.write("image", images({4: ("g", "h")}))
+    assert store.count("image") == 4
+
+
 def test_a_path_that_cannot_be_written_is_refused_by_name(
     run: Callable[..., Any], tmp_path: Path, graph: mxd.FeatureGraph
 ) -> None:

@@ -171,7 +171,8 @@ def test_a_range_of_partitions(
         yield from mxd.generate_materialize_results(context, store)
 
     events = run(image, tags=RANGE).asset_materializations_for_node("image")
-    assert {event.metadata["dagster/partition_row_count"].value for event in events} == {2}
+    assert {event.metadata["dagster/partition_row_count"].value for event in events} == {1}
+    assert {event.metadata["metaxy/run_totals"].value["row_count"] for event in events} == {2}
     (job,) = mxd.build_metaxy_observation_job(image)
     resolved = dg.Definitions(jobs=[job], resources={"store": store}).resolve_job_def(job.name)
     result = resolved.execute_in_process(instance=instance, tags=RANGE)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from worlds import rows
 
-from metaxy_dagster.errors import FeatureError, MetaxyError
+from metaxy_dagster.errors import FeatureError, FrameError, MetaxyError, StoreError
 from metaxy_dagster.features import (
     FeatureDep,
     FeatureGraph,
@@ -19,6 +20,8 @@ from metaxy_dagster.features import (
     LineageRelationship,
 )
 from metaxy_dagster.stores import DuckDBMetadataStore
+from metaxy_dagster.stores.duckdb.identifiers import fold
+from metaxy_dagster.stores.protocol import WriteMode
 
 T = pa.table
 
@@ -228,3 +231,36 @@ def test_bad_specs_are_refused(name: str) -> None:
     with pytest.raises(FeatureError) as caught:
         BAD_SPECS[name]()
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("stored", "arrives"), [("é", "É"), ("straße", "STRASSE"), ("k", "\u212a")]
+)
+@pytest.mark.parametrize("mode", ["upsert", "replace"])
+def test_case_beyond_ascii_is_told_apart_by_duckdb_and_refused_by_us(
+    tmp_path: Path, stored: str, arrives: str, mode: WriteMode
+) -> None:
+    graph = FeatureGraph()
+    graph.add(FeatureSpec("image", id_columns=["id"]))
+    store = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph)
+    store.write("image", pa.table({"id": [1], stored: [1]}))
+    with pytest.raises(FrameError, match="differs only by case"):
+        store.write("image", pa.table({"id": [1], arrives: [2]}), mode=mode)
+    with pytest.raises(FrameError, match="differ by more than case"):
+        store.write("image", pa.table({"id": [1], stored: [1], arrives: [2]}), mode=mode)
+    with pytest.raises(StoreError, match="does not have"):
+        store.read("image", columns=[arrives])
+    assert store.read("image", columns=["ID"]).collect_schema().names() == ["id"]
+    assert list(store.schema("image")) == ["id", stored]
+
+
+@pytest.mark.parametrize("pair", [("é", "É"), ("ß", "ẞ"), ("k", "\u212a"), ("K", "k"), ("É", "É_")])
+def test_names_are_folded_as_duckdb_folds_them(pair: tuple[str, str]) -> None:
+    first, second = pair
+    sql = f'SELECT "{second}" FROM (SELECT 1 AS "{first}")'  # noqa: S608 - names of this test
+    try:
+        duckdb.connect().execute(sql)
+        same = True
+    except duckdb.BinderException:
+        same = False
+    assert (fold(first) == fold(second)) is same

@@ -8,6 +8,7 @@ resolved is written when others wrote in between.
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import multiprocessing
 import os
 import tempfile
@@ -114,12 +115,14 @@ class Machine(RuleBasedStateMachine):
         # What sessions and lazy frames of earlier steps must still show.
         self.session: tuple[DuckDBMetadataStore, dict[str, dict[Any, Row]]] | None = None
         self.frames: list[tuple[str, nw.LazyFrame[Any], dict[Any, Row]]] = []
+        # The commit as of which the oldest of them was made.
+        self.since: int | None = None
         self.touched: set[str] = set()
+        self.written_last: set[str] = set()
         self.steps = 0
 
     def teardown(self) -> None:
-        if self.session is not None:
-            self.session[0].__exit__()
+        self.end_session()
         self.folder.cleanup()
 
     # What other kinds of writers do in their own way.
@@ -169,6 +172,7 @@ class Machine(RuleBasedStateMachine):
         for key in first:
             self.complete(key)
             self.touched.add(key)
+        self.begin_session()
 
     def field(self, feature: str, name: str, **more: Any) -> FieldSpec:
         return FieldSpec(name, code_version=str(self.versions.get(f"{feature}:{name}", 1)), **more)
@@ -289,6 +293,7 @@ class Machine(RuleBasedStateMachine):
         self.store = self.writers[who]
         key = self.derived[number]
         version = self.graph.feature_version(key)
+        self.keep_since()
         self.held.append((key, self.take(key), self.oracle.expected(key), version))
 
     @precondition(lambda self: self.held)
@@ -341,27 +346,34 @@ class Machine(RuleBasedStateMachine):
             ]
             self.oracle.delete(key, doomed)
 
-    @precondition(lambda self: self.session is None)
     @rule()
     def begin_session(self) -> None:
         """A session that reads sees one state, whatever others write meanwhile."""
+        self.end_session()
+        self.keep_since()
         reader = DuckDBMetadataStore(self.path, graph=self.graph)
         reader.__enter__()
         self.session = (reader, copy.deepcopy(self.oracle.rows))
 
-    @precondition(lambda self: self.session is not None)
-    @rule(end=st.booleans())
-    def look_again(self, end: bool) -> None:
+    def end_session(self) -> None:
+        if self.session is not None:
+            self.session[0].__exit__()
+            self.session = None
+
+    @invariant()
+    def session_sees_its_state(self) -> None:
+        if self.session is None:
+            return
         reader, state = self.session
-        for key in (*ROOTS, *self.derived):
+        keys = (*ROOTS, *self.derived)
+        # What was written last, and another one.
+        for key in {*self.written_last, keys[self.steps % len(keys)]}:
             assert seen(self.read(key, reader)) == seen(state.get(key, {})), key
             assert reader.count(key) == len(state.get(key, {}))
-        if end:
-            reader.__exit__()
-            self.session = None
 
     @rule(data=st.data(), who=writer)
     def keep_frame(self, data: st.DataObject, who: int) -> None:
+        self.keep_since()
         key = data.draw(st.sampled_from([*ROOTS, *self.derived]))
         frame = self.writers[who].read(key)
         self.frames.append((key, frame, dict(self.oracle.stored(key))))
@@ -409,10 +421,30 @@ class Machine(RuleBasedStateMachine):
         if not soft and doomed:
             # What is erased is gone from older states, too.
             self.frames.clear()
-            if self.session is not None:
-                self.session[0].__exit__()
-                self.session = None
+            self.end_session()
         self.oracle.delete(key, doomed)
+
+    def keep_since(self) -> None:
+        if not (self.held or self.frames or self.session):
+            self.since = None
+        if self.since is None:
+            newest = self.store.compact(older_than=dt.timedelta(), dry_run=True)
+            self.since = newest.horizon
+
+    @rule(who=writer, kept=st.booleans(), rewrite=st.booleans())
+    def compact(self, who: int, kept: bool, rewrite: bool) -> None:
+        """No answer changes by it, also to what was asked before as far as that is kept."""
+        self.store = self.writers[who]
+        if not kept:
+            for _, taken, _, _ in self.held:
+                taken.asked()
+            self.frames.clear()
+            self.end_session()
+            self.since = None
+        options = {"before": self.since, "rewrite": rewrite}
+        self.do("compact", older_than=dt.timedelta(), **options)
+        for key, frame, state in self.frames:
+            assert seen(self.rows_of(key, frame)) == seen(state), key
 
     @rule(data=st.data())
     def change_code(self, data: st.DataObject) -> None:
@@ -459,6 +491,7 @@ class Machine(RuleBasedStateMachine):
             if counted not in ("joined", "coarse"):  # whose upstreams share column names
                 self.frames_agree(counted)
         self.steps += 1
+        self.written_last = set(self.touched)
         self.touched.clear()
 
     def agrees(self, key: str, increment: Increment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import time
 from pathlib import Path
@@ -175,3 +176,15 @@ def write_until_killed(store: DuckDBMetadataStore, first: int, log: Path) -> Non
             store.write("plain", crash_table(generation))
             acknowledged.write(f"{generation}\n")
             generation += 1
+
+
+def compact_until_killed(store: DuckDBMetadataStore, log: Path) -> None:
+    """Write 3,000 rows and compact, over and over; each write is noted when it is acknowledged."""
+    frame = store.read("plain").collect().to_native()
+    number = frame.column("x")[0].as_py() if frame.num_rows else 0
+    while True:
+        number += 1
+        store.write("plain", pa.table({"id": range(3_000), "x": [number] * 3_000}))
+        with log.open("a") as lines:
+            lines.write(f"{number}\n")
+        store.compact(older_than=dt.timedelta())

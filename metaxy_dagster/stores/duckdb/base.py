@@ -120,6 +120,12 @@ class FileStore(MetadataStore):
         self._sessions.leave()
 
     @contextlib.contextmanager
+    def without_session(self) -> Iterator[Self]:
+        """Let calls stand for themselves, as if no session were open around them."""
+        with self._sessions.hidden():
+            yield self
+
+    @contextlib.contextmanager
     def connected(self, mode: Literal["r", "w"] = "r") -> Iterator[Self]:
         """Let several calls in a row share one connection, for code that does nothing else.
 

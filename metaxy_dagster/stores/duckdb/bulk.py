@@ -107,4 +107,4 @@ def _knows_zstd(connection: duckdb.DuckDBPyConnection) -> bool:
 
 def _is_forced(connection: duckdb.DuckDBPyConnection) -> bool:
     (row,) = connection.execute("SELECT lower(current_setting(?))", [_FORCED]).fetchall()
-    return row[0] != "auto"
+    return bool(row[0] != "auto")

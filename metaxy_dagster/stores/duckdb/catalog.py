@@ -12,6 +12,7 @@ from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.connection import found_before
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
+from metaxy_dagster.stores.duckdb.retention import check_kept
 
 __all__ = ["Catalog", "read_catalog", "selection"]
 
@@ -98,8 +99,7 @@ def read_catalog(
         commits = layout.newest_commits(connection, missing)
         tables = layout.tables(connection, commits)
         found.update((key, (commits.get(key), tables.get(key))) for key in missing)
-    return Catalog(
-        {key: found[key][1] for key in wanted if found[key][1] is not None},
-        commit,
-        {key: found[key][0] for key in wanted if found[key][0] is not None},
-    )
+    newest = {key: found[key][0] for key in wanted if found[key][0] is not None}
+    check_kept(connection, newest, commit)
+    stored = {key: found[key][1] for key in wanted if found[key][1] is not None}
+    return Catalog(stored, commit, newest)

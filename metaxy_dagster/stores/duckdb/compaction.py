@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -186,7 +187,7 @@ def _horizon(
     (row,) = connection.execute(
         f"SELECT min(commit) - 1 FROM {_COMMITS} WHERE committed_at > ?", [moment]
     ).fetchall()
-    found = [newest, *(() if row[0] is None or not older_than else (int(row[0]),))]
+    found: list[int] = [newest, *(() if row[0] is None or not older_than else (int(row[0]),))]
     if before is not None:
         found.append(before)
     with contextlib.suppress(duckdb.CatalogException, duckdb.BinderException):
@@ -201,12 +202,12 @@ def _excess(
     rows = connection.execute(
         f"SELECT feature, spec FROM {CATALOG}.metaxy.features ORDER BY 1"
     ).fetchall()
-    for name, _ in rows:
+    for name, spec in rows:
         key = FeatureKey(name)
         table = history_table(key)
         condition = f"{_ENDED} <= {horizon}"
         if keep_versions:
-            ids = columns(_id_columns(connection, name))
+            ids = columns(json.loads(spec)["id_columns"])
             condition += (
                 f" AND rowid IN (SELECT rowid FROM {table} QUALIFY row_number() OVER"
                 f" (PARTITION BY {ids} ORDER BY {_ENDED} DESC, rowid DESC) > {keep_versions})"
@@ -218,15 +219,6 @@ def _excess(
         removed, total, ended = map(int, found)
         if total:
             yield _Excess(key, condition, removed, total - removed, ended)
-
-
-def _id_columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
-    rows = connection.execute(
-        f"SELECT spec->'$.id_columns' FROM {CATALOG}.metaxy.features WHERE feature = ?", [name]
-    ).fetchall()
-    import json  # noqa: PLC0415 - only needed here
-
-    return [str(one) for one in json.loads(rows[0][0])]
 
 
 def _needless(horizon: int) -> str:
@@ -258,7 +250,8 @@ def _remove(
         # Of a kind that makes watermarks void: rows are gone that a later resolve would look for.
         row = [commit, name, "compact", 0, 0, 0, None, None, now]
         connection.execute(f"INSERT INTO {_COMMITS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    retention.note(connection, removed, commit)
+    if removed:
+        retention.note(connection, removed, commit)
     needless = _needless(horizon)
     trimmed = _count(connection, needless)
     connection.execute(f"DELETE FROM {needless}")
@@ -286,6 +279,12 @@ def _rewrite(file: DuckDBFile, connection: duckdb.DuckDBPyConnection) -> None:
             _replace(fresh, target)
         finally:
             connection.execute(f"ATTACH {literal(str(file.path))} AS {CATALOG} (TYPE duckdb)")
+    except OSError as error:
+        raise StoreError(
+            f"the metadata store at {str(file.path)!r} was not written anew",
+            found=error,
+            remedy="make room and allow writing beside the file; nothing of the store was lost",
+        ) from error
     finally:
         _discard(fresh)
 

@@ -109,10 +109,10 @@ class DuckDBFile:
             self._prepare_directory()
         elif not self._is_there():
             # A store that was never written is an empty one; reading must not make the file.
-            with self.engine() as nothing:
+            with self._own_connection() as nothing:
                 yield nothing
             return
-        with self._locked(mode), self.engine() as connection:
+        with self._locked(mode), self._own_connection() as connection:
             self._attach_in_turn(connection, mode)
             try:
                 yield connection
@@ -268,6 +268,12 @@ class DuckDBFile:
             self._local.abandoned = getattr(self._local, "engine", None)
             self._local.engine = (os.getpid(), engine)
         return engine.cursor()
+
+    def _own_connection(self) -> duckdb.DuckDBPyConnection:
+        """One that takes a table that is not there for missing, not for a Python variable."""
+        connection = self.engine()
+        connection.execute("SET python_enable_replacements = false")
+        return connection
 
     def _attach_in_turn(self, connection: duckdb.DuckDBPyConnection, mode: Mode) -> None:
         """Attach the file; wait for others that have it open without the lock, for as long."""

@@ -18,6 +18,7 @@ from metaxy_dagster.features import (
     Or,
     parse_filter,
 )
+from metaxy_dagster.stores.duckdb.identifiers import fold
 from metaxy_dagster.stores.duckdb.provenance import Values
 
 __all__ = ["FilterLike", "condition", "parsed"]
@@ -76,8 +77,8 @@ def condition(
         StoreError: a filter names a column that is not there, or compares it with a literal of
             another kind.
     """
-    folded = {name.casefold(): sql for name, sql in columns.items()}
-    kinds = {name.casefold(): kind for name, kind in (types or {}).items()}
+    folded = {fold(name): sql for name, sql in columns.items()}
+    kinds = {fold(name): kind for name, kind in (types or {}).items()}
     writer = _Writer(folded, kinds, values, where)
     terms = [writer.write(one) for one in filters]
     return f"coalesce({' AND '.join(terms)}, FALSE)" if terms else "TRUE"
@@ -116,7 +117,7 @@ class _Writer:
         return f"({sql})"
 
     def _bind(self, column: str, value: str | float, *, like: bool = False) -> str:
-        kind = self._types.get(column.casefold(), "")
+        kind = self._types.get(fold(column), "")
         number = kind.startswith(_NUMBERS)
         # What DuckDB would refuse too, but only when the frame is collected.
         if (
@@ -136,7 +137,7 @@ class _Writer:
 
     def _column(self, name: str) -> str:
         try:
-            return self._columns[name.casefold()]
+            return self._columns[fold(name)]
         except KeyError:
             raise StoreError(
                 f"a filter names a column that {self._where} does not have",

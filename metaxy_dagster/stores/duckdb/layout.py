@@ -25,6 +25,7 @@ from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
+    fold,
     history_table,
     literal,
     quote,
@@ -117,8 +118,8 @@ class Table:
 
     def column_named(self, name: str) -> str | None:
         """The stored column that DuckDB would take for ``name`` (it folds case)."""
-        folded = name.casefold()
-        return next((column for column in self.types if column.casefold() == folded), None)
+        folded = fold(name)
+        return next((column for column in self.types if fold(column) == folded), None)
 
 
 def ensure_format(connection: duckdb.DuckDBPyConnection) -> None:
@@ -258,9 +259,9 @@ def ensure_table(
             if found.column_named(name) is None:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {quote(name)} {kind}")
         for name in STRUCT_COLUMNS:
-            present = {entry.casefold() for entry in found.fields[name]}
+            present = {fold(entry) for entry in found.fields[name]}
             for entry in fields[name]:
-                if entry.casefold() not in present:
+                if fold(entry) not in present:
                     connection.execute(
                         f"ALTER TABLE {table} ADD COLUMN {quote(name)}.{quote(entry)} VARCHAR"
                     )

@@ -13,6 +13,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.frame import StoreFrame
 from metaxy_dagster.stores.duckdb.identifiers import columns as column_list
 from metaxy_dagster.stores.duckdb.identifiers import literal, quote
 
@@ -74,7 +75,7 @@ def lazy(
     if constants:
         added = (f"{literal(text)} AS {quote(name)}" for name, text in constants.items())
         relation = relation.project(", ".join(("*", *added)))
-    return nw.from_native(relation)
+    return StoreFrame.of(relation)
 
 
 def nothing(types: Mapping[str, str], file: DuckDBFile) -> nw.LazyFrame[Any]:

@@ -13,8 +13,9 @@ from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey, FeatureSpec, Filter
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog, selection
+from metaxy_dagster.stores.duckdb.declared import declared_types, no_rows, system_types
 from metaxy_dagster.stores.duckdb.filtering import condition
-from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote
+from metaxy_dagster.stores.duckdb.identifiers import columns, fold, history_table, quote
 from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
 from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.encoding import hash_parts
@@ -34,6 +35,7 @@ class Read:
         names: the columns wanted; ``None`` for all, system columns included.
         filters: only rows for which these hold.
         history: also rows that were superseded or deleted by then.
+        feature_class: tells the columns of a feature that was never written.
     """
 
     spec: FeatureSpec
@@ -41,6 +43,12 @@ class Read:
     names: tuple[str, ...] | None = None
     filters: tuple[Filter, ...] = ()
     history: bool = False
+    feature_class: type | None = None
+
+    @property
+    def declared(self) -> Mapping[str, str]:
+        """The columns that are known of the feature before it was ever written."""
+        return declared_types(self.spec, self.feature_class)
 
     @property
     def key(self) -> FeatureKey:
@@ -52,7 +60,7 @@ class Read:
         catalog = read_catalog(connection, [self.key], self.commit)
         table = catalog.get(self.key)
         if table is None:
-            return Query("SELECT * FROM metaxy_empty", {}, {"metaxy_empty": self._empty()})
+            return Query(self._empty())
         available = (*table.columns, *c.SYSTEM_COLUMNS)
         names = available if self.names is None else self._checked(available)
         values = Values()
@@ -78,23 +86,15 @@ class Read:
         )
         return f"{ended} UNION ALL {current}"
 
-    def _empty(self) -> pa.Table:
-        """The columns of a feature that was never written: its ids, untyped, and system columns."""
-        structs = pa.struct([(str(field.key), pa.string()) for field in self.spec.fields])
-        moment = pa.timestamp("us", tz="UTC")
-        kinds: Mapping[str, pa.DataType] = {
-            c.COL_PROVENANCE_BY_FIELD: structs,
-            c.COL_DATA_VERSION_BY_FIELD: structs,
-            c.COL_CREATED_AT: moment,
-            c.COL_UPDATED_AT: moment,
-            c.COL_DELETED_AT: moment,
-        }
-        names = self.names or (*self.spec.id_columns, *c.SYSTEM_COLUMNS)
-        schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
-        return schema.empty_table()
+    def _empty(self) -> str:
+        """No rows of a feature that was never written, with the columns that are known of it."""
+        known = {**self.declared, **system_types(self.spec)}
+        names = self.names or tuple(known)
+        folded = {fold(name): name for name in known}
+        return no_rows({n: known.get(folded.get(fold(n), n), "VARCHAR") for n in names})
 
     def _checked(self, available: Sequence[str]) -> tuple[str, ...]:
-        folded = {name.casefold(): name for name in available}
+        folded = {fold(name): name for name in available}
         wanted = self.names or ()
         if not wanted:
             raise StoreError(
@@ -103,7 +103,7 @@ class Read:
                 allowed=list(available),
                 remedy="name at least one column, or leave columns= out",
             )
-        missing = [name for name in wanted if name.casefold() not in folded]
+        missing = [name for name in wanted if fold(name) not in folded]
         if missing:
             raise StoreError(
                 "columns were asked for that the feature does not have",
@@ -112,7 +112,7 @@ class Read:
                 allowed=list(available),
                 remedy="correct the column names",
             )
-        return tuple(dict.fromkeys(folded[name.casefold()] for name in wanted))
+        return tuple(dict.fromkeys(folded[fold(name)] for name in wanted))
 
 
 def arrow_schema(connection: duckdb.DuckDBPyConnection, query: Query) -> pa.Schema:

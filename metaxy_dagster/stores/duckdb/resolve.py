@@ -16,17 +16,18 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter, ParentField
+from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, UNCHANGED
 from metaxy_dagster.stores.duckdb import layout, provenance
 from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, find_candidates
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
+from metaxy_dagster.stores.duckdb.declared import no_rows
 from metaxy_dagster.stores.duckdb.filtering import condition
-from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.identifiers import columns, fold, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query
 from metaxy_dagster.stores.duckdb.types import INTEGERS
 from metaxy_dagster.stores.duckdb.views import UpstreamView, join_order, sample_columns
 from metaxy_dagster.stores.duckdb.watermark import fingerprint, read_watermark
-from metaxy_dagster.stores.increment import NEW, ORPHANED, STALE, STATUS, UNCHANGED
 
 __all__ = ["Resolve"]
 
@@ -50,6 +51,7 @@ class Resolve:
         keep_unchanged: also list samples that need nothing.
         max_incremental_share: use what an earlier resolve found out while no more than this share
             of the stored samples may have changed; above it, a full resolve costs less.
+        classes: of the upstreams; they tell the columns of those that were never written.
     """
 
     plan: FeaturePlan
@@ -60,6 +62,7 @@ class Resolve:
     stale_when: tuple[Filter, ...] = ()
     keep_unchanged: bool = False
     max_incremental_share: float = 0.3
+    classes: Mapping[FeatureKey, type | None] = field(default_factory=dict)
 
     @property
     def sample_columns(self) -> tuple[str, ...]:
@@ -114,7 +117,7 @@ class OpenResolve:
         self._plan = self.resolve.plan
         self._own = self.catalog.get(self._plan.key)
         self._views = [
-            UpstreamView(self._plan, i, self.catalog.get(dep.upstream.key), self.catalog)
+            UpstreamView(self._plan, i, self.catalog, self.resolve.classes.get(dep.upstream.key))
             for i, dep in enumerate(self._plan.deps)
         ]
         self._keys = self.resolve.sample_columns
@@ -205,10 +208,7 @@ class OpenResolve:
         """The rows of an upstream that some samples (or, for ``None``, all) are computed from."""
         view = self._view(key)
         if view.table is None:
-            nothing = ", ".join(
-                f"NULL::VARCHAR AS {quote(n)}" for n in view.dep.upstream.id_columns
-            )
-            return Query(f"SELECT {nothing} WHERE FALSE")
+            return Query(no_rows(view.declared))
         rows = self.catalog.rows(key, view.table.columns)
         sql = f"SELECT * FROM ({rows}) r WHERE {view.filter(self.values)}"
         if samples is None:
@@ -249,9 +249,9 @@ class OpenResolve:
 
     def _filtered(self, view: UpstreamView) -> tuple[str, ...]:
         """The upstream columns that the resolve's filters need, or that are carried along."""
-        wanted = {name.casefold() for one in self.resolve.filters for name in one.columns}
-        wanted |= {name.casefold() for name in self.carried}
-        return tuple(name for name in view.user_columns() if name.casefold() in wanted)
+        wanted = {fold(name) for one in self.resolve.filters for name in one.columns}
+        wanted |= {fold(name) for name in self.carried}
+        return tuple(name for name in view.user_columns() if fold(name) in wanted)
 
     def _joined(self) -> str:
         terms = ""

@@ -6,6 +6,8 @@ which commit they all read. Each thread and each async task has its own.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -60,6 +62,15 @@ class Sessions:
     def leave(self) -> None:
         """End the innermost session."""
         self._open.set(self._open.get()[:-1])
+
+    @contextlib.contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Let calls stand for themselves, whatever sessions are open around them."""
+        self._open.set((*self._open.get(), _Session("w", None)))
+        try:
+            yield
+        finally:
+            self.leave()
 
     def require_writable(self, key: FeatureKey) -> None:
         """Refuse a write inside a session that reads; outside any session it is allowed."""

@@ -21,9 +21,9 @@ from metaxy_dagster.stores.checks import (
     check_provenance,
     is_struct_of_text,
 )
-from metaxy_dagster.stores.counts import NEW, ORPHANED, STATUS
+from metaxy_dagster.stores.counts import ORPHANED, STATUS
 from metaxy_dagster.stores.duckdb.bulk import even_batches
-from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.identifiers import columns, fold, quote
 from metaxy_dagster.stores.duckdb.layout import struct_type
 from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
 from metaxy_dagster.stores.duckdb.scratch import scratch
@@ -32,11 +32,20 @@ from metaxy_dagster.stores.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames import check_ids, to_arrow
 from metaxy_dagster.stores.increment import Increment
 
-__all__ = ["STAGE", "Staged", "check_increment", "prepare", "prepare_samples", "stage"]
+__all__ = [
+    "STAGE",
+    "Staged",
+    "check_asked_for",
+    "check_increment",
+    "prepare",
+    "prepare_samples",
+    "stage",
+]
 
 STAGE = "metaxy_stage"
 _INPUT = "metaxy_input"
 _DELTA = "metaxy_written_delta"
+_LISTED = f"SELECT * FROM {_DELTA} WHERE {quote(STATUS)} <> {ORPHANED}"
 _SHOWN = 5
 
 
@@ -223,11 +232,11 @@ def _arrived_type(
 
 def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
     """A root's provenance: the content of each field's columns, hashed row by row."""
-    ids = {name.casefold() for name in plan.spec.id_columns}
+    ids = {fold(name) for name in plan.spec.id_columns}
     everything = [
         name
         for name in table.column_names
-        if name.casefold() not in ids and not name.startswith(c.PREFIX)
+        if fold(name) not in ids and not name.startswith(c.PREFIX)
     ]
     from metaxy_dagster.stores.content import content_versions  # noqa: PLC0415 - slow to import
 
@@ -264,7 +273,8 @@ def stage(
         connection: an open transaction.
         staged: the checked frame.
         types: the DuckDB type that each user column is stored in.
-        once: the rows will be read once, so that there is no need to keep them.
+        once: the rows will be read once, so that there is no need to keep them; whether the
+            increment asked for them must then be checked once they were read.
 
     Raises:
         FrameError: rows that the increment did not ask for.
@@ -276,8 +286,7 @@ def stage(
     if staged.delta is not None:
         given = f"d.{quote(c.COL_PROVENANCE_BY_FIELD)}"
         connection.register(_DELTA, staged.delta)
-        _check_asked_for(connection, staged)
-        source += f" JOIN {_DELTA} d USING ({columns(staged.sample_columns)})"
+        source += f" JOIN ({_LISTED}) d USING ({columns(staged.sample_columns)})"
     values = Literals() if once else Values()
     fields = {field.key: f"{given}.{quote(str(field.key))}" for field in staged.plan.fields}
     provenance = struct_of({str(key): sql for key, sql in fields.items()})
@@ -303,6 +312,8 @@ def stage(
         f" FROM {source}",
         values,
     )
+    if not once:
+        check_asked_for(connection, staged)
 
 
 def _known_hashes(table: pa.Table, names: list[str]) -> tuple[bool, bool]:
@@ -341,17 +352,36 @@ def _data_versions(staged: Staged, provenance: Mapping[FieldKey, str]) -> dict[F
     }
 
 
-def _check_asked_for(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
+def check_asked_for(
+    connection: duckdb.DuckDBPyConnection, staged: Staged, rows: int | None = None
+) -> None:
+    """Refuse samples that the increment did not ask for.
+
+    Args:
+        connection: on which the frame was staged.
+        staged: the frame.
+        rows: of it that the increment knows; by default those that were staged.
+
+    Raises:
+        FrameError: with some of the samples concerned.
+    """
+    if staged.delta is None:
+        return
+    if rows is None:
+        rows = int(connection.execute(f"SELECT count(*) FROM {STAGE}").fetchall()[0][0])
+    # Samples are listed once each: if all were found, none is a stranger.
+    if rows == staged.table.num_rows:
+        return
     names = columns(staged.sample_columns)
     strangers = connection.execute(
         f"SELECT {columns(staged.sample_columns, 'i')} FROM {_INPUT} i ANTI JOIN"
-        f" (SELECT * FROM {_DELTA} WHERE {quote(STATUS)} <> {ORPHANED}) d USING ({names})"
+        f" ({_LISTED}) d USING ({names})"
     ).fetchall()
     if strangers:
         raise FrameError(
             "the frame has samples that the increment did not ask for",
             feature=str(staged.plan.key),
             found=f"{len(strangers)} samples, for example {strangers[:_SHOWN]}",
-            allowed=f"{staged.delta.num_rows if staged.delta is not None else NEW} listed samples",
+            allowed=f"{staged.delta.num_rows} listed samples",
             remedy="return only ids that came in through the increment's frames",
         )

@@ -46,7 +46,7 @@ def stored_types(
         replace: whether the frame is the whole state, and may lack stored columns.
 
     Raises:
-        FrameError: a type conflict, or stored columns are missing.
+        FrameError: a type conflict, stored columns are missing, or names that differ by case.
     """
     if found is None:
         return {name: _storable(kind) for name, kind in staged.types.items()}
@@ -65,10 +65,24 @@ def stored_types(
     for name, kind in staged.types.items():
         stored = found.column_named(name)
         if stored is None:
+            _check_case(name, staged, found)
             types[name] = _storable(kind)
         else:
             types[name] = _agree(connection, staged, stored, found.types[stored], kind)
     return types
+
+
+def _check_case(name: str, staged: Staged, found: Table) -> None:
+    """Refuse É beside a stored é: DuckDB tells them apart, but people and other engines do not."""
+    twin = next((one for one in found.columns if one.casefold() == name.casefold()), None)
+    if twin is not None:
+        raise FrameError(
+            f"column {name!r} differs only by case from a stored one",
+            feature=str(staged.plan.key),
+            found=name,
+            allowed=twin,
+            remedy=f"name it {twin!r}",
+        )
 
 
 def _storable(kind: str) -> str:

@@ -13,6 +13,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import DepPlan, FeatureKey, FeaturePlan, FieldKey, ParentField
 from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.declared import declared_types
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import Table
@@ -62,8 +63,18 @@ class UpstreamView:
 
     plan: FeaturePlan
     index: int
-    table: Table | None
     catalog: Catalog
+    upstream_class: type | None = None
+
+    @property
+    def table(self) -> Table | None:
+        """The upstream's table; ``None`` if it was never written."""
+        return self.catalog.get(self.key)
+
+    @property
+    def declared(self) -> Mapping[str, str]:
+        """The upstream's columns before it was ever written, and their types."""
+        return declared_types(self.dep.upstream, self.upstream_class)
 
     @property
     def dep(self) -> DepPlan:
@@ -91,13 +102,16 @@ class UpstreamView:
 
     def user_columns(self) -> Mapping[str, str]:
         """The upstream's other columns, after select and rename: name here -> name there."""
-        if self.table is None or self.dep.lineage_type == AGGREGATION:
+        if self.dep.lineage_type == AGGREGATION:
             return {}
-        dep = self.dep.dep
-        offered = {dep.name_here(name): name for name in self.table.columns}
+        dep, table = self.dep.dep, self.table
+        known = tuple(self.declared) if table is None else table.columns
+        offered = {dep.name_here(name): name for name in known}
         names = tuple(offered) if dep.select is None else dep.select
         missing = [name for name in names if name not in offered]
-        if missing:
+        if table is None:
+            names = tuple(name for name in names if name in offered)
+        elif missing:
             raise FeatureError(
                 f"select names columns that upstream {str(self.key)!r} does not have",
                 feature=str(self.plan.key),
@@ -128,7 +142,7 @@ class UpstreamView:
             only: a table of samples; rows that belong to none of them are left out.
         """
         if self.table is None:
-            return self._empty()
+            return self._empty(extra)
         table = self.table
         stored = table.fields[c.COL_DATA_VERSION_BY_FIELD]
         source = self.dep.source_columns
@@ -167,9 +181,11 @@ class UpstreamView:
         inner = f"SELECT *, {member} AS metaxy_member FROM ({rows}) WHERE {where}"
         return f"SELECT {', '.join(selected)} FROM ({inner}) GROUP BY {group}"
 
-    def _empty(self) -> str:
+    def _empty(self, extra: Sequence[str]) -> str:
         """An upstream that was never written is an empty one."""
         names = [f"NULL AS {quote(name)}" for name in self.dep.join_columns]
+        kinds, source = self.declared, self.user_columns()
+        names += [f"NULL::{kinds[source[name]]} AS {quote(name)}" for name in extra]
         names += [f"NULL::VARCHAR AS {column}" for _, column in self.versions()]
         return f"SELECT {', '.join(names)} WHERE FALSE"
 

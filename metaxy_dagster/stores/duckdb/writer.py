@@ -17,13 +17,14 @@ from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
+    fold,
     history_table,
     pending_table,
     quote,
     table_name,
     table_of,
 )
-from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, stage
+from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage
 from metaxy_dagster.stores.duckdb.types import stored_types
 from metaxy_dagster.stores.duckdb.watermark import Answered, advance, is_behind
 from metaxy_dagster.stores.protocol import WriteResult
@@ -108,9 +109,13 @@ class Writer:
         if changed or deleted:
             commit = layout.last_commit(connection) + 1
             self._end(key, commit)
-            self._insert(key, commit, how.materialization_id)
+            written = self._insert(key, commit, how.materialization_id)
+            if found is None:
+                check_asked_for(connection, staged, written)
             if how.answered is not None:
-                done = [STAGE] if how.orphans is None else [STAGE, _ORPHANS]
+                # Of a new feature, all that is stored was written now.
+                done = [table_of(key) if found is None else STAGE]
+                done += [] if how.orphans is None else [_ORPHANS]
                 advance(connection, key, how.answered, commit, done, by=commit)
             result = WriteResult(key, commit, new, updated, unchanged, deleted)
             self._note(staged.plan.spec, staged.feature_version, result, how.materialization_id)
@@ -203,9 +208,9 @@ class Writer:
             c.COL_FEATURE_VERSION,
         ]
         terms = [f"s.{quote(n)} IS NOT DISTINCT FROM r.{quote(n)}" for n in compared]
-        present = {name.casefold() for name in staged.user_columns}
+        present = {fold(name) for name in staged.user_columns}
         # A column that the frame dropped is emptied in every row that is written.
-        terms += [f"r.{quote(n)} IS NULL" for n in found.columns if n.casefold() not in present]
+        terms += [f"r.{quote(n)} IS NULL" for n in found.columns if fold(n) not in present]
         ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in staged.plan.spec.id_columns)
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS SELECT s.*, r.rowid AS metaxy_rid,"
@@ -278,16 +283,17 @@ class Writer:
             )
         self._connection.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT rid FROM {_REMOVED})")
 
-    def _insert(self, key: FeatureKey, commit: int, materialization_id: str | None) -> None:
+    def _insert(self, key: FeatureKey, commit: int, materialization_id: str | None) -> int:
         created = quote(c.COL_CREATED_AT)
-        self._connection.execute(
+        (row,) = self._connection.execute(
             f"INSERT INTO {table_of(key)} BY NAME SELECT * EXCLUDE (metaxy_rid) REPLACE"
             f" (coalesce({created}, $now::TIMESTAMPTZ) AS {created}),"
             f" $now::TIMESTAMPTZ AS {quote(c.COL_UPDATED_AT)},"
             f" $id::VARCHAR AS {quote(c.COL_MATERIALIZATION_ID)},"
             f" $commit AS {quote(layout.COL_COMMIT)} FROM {_CHANGED}",
             {"now": self._now, "id": materialization_id, "commit": commit},
-        )
+        ).fetchall()
+        return int(row[0])
 
     def _forget(self, spec: FeatureSpec) -> None:
         """Erase the history of the samples that are about to be deleted for good."""

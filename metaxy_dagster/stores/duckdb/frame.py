@@ -1,0 +1,58 @@
+"""Lazy frames that fail in the words of the store, whatever was done with them before."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import duckdb
+import narwhals as nw
+
+from metaxy_dagster.errors import StoreBusyError, StoreError
+
+__all__ = ["StoreFrame"]
+
+_KINDS: Final = {kind.__name__: kind for kind in (StoreError, StoreBusyError)}
+_OURS: Final = re.compile(rf"\b({'|'.join(_KINDS)}): (.*)", re.DOTALL)
+_PART: Final = re.compile(r"^  (found|allowed|to fix): ", re.MULTILINE)
+
+
+class StoreFrame(nw.LazyFrame[Any]):
+    """A lazy frame whose reading may fail, and then raises what the store raised.
+
+    Narwhals makes a frame of the same class of all that is done with one.
+    """
+
+    @classmethod
+    def of(cls, relation: duckdb.DuckDBPyRelation) -> StoreFrame:
+        """A lazy frame over a relation."""
+        frame: nw.LazyFrame[Any] = nw.from_native(relation)
+        return cls(frame._compliant_frame, level="lazy")  # noqa: SLF001 - no public way
+
+    def collect(self, backend: Any = None, **kwargs: Any) -> nw.DataFrame[Any]:
+        """As of every lazy frame.
+
+        Raises:
+            StoreError: the store cannot be read now.
+        """
+        try:
+            return super().collect(backend, **kwargs)
+        except duckdb.Error as error:
+            if match := _OURS.search(str(error)):
+                raise _repeated(*match.groups()) from error
+            raise
+
+
+def _repeated(kind: str, text: str) -> StoreError:
+    """An error of the store from its text, which is all that DuckDB keeps of it.
+
+    DuckDB may ask for the rows in a thread of its own, so it cannot be remembered on the way.
+    """
+    problem, *rest = _PART.split(text)
+    parts = dict(zip(rest[::2], (one.rstrip("\n") for one in rest[1::2]), strict=True))
+    return _KINDS[kind](
+        problem.rstrip("\n"),
+        found=parts.get("found"),
+        allowed=parts.get("allowed"),
+        remedy=parts.get("to fix"),
+    )
