@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FeatureStatus", "show_status"]
 
 _NUMBERS: Final = ("rows", "new", "stale", "orphaned")
+_QUARANTINED: Final = "quarantined"
 _NOT_KNOWN: Final = "-"
 
 
@@ -40,6 +41,7 @@ class FeatureStatus:
             whose samples only its own asset knows.
         stale: samples that were computed from something else than what is upstream now.
         orphaned: samples that nothing upstream calls for any more.
+        quarantined: samples that failed too often to be tried again; None where there are none.
         problem: why it could not be counted.
     """
 
@@ -49,6 +51,7 @@ class FeatureStatus:
     new: int | None = None
     stale: int | None = None
     orphaned: int | None = None
+    quarantined: int | None = None
     problem: str | None = None
 
 
@@ -75,7 +78,7 @@ def show_status(target: Target, *, store: str | None = None, form: str = "text")
         rows = [_status(opened, feature, assets) for feature, assets in carriers.items()]
         shown = opened.display()
     if form == "json":
-        say(json.dumps({"store": shown, "features": [asdict(row) for row in rows]}, indent=2))
+        say(json.dumps({"store": shown, "features": [_data(row) for row in rows]}, indent=2))
     else:
         say("\n".join(_table(shown, rows)))
     problems = [row for row in rows if row.problem is not None]
@@ -163,7 +166,16 @@ def _status(store: MetadataStore, feature: FeatureKey, assets: tuple[str, ...]) 
         counts = store.resolve_update(feature).counts
     except MetaxyError as error:
         return FeatureStatus(name, assets, problem=str(error.located(feature=name)))
-    return FeatureStatus(name, assets, rows, counts.new, counts.stale, counts.orphaned)
+    quarantined = counts.quarantined or None
+    return FeatureStatus(name, assets, rows, counts.new, counts.stale, counts.orphaned, quarantined)
+
+
+def _data(row: FeatureStatus) -> dict[str, Any]:
+    """A row of the JSON form; quarantined samples only where there are any."""
+    data = asdict(row)
+    if row.quarantined is None:
+        del data[_QUARANTINED]
+    return data
 
 
 def _table(store: str, rows: Sequence[FeatureStatus]) -> Iterator[str]:
@@ -171,9 +183,11 @@ def _table(store: str, rows: Sequence[FeatureStatus]) -> Iterator[str]:
     if not rows:
         yield "no asset carries a feature"
         return
-    cells: list[tuple[str, ...]] = [("feature", *_NUMBERS, "assets")]
+    quarantined = any(row.quarantined for row in rows)
+    names = (*_NUMBERS, _QUARANTINED) if quarantined else _NUMBERS
+    cells: list[tuple[str, ...]] = [("feature", *names, "assets")]
     for row in rows:
-        numbers = [getattr(row, name) for name in _NUMBERS]
+        numbers = [getattr(row, name) for name in names]
         texts = [_NOT_KNOWN if number is None else f"{number:,}" for number in numbers]
         cells.append((row.feature, *texts, ", ".join(row.assets)))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]) - 1)]

@@ -1,4 +1,4 @@
-"""Rewrites ops and graphs: inputs that only order execution, IO managers, bodies left out.
+"""Rewrites ops and graphs: inputs that only order execution, IO managers, bodies.
 
 Inner ops and graphs may be used elsewhere too, and Dagster wants one definition per name. So a
 rewritten inner node becomes a clone under a deterministic name, aliased back to the name that
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from metaxy_dagster.definitions._compat import NodeDefinition
+    from metaxy_dagster.definitions.collect import Scan
 
-
-__all__ = ["NodePlan", "rewritten"]
+__all__ = ["NodePlan", "nodes_used_elsewhere", "rewritten"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +33,18 @@ class NodePlan:
         io_manager_keys: output name to IO manager resource.
         clone_suffix: what distinguishes the names of cloned inner ops and graphs.
         skips: whether the body of its only op is left out while nothing is pending.
+        batch_size: how many samples the function of an op gets at once; None for all of them.
     """
 
     nothing_inputs: tuple[str, ...] = ()
     io_manager_keys: Mapping[str, str] = field(default_factory=dict)
     clone_suffix: str = ""
     skips: bool = False
+    batch_size: int | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to rewrite."""
-        return bool(self.nothing_inputs or self.io_manager_keys or self.skips)
+        return bool(self.nothing_inputs or self.io_manager_keys or self.skips or self.batch_size)
 
 
 def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) -> NodeDefinition:
@@ -60,6 +62,11 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
     if isinstance(node, dg.GraphDefinition):
         return _rewritten_graph(node, plan, name or node.name)
     op = cast("dg.OpDefinition", node)
+    if plan.batch_size is not None:
+        from metaxy_dagster.runtime.batching import batching_op  # noqa: PLC0415 (loads duckdb)
+
+        op = batching_op(op, plan.batch_size)
+    # Around the batches: where nothing is pending, none is even looked for.
     if plan.skips:
         from metaxy_dagster.runtime.skipping import skipping_op  # noqa: PLC0415 (loads duckdb)
 
@@ -70,6 +77,22 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
         nothing_inputs=plan.nothing_inputs,
         io_manager_keys=plan.io_manager_keys,
     )
+
+
+def nodes_used_elsewhere(scan: Scan) -> frozenset[int]:
+    """Ops and graphs that resolved jobs, or graphs behind assets, hold as inner nodes."""
+    found: set[int] = set()
+    jobs = list(scan.fields["jobs"] or ())
+    for automation in (*(scan.fields["schedules"] or ()), *(scan.fields["sensors"] or ())):
+        jobs += [t.job_def for t in _compat.targets_of(automation) if t.has_job_def]
+    for job in jobs:
+        if isinstance(job, dg.JobDefinition):
+            found.update(id(node) for node in job.all_node_defs)
+    for unit in scan.units:
+        node = unit.definition.node_def if unit.definition is not None and unit.executable else None
+        if isinstance(node, dg.GraphDefinition):
+            found.update(id(each) for each in _compat.inner_nodes(node))
+    return frozenset(found)
 
 
 def _rewritten_graph(graph: dg.GraphDefinition, plan: NodePlan, name: str) -> dg.GraphDefinition:

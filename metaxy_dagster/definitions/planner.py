@@ -11,6 +11,7 @@ import dagster as dg
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.additions import Additions, plan_additions
 from metaxy_dagster.definitions.automations import Automations, plan_automations
+from metaxy_dagster.definitions.batching import batch_faults
 from metaxy_dagster.definitions.collect import Scan, UnitKind, collect
 from metaxy_dagster.definitions.collector import collector_held
 from metaxy_dagster.definitions.conditions import fill_condition
@@ -116,7 +117,7 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     existing = scan.fields["resources"] or {}
     stored = stored_in(existing, resources, request.settings.io_manager_key)
     context = _context(scan, declared, relative, request, work, store=stored.value)
-    definitions = plan_units(context, work.notices)
+    definitions = plan_units(context, work.notices, work.asset_errors)
     if stored.ours:
         work.note(partition_faults(definitions, scan.assets, request.settings.io_manager_key))
     found = chains(definitions)
@@ -218,6 +219,7 @@ def _check_metadata(scan: Scan, declared: Declared, work: _Work) -> None:
         feature = declared.by_asset.get(key)
         if feature is not None:
             work.note(metadata_faults(asset, feature, declared.graph))
+            work.note(batch_faults(asset, feature))
         elif stray := stray_keys(asset):
             message = f"{', '.join(stray)} without metaxy/feature: the asset is left alone"
             work.notices.append(Notice(NoticeKind.LEFT_ALONE, message, asset.name))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["BODY", "Body", "plan_body", "sole_op"]
+__all__ = ["BODY", "Body", "plan_body", "sole_op", "why_not_pending"]
 
 #: What a change of a body is called.
 BODY = "body"
@@ -73,7 +73,9 @@ def plan_body(
     op = sole_op(unit.definition.node_def)
     if op is not None and is_skipping(op):
         return Body()
-    why = _why_not(unit, inputs, upstreams, settings, routed)
+    why = why_not_pending(
+        unit, inputs=inputs, upstreams=upstreams, settings=settings, routed=routed
+    )
     if why is None:
         why = "it is a graph of several ops" if op is None else why_body_always_runs(op)
     if why is None:
@@ -92,13 +94,23 @@ def sole_op(node: NodeDefinition) -> dg.OpDefinition | None:
     return node if isinstance(node, dg.OpDefinition) else None
 
 
-def _why_not(
+def why_not_pending(
     unit: Unit,
+    *,
     inputs: Mapping[str, FeatureKey],
     upstreams: AbstractSet[FeatureKey],
     settings: MetaxifySettings,
     routed: Mapping[str, str],
 ) -> str | None:
+    """Why a body is not called with the pending samples of one feature alone; None if it is.
+
+    Args:
+        unit: an asset, or several of one op.
+        inputs: the features among its arguments, by their names.
+        upstreams: the features that its own is computed from.
+        settings: the policy.
+        routed: output names and the IO managers that they are routed to.
+    """
     if len(unit.specs) != 1:
         return f"it computes {len(unit.specs)} assets"
     if stored_by(unit, unit.specs[0].key, routed) != settings.io_manager_key:

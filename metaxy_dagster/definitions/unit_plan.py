@@ -12,8 +12,9 @@ import dagster as dg
 
 from metaxy_dagster.constants import INPUT_INCREMENT, KEY_COLUMN_LINEAGE, KEY_INPUT
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.batching import cannot_be_batched, plan_batches, wanted_size
 from metaxy_dagster.definitions.merge import Filled
-from metaxy_dagster.definitions.nodes import NodePlan
+from metaxy_dagster.definitions.nodes import NodePlan, nodes_used_elsewhere
 from metaxy_dagster.definitions.ordering import DepContext, input_names, merged_deps, unbound
 from metaxy_dagster.definitions.plan import (
     AssetPlan,
@@ -22,16 +23,18 @@ from metaxy_dagster.definitions.plan import (
     Notice,
     NoticeKind,
 )
+from metaxy_dagster.definitions.references import renamed_lineage
 from metaxy_dagster.definitions.routing import Routes, route
-from metaxy_dagster.definitions.skipping import BODY, plan_body
+from metaxy_dagster.definitions.skipping import BODY, plan_body, why_not_pending
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from metaxy_dagster.definitions.collect import Asset, Scan, Unit
     from metaxy_dagster.definitions.references import References, Relative
     from metaxy_dagster.definitions.settings import MetaxifySettings
+    from metaxy_dagster.errors import MetaxyError
     from metaxy_dagster.features.keys import FeatureKey
 
 __all__ = ["UnitContext", "plan_units"]
@@ -88,16 +91,25 @@ class _Draft:
     checks: dict[str, dg.AssetCheckSpec] = field(default_factory=dict)
     to_bind: list[dg.AssetKey] = field(default_factory=list)
     skips: bool = False
+    batch_size: int | None = None
     touched: bool = False
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether its op or graph has to be another one."""
+        return bool(self.to_bind or self.routes.outputs or self.skips or self.batch_size)
 
-def plan_units(context: UnitContext, notices: list[Notice]) -> tuple[DefinitionPlan, ...]:
-    """Plan every unit of the repository; warnings are appended to ``notices``."""
+
+def plan_units(
+    context: UnitContext, notices: list[Notice], errors: list[MetaxyError]
+) -> tuple[DefinitionPlan, ...]:
+    """Plan every unit of the repository; appends warnings to ``notices``, faults to ``errors``."""
     own_default = _compat.DEFAULT_IO_MANAGER_KEY in (context.scan.fields["resources"] or {})
     drafts = [
-        _draft(context, unit, notices, own_default=own_default) for unit in context.scan.units
+        _draft(context, unit, notices, errors, own_default=own_default)
+        for unit in context.scan.units
     ]
-    nodes = _nodes(context, drafts, notices)
+    nodes = _nodes(context, drafts, notices, errors)
     return tuple(
         DefinitionPlan(
             unit=draft.unit,
@@ -115,7 +127,14 @@ def plan_units(context: UnitContext, notices: list[Notice]) -> tuple[DefinitionP
     )
 
 
-def _draft(context: UnitContext, unit: Unit, notices: list[Notice], *, own_default: bool) -> _Draft:
+def _draft(
+    context: UnitContext,
+    unit: Unit,
+    notices: list[Notice],
+    errors: list[MetaxyError],
+    *,
+    own_default: bool,
+) -> _Draft:
     replaced = context.references.by_unit.get(unit.index, {})
     tied = [spec.key for spec in unit.specs if _is_tied(context, unit, spec.key)]
     if not tied and not replaced and not context.renames:
@@ -134,16 +153,20 @@ def _draft(context: UnitContext, unit: Unit, notices: list[Notice], *, own_defau
         plan, wanted = _asset(context, draft, spec, notices)
         draft.assets.append(plan)
         draft.to_bind += unbound(unit, wanted, bound)
-    _plan_body(context, draft, tied, notices)
+    _plan_body(context, draft, tied, notices, errors)
     _checks(draft)
     draft.touched = bool(draft.checks) or draft.inputs != dict(unit.keys_by_input_name)
     return draft
 
 
 def _plan_body(
-    context: UnitContext, draft: _Draft, tied: Sequence[dg.AssetKey], notices: list[Notice]
+    context: UnitContext,
+    draft: _Draft,
+    tied: Sequence[dg.AssetKey],
+    notices: list[Notice],
+    errors: list[MetaxyError],
 ) -> None:
-    """Leave the body out while nothing is pending, where that may be done."""
+    """Leave the body out while nothing is pending, and call it in batches where that is asked."""
     if not tied:
         return
     unit, assets = draft.unit, context.scan.assets
@@ -155,20 +178,28 @@ def _plan_body(
             feature = _feature_at(context, draft.deps.relative.get(bound, bound), upstreams)
             if feature is not None:
                 inputs[name] = feature
-    body = plan_body(
-        unit,
-        mode=assets[key].metadata.get(KEY_INPUT),
-        inputs=inputs,
-        upstreams=upstreams,
-        settings=context.settings,
-        routed=draft.routes.outputs,
-    )
+    about: dict[str, Any] = {
+        "inputs": inputs,
+        "upstreams": upstreams,
+        "settings": context.settings,
+        "routed": draft.routes.outputs,
+    }
+    body = plan_body(unit, mode=assets[key].metadata.get(KEY_INPUT), **about)
     if body.notice is not None:
         notices.append(body.notice)
-    if body.change is not None:
-        draft.skips = True
+    draft.skips = body.change is not None
+    changes = [body.change] if body.change is not None else []
+    for each in (assets[key] for key in tied if wanted_size(assets[key].metadata)):
+        why_not = why_not_pending(unit, **about)
+        found = plan_batches(unit, each, context.features[each.key], why_not=why_not)
+        if isinstance(found, Change):
+            draft.batch_size = wanted_size(each.metadata)
+            changes.append(found)
+        elif found is not None:
+            errors.append(found)
+    if changes:
         (asset,) = draft.assets
-        draft.assets = [replace(asset, changes=(*asset.changes, body.change))]
+        draft.assets = [replace(asset, changes=(*asset.changes, *changes))]
 
 
 def _feature_at(
@@ -239,30 +270,12 @@ def _asset(
         attributes["metadata"] = {**attributes.get("metadata", spec.metadata), **located}
     if spec.key in draft.routes.changes:
         changes.append(draft.routes.changes[spec.key])
-    if context.renames:
-        _rename_lineage(context, spec, attributes, changes)
+    lineage = renamed_lineage(attributes.get("metadata", spec.metadata), context.renames)
+    if lineage is not None:
+        attributes["metadata"] = {**attributes.get("metadata", spec.metadata), **lineage}
+        changes.append(Change("reference", KEY_COLUMN_LINEAGE, "renamed assets"))
     made = spec.replace_attributes(**attributes) if attributes else spec
     return AssetPlan(spec.key, feature, made, tuple(changes)), list(wanted)
-
-
-def _rename_lineage(
-    context: UnitContext, spec: dg.AssetSpec, attributes: dict[str, Any], changes: list[Change]
-) -> None:
-    metadata = attributes.get("metadata", spec.metadata)
-    value = metadata.get(KEY_COLUMN_LINEAGE)
-    lineage = getattr(value, "column_lineage", value)
-    if not isinstance(lineage, dg.TableColumnLineage):
-        return
-    renamed = {
-        column: [
-            dg.TableColumnDep(asset_key=context.now(dep.asset_key), column_name=dep.column_name)
-            for dep in deps
-        ]
-        for column, deps in lineage.deps_by_column.items()
-    }
-    if renamed != {column: list(deps) for column, deps in lineage.deps_by_column.items()}:
-        attributes["metadata"] = {**metadata, KEY_COLUMN_LINEAGE: dg.TableColumnLineage(renamed)}
-        changes.append(Change("reference", KEY_COLUMN_LINEAGE, "renamed assets"))
 
 
 def _checks(draft: _Draft) -> None:
@@ -287,7 +300,12 @@ class _Nodes:
     bindings: dict[int, dict[str, dg.AssetKey]] = field(default_factory=dict)
 
 
-def _nodes(context: UnitContext, drafts: Sequence[_Draft], notices: list[Notice]) -> _Nodes:
+def _nodes(
+    context: UnitContext,
+    drafts: Sequence[_Draft],
+    notices: list[Notice],
+    errors: list[MetaxyError],
+) -> _Nodes:
     """How ops and graphs are rewritten; units that share one are looked at together."""
     sharers: defaultdict[int, list[_Draft]] = defaultdict(list)
     for draft in drafts:
@@ -296,14 +314,19 @@ def _nodes(context: UnitContext, drafts: Sequence[_Draft], notices: list[Notice]
     foreign: frozenset[int] | None = None
     found = _Nodes()
     for identity, group in sharers.items():
-        if not any(draft.to_bind or draft.routes.outputs or draft.skips for draft in group):
+        if not any(draft.rewrites for draft in group):
             continue
         if foreign is None:
-            foreign = _nodes_used_elsewhere(context.scan)
+            foreign = nodes_used_elsewhere(context.scan)
         if identity in foreign:
+            why = "its op is also used by a job or inside a graph"
             for draft in group:
-                _leave_node(draft, "its op is also used by a job or inside a graph", notices)
+                _leave_node(draft, why, notices)
+            errors += _not_in_batches(context, group, why)
             continue
+        if len({draft.batch_size for draft in group}) > 1:
+            why = "its op is shared with assets that take other samples at once"
+            errors += _not_in_batches(context, group, why)
         _plan_node(group, found, notices)
     return found
 
@@ -322,6 +345,7 @@ def _plan_node(group: list[_Draft], found: _Nodes, notices: list[Notice]) -> Non
         io_manager_keys=routes,
         clone_suffix=_suffix(node.name, group),
         skips=all(draft.skips for draft in group),
+        batch_size=group[0].batch_size,
     )
     if not plan.skips:
         for draft in group:
@@ -341,6 +365,16 @@ def _leave_node(draft: _Draft, why: str, notices: list[Notice]) -> None:
         draft.to_bind = []
     _leave_routes(draft, why, notices)
     _leave_body(draft, why, notices)
+
+
+def _not_in_batches(
+    context: UnitContext, group: Sequence[_Draft], why: str
+) -> Iterator[MetaxyError]:
+    for draft in group:
+        if draft.batch_size is not None:
+            (asset,) = draft.assets
+            given, feature = context.scan.assets[asset.key], context.features[asset.key]
+            yield cannot_be_batched(given, feature, why)
 
 
 def _leave_body(draft: _Draft, why: str, notices: list[Notice]) -> None:
@@ -373,22 +407,6 @@ def _leave_routes(draft: _Draft, why: str, notices: list[Notice]) -> None:
         _without(asset, "io_manager_key") if asset.key in routed else asset
         for asset in draft.assets
     ]
-
-
-def _nodes_used_elsewhere(scan: Scan) -> frozenset[int]:
-    """Ops and graphs that resolved jobs, or graphs behind assets, hold as inner nodes."""
-    found: set[int] = set()
-    jobs = list(scan.fields["jobs"] or ())
-    for automation in (*(scan.fields["schedules"] or ()), *(scan.fields["sensors"] or ())):
-        jobs += [t.job_def for t in _compat.targets_of(automation) if t.has_job_def]
-    for job in jobs:
-        if isinstance(job, dg.JobDefinition):
-            found.update(id(node) for node in job.all_node_defs)
-    for unit in scan.units:
-        node = unit.definition.node_def if unit.definition is not None and unit.executable else None
-        if isinstance(node, dg.GraphDefinition):
-            found.update(id(each) for each in _compat.inner_nodes(node))
-    return frozenset(found)
 
 
 def _suffix(name: str, group: Sequence[_Draft]) -> str:

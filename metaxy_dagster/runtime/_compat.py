@@ -32,6 +32,7 @@ __all__ = [
     "observable",
     "op_function",
     "op_with_function",
+    "result_object",
     "returns_output",
     "running_step",
     "set_data_version",
@@ -233,11 +234,17 @@ def op_function(op: dg.OpDefinition) -> Callable[..., Any] | None:
 
 def returns_output(op: dg.OpDefinition) -> bool:
     """Whether the op's function is annotated to return an Output."""
+    return result_object(op) is dg.Output
+
+
+def result_object(op: dg.OpDefinition) -> type | None:
+    """The result object of Dagster that the op's function is annotated to return, if it is one."""
     compute = op.compute_fn
     if not isinstance(compute, DecoratedOpFunction):
-        return False
+        return None
     annotation = compute.get_output_annotation()
-    return dg.Output in (annotation, get_origin(annotation))
+    named = (annotation, get_origin(annotation))
+    return next((one for one in (dg.Output, dg.MaterializeResult) if one in named), None)
 
 
 def has_own_check(dagster_type: dg.DagsterType) -> bool:

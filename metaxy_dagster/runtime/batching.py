@@ -20,7 +20,14 @@ from metaxy_dagster.runtime.skipping import why_body_always_runs
 from metaxy_dagster.runtime.work import StepWork, current_work, work_of
 from metaxy_dagster.stores import Increment, WriteResult
 
-__all__ = ["batch_size", "batching_op", "first_batch", "why_not_in_batches", "with_batches"]
+__all__ = [
+    "batch_size",
+    "batching_op",
+    "first_batch",
+    "op_batch_size",
+    "why_not_in_batches",
+    "with_batches",
+]
 
 _MARK = "__metaxy_batch_size__"
 
@@ -38,8 +45,8 @@ def batching_op(op: dg.OpDefinition, size: int) -> dg.OpDefinition:
         size: samples per batch, at least 1.
 
     Returns:
-        A copy; or the same op where its function cannot be called in batches
-        (:func:`why_not_in_batches`).
+        A copy; or the same op where its function takes batches already, or cannot be called in
+        them (:func:`why_not_in_batches`).
 
     Raises:
         ValueError: ``size`` is less than 1.
@@ -55,7 +62,7 @@ def batching_op(op: dg.OpDefinition, size: int) -> dg.OpDefinition:
         message = f"batches need a size of at least 1, not {size}"
         raise ValueError(message)
     function = _compat.op_function(op)
-    if function is None or why_not_in_batches(op) is not None:
+    if function is None or op_batch_size(op) is not None or why_not_in_batches(op) is not None:
         return op
     kind = op.output_defs[0].dagster_type.typing_type
     return _compat.op_with_function(op, _batching(function, kind, size))
@@ -71,14 +78,21 @@ def why_not_in_batches(op: dg.OpDefinition) -> str | None:
         >>> why_not_in_batches(compute)
         'it is a generator'
     """
+    made = _compat.result_object(op)
+    if made is not None:
+        return f"it is annotated to return a {made.__name__} of Dagster, not a frame"
     return why_body_always_runs(op)
 
 
 def batch_size(context: dg.InputContext) -> int | None:
     """How many samples the function that an input is loaded for takes at once."""
     op = _compat.loading_op(context)
-    function = None if op is None else _compat.op_function(op)
-    size: int | None = getattr(function, _MARK, None)
+    return None if op is None else op_batch_size(op)
+
+
+def op_batch_size(op: dg.OpDefinition) -> int | None:
+    """How many samples the function of an op takes at once, if :func:`batching_op` made it."""
+    size: int | None = getattr(_compat.op_function(op), _MARK, None)
     return size
 
 

@@ -68,6 +68,31 @@ def test_a_store_named_on_the_command_line(filled: Path, repo, run) -> None:
     ]
 
 
+def test_quarantined_samples_are_shown_where_there_are_any(filled: Path, repo, run) -> None:
+    graph = mxd.FeatureGraph()
+    for spec in (ROOT, LEAF):
+        graph.add(spec)
+    store = mxd.DuckDBMetadataStore(filled, graph=graph)
+    for _ in range(3):
+        store.record_failures("leaf", [{"id": 4}], "torn", increment=store.resolve_update("leaf"))
+    path = repo(CODE.format(options=""))
+    done = run("status", "-f", path, "--store", filled)
+    assert [line.split() for line in done.out.splitlines()[1:]] == [
+        ["feature", "rows", "new", "stale", "orphaned", "quarantined", "assets"],
+        ["root", "4", "-", "-", "-", "-", "up"],
+        ["leaf", "3", "1", "1", "1", "1", "down"],
+    ]
+    done = run("status", "-f", path, "--store", filled, "--format", "json")
+    root, leaf = json.loads(done.out)["features"]
+    assert "quarantined" not in root
+    assert leaf["quarantined"] == 1
+    store.retry("leaf")
+    done = run("status", "-f", path, "--store", filled)
+    assert "quarantined" not in done.out.splitlines()[1]
+    done = run("status", "-f", path, "--store", filled, "--format", "json")
+    assert not any("quarantined" in each for each in json.loads(done.out)["features"])
+
+
 def test_a_configured_store(filled: Path, repo, run, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "metaxy.toml").write_text(f'stores.dev.config.path = "{filled}"')
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
+import narwhals as nw
 import pytest
 from feature_runs import Repository, images
 
@@ -46,6 +47,22 @@ def test_what_waits_and_what_is_orphaned_is_counted(store: mxd.DuckDBMetadataSto
     assert pending == {"metaxy/new": 1, "metaxy/stale": 1}
     assert found["orphaned"].metadata["metaxy/orphaned"].value == 1
     assert found["pending"].severity == dg.AssetCheckSeverity.WARN
+
+
+def quarantine(store: mxd.DuckDBMetadataStore, ids: list[int]) -> None:
+    """Let samples of ``thumb`` fail until they are tried no more."""
+    for _ in range(3):
+        increment = store.resolve_update("thumb")
+        store.record_failures("thumb", [{"id": i} for i in ids], "torn", increment=increment)
+
+
+def test_no_check_fails_for_quarantined_samples(store: mxd.DuckDBMetadataStore) -> None:
+    store.write("image", images(ROWS))
+    increment = store.resolve_update("thumb")
+    store.write("thumb", increment.pending.filter(nw.col("id") < 2), increment=increment)
+    assert not evaluate(checks("thumb"), store)["pending"].passed
+    quarantine(store, [2, 3])
+    assert all(each.passed for each in evaluate(checks("thumb"), store).values())
 
 
 def test_columns_that_are_not_declared_fail_the_schema_check(
@@ -99,6 +116,20 @@ def tick(
     requests = found.run_requests or []
     keys = [key.to_user_string() for each in requests for key in each.asset_selection or ()]
     return keys or None, found.cursor
+
+
+def test_a_sensor_does_not_ask_for_quarantined_samples(
+    store: mxd.DuckDBMetadataStore, instance: dg.DagsterInstance
+) -> None:
+    assets = Repository(ROWS).assets()
+    sensor = mxd.build_pending_sensor([asset for asset in assets if asset.key.path == ["thumb"]])
+    store.write("image", images(ROWS))
+    quarantine(store, [0, 1, 2])
+    assert tick(sensor, store, instance, None)[0] == ["thumb"], "one sample is left"
+    quarantine(store, [3])
+    assert tick(sensor, store, instance, None)[0] is None
+    store.write("image", images({0: ("other", "l0")}))
+    assert tick(sensor, store, instance, None)[0] == ["thumb"], "what changed is asked for"
 
 
 def test_a_sensor_requests_what_is_pending_and_only_once(

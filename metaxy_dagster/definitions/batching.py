@@ -1,0 +1,123 @@
+"""Which bodies are called batch by batch: ``"metaxy/batch_size"``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from metaxy_dagster.constants import INPUT_ALL, INPUT_INCREMENT, KEY_BATCH_SIZE, KEY_INPUT
+from metaxy_dagster.definitions.plan import Change
+from metaxy_dagster.definitions.skipping import BODY
+from metaxy_dagster.errors import DefinitionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from metaxy_dagster.definitions.collect import Asset, Unit
+    from metaxy_dagster.features.keys import FeatureKey
+
+__all__ = ["batch_faults", "cannot_be_batched", "plan_batches", "wanted_size"]
+
+
+def batch_faults(asset: Asset, feature: FeatureKey) -> Iterator[DefinitionsError]:
+    """What an asset says of batches that no body could do.
+
+    Args:
+        asset: the asset.
+        feature: its feature.
+
+    Yields:
+        One error for a size that is none, one for an asset that takes all samples anyway.
+    """
+    if KEY_BATCH_SIZE not in asset.metadata:
+        return
+    where = {"asset": asset.name, "feature": str(feature)}
+    size = asset.metadata[KEY_BATCH_SIZE]
+    if not _is_size(size):
+        yield DefinitionsError(
+            f'metadata "{KEY_BATCH_SIZE}" has a value that is not allowed',
+            **where,
+            found=repr(size),
+            allowed="a whole number, at least 1",
+            remedy=f'set metadata "{KEY_BATCH_SIZE}": 1000 on the asset, or remove it',
+        )
+    mode = asset.metadata.get(KEY_INPUT, INPUT_ALL)
+    if mode != INPUT_INCREMENT:
+        yield DefinitionsError(
+            f'metadata "{KEY_BATCH_SIZE}" is for assets that take only their pending samples',
+            **where,
+            found=f'"{KEY_INPUT}": "{mode}"'
+            if KEY_INPUT in asset.metadata
+            else f'no "{KEY_INPUT}", which is "{INPUT_ALL}"',
+            allowed=f'"{KEY_INPUT}": "{INPUT_INCREMENT}"',
+            remedy=f'set metadata "{KEY_INPUT}": "{INPUT_INCREMENT}" on the asset, or remove '
+            f'"{KEY_BATCH_SIZE}"',
+        )
+
+
+def wanted_size(metadata: Mapping[str, Any]) -> int | None:
+    """The samples per batch that an asset asks for; None if it does not, or is at fault."""
+    size = metadata.get(KEY_BATCH_SIZE)
+    return size if _is_size(size) and metadata.get(KEY_INPUT) == INPUT_INCREMENT else None
+
+
+def plan_batches(
+    unit: Unit, asset: Asset, feature: FeatureKey, *, why_not: str | None
+) -> Change | DefinitionsError | None:
+    """Have a body called for one batch after the other.
+
+    Args:
+        unit: what defines the asset.
+        asset: one that asks for batches.
+        feature: its feature.
+        why_not: why its inputs and outputs do not allow it; None if they do.
+
+    Returns:
+        The change of the body, or why there can be none; None for what no function computes, and
+        for a function that takes batches of this size already.
+    """
+    size = wanted_size(asset.metadata)
+    if size is None or not unit.materializable or unit.definition is None:
+        return None
+    from metaxy_dagster.runtime.batching import (  # noqa: PLC0415 (loads duckdb)
+        op_batch_size,
+        why_not_in_batches,
+    )
+
+    op = unit.definition.node_def
+    if why_not is None:
+        # The steps of a graph share one increment; none of them could write a part of it.
+        why_not = why_not_in_batches(op) if isinstance(op, dg.OpDefinition) else "it is a graph"
+    present = op_batch_size(op) if isinstance(op, dg.OpDefinition) else None
+    if present is not None and present != size:
+        why_not = f"its function is called in batches of {present} already"
+    if why_not is not None:
+        return cannot_be_batched(asset, feature, why_not)
+    if present is not None:
+        return None
+    called = "every sample" if size == 1 else f"every {size} samples"
+    return Change(BODY, f"called once for {called}", f"{KEY_BATCH_SIZE} is {size}")
+
+
+def cannot_be_batched(asset: Asset, feature: FeatureKey, why: str) -> DefinitionsError:
+    """The fault of an asset that asks for batches that it cannot have.
+
+    Args:
+        asset: the asset.
+        feature: its feature.
+        why: what stands in the way.
+    """
+    return DefinitionsError(
+        "its function cannot be called in batches",
+        asset=asset.name,
+        feature=str(feature),
+        found=why,
+        allowed="a function of its own that takes upstream features as arguments and returns one "
+        "frame, which the feature IO manager writes",
+        remedy=f'remove metadata "{KEY_BATCH_SIZE}", or go through each_batch(...) in the function',
+    )
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
