@@ -333,6 +333,17 @@ def test_batches_leave_the_rest_pending(store: DuckDBMetadataStore) -> None:
     assert found(store, "crop") == {5: "new", 6: "new"}
 
 
+def test_batches_of_samples_with_several_ids_are_noted_one_by_one(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
+    first, second = store.resolve_update("summed").batches(3)
+    for batch, left in ((first, 1), (second, 0)):
+        answer(store, "summed", batch)
+        narrowed.clear()
+        assert len(found(store, "summed")) == left
+        assert narrowed == [left]
+
+
 def test_an_answer_to_an_older_question_is_news(store: DuckDBMetadataStore) -> None:
     old = store.resolve_update("crop")
     change_video(store)
@@ -400,15 +411,17 @@ def test_changes_that_need_nothing_are_looked_at_once(
     assert narrowed[-1] == 0
 
 
+@pytest.mark.parametrize(("changed", "looked_at"), [(3, 3), (4, None)])
 def test_too_many_candidates_take_the_full_resolve(
-    tmp_path: Path, narrowed: list[int | None]
+    tmp_path: Path, narrowed: list[int | None], changed: int, looked_at: int | None
 ) -> None:
+    """Up to a share of the stored samples, here three tenths of ten."""
     narrow = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph(), max_incremental_share=0.3)
-    narrow.write("video", pa.table({"id": [1, 2, 3], "x": [1, 2, 3]}))
+    narrow.write("video", pa.table({"id": range(10), "x": range(10)}))
     answer(narrow, "crop", narrow.resolve_update("crop"))
-    narrow.write("video", pa.table({"id": [1, 2, 3], "x": [9, 9, 9]}))
-    assert found(narrow, "crop") == dict.fromkeys((1, 2, 3), "stale")
-    assert narrowed == [None]
+    narrow.write("video", pa.table({"id": range(changed), "x": [99] * changed}))
+    assert found(narrow, "crop") == dict.fromkeys(range(changed), "stale")
+    assert narrowed == [looked_at]
 
 
 @pytest.mark.parametrize(

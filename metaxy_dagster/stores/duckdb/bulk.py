@@ -19,8 +19,10 @@ from metaxy_dagster.stores.duckdb.identifiers import CATALOG
 
 __all__ = ["ROW_GROUP", "column_clauses", "compressed", "even_batches"]
 
-# Rows that DuckDB compresses together. Fewer are compressed later, when the log is written back.
+# Rows that DuckDB compresses together.
 ROW_GROUP = 122_880
+# Fewer do not fill the log, and are compressed later, when it is written back.
+_MANY = 20_000
 _FORCED = "force_compression"
 # Of our own columns: one value for all rows of a write, or none.
 _UNIFORM = (c.COL_DATA_VERSION, c.COL_FEATURE_VERSION, c.COL_MATERIALIZATION_ID)
@@ -61,9 +63,12 @@ def compressed(
         table: the rows to be written.
         hashes: how many columns of hashes the store adds or keeps for each row.
     """
+    if not _pays(table, hashes):
+        yield
+        return
     # A connection of its own: this one may be inside a transaction that failed.
     with connection.cursor() as settings:
-        if not _pays(table, hashes) or not _knows_zstd(settings) or _is_forced(settings):
+        if not _knows_zstd(settings) or _is_forced(settings):
             yield
             return
         settings.execute(f"SET GLOBAL {_FORCED} = 'zstd'")
@@ -82,7 +87,7 @@ def column_clauses(connection: duckdb.DuckDBPyConnection) -> Mapping[str, str]:
 
 def _pays(table: pa.Table, hashes: int) -> bool:
     """Whether there are more hashes than columns that DuckDB's own choice makes very small."""
-    if table.num_rows < ROW_GROUP:
+    if table.num_rows < _MANY:
         return False
     sample = table.slice(0, _SAMPLE)
     return hashes >= sum(_repeats(column) for column in sample.columns)

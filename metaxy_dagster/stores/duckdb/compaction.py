@@ -34,6 +34,8 @@ _FRESH = "metaxy_fresh"
 _COMMITS = f"{CATALOG}.metaxy.commits"
 _ENDED = quote(layout.COL_ENDED)
 _WEEK = dt.timedelta(days=7)
+# Where a file that is open cannot be replaced.
+_IS_WINDOWS = os.name == "nt"
 
 
 @dataclass(frozen=True)
@@ -268,16 +270,20 @@ def _rewrite(file: DuckDBFile, connection: duckdb.DuckDBPyConnection) -> None:
     try:
         _copy(connection, fresh)
         shutil.copymode(target, fresh)
-        connection.execute(f"DETACH {CATALOG}")
+        if _log(target).exists() or _log(fresh).exists():
+            raise StoreError(
+                "the store was not written anew, because its log could not be written back",
+                found=f"{_log(target).name} or {_log(fresh).name}",
+                remedy="try again when no other program has the file open",
+            )
+        if _IS_WINDOWS:
+            connection.execute(f"DETACH {CATALOG}")
         try:
-            if _log(target).exists() or _log(fresh).exists():
-                raise StoreError(
-                    "the store was not written anew, because its log could not be written back",
-                    found=f"{_log(target).name} or {_log(fresh).name}",
-                    remedy="try again when no other program has the file open",
-                )
             _replace(fresh, target)
         finally:
+            # Only now: nobody may come to write to a file that is about to go.
+            if not _IS_WINDOWS:
+                connection.execute(f"DETACH {CATALOG}")
             connection.execute(f"ATTACH {literal(str(file.path))} AS {CATALOG} (TYPE duckdb)")
     except OSError as error:
         raise StoreError(

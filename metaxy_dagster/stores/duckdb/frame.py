@@ -14,6 +14,8 @@ __all__ = ["StoreFrame"]
 
 _KINDS: Final = {kind.__name__: kind for kind in (StoreError, StoreBusyError)}
 _OURS: Final = re.compile(rf"\b({'|'.join(_KINDS)}): (.*)", re.DOTALL)
+# With DuckDB 1.5 the text goes on with where in our code it was raised.
+_PLACE: Final = re.compile(r"\n\s*\nAt:\n.*", re.DOTALL)
 _PART: Final = re.compile(r"^  (found|allowed|to fix): ", re.MULTILINE)
 
 
@@ -48,7 +50,7 @@ def _repeated(kind: str, text: str) -> StoreError:
 
     DuckDB may ask for the rows in a thread of its own, so it cannot be remembered on the way.
     """
-    problem, *rest = _PART.split(text)
+    problem, *rest = _PART.split(_PLACE.sub("", text))
     parts = dict(zip(rest[::2], (one.rstrip("\n") for one in rest[1::2]), strict=True))
     return _KINDS[kind](
         problem.rstrip("\n"),

@@ -29,11 +29,14 @@ def note(connection: duckdb.DuckDBPyConnection, removed: Mapping[str, int], comm
         " kept_since BIGINT NOT NULL, commit BIGINT NOT NULL)"
     )
     for name, since in removed.items():
-        # An older state that is lost stays lost.
+        # An older state that is lost stays lost. DuckDB 1.5.0 cannot tell the maximum of no rows
+        # of a table that is new in the transaction.
+        lost = connection.execute(
+            f"SELECT kept_since FROM {_COMPACTIONS} WHERE feature = ?", [name]
+        ).fetchall()
         connection.execute(
-            f"INSERT INTO {_COMPACTIONS} SELECT $name, greatest($since, coalesce(max(kept_since),"
-            f" 0)), $commit FROM {_COMPACTIONS} WHERE feature = $name",
-            {"name": name, "since": since, "commit": commit},
+            f"INSERT INTO {_COMPACTIONS} VALUES (?, ?, ?)",
+            [name, max([since, *(int(earlier) for (earlier,) in lost)]), commit],
         )
         connection.execute(
             f"DELETE FROM {_COMPACTIONS} WHERE feature = ? AND commit < ?", [name, commit]
