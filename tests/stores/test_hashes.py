@@ -61,8 +61,38 @@ def test_the_hash_of_a_group(kind: str, tmp_path: Path) -> None:
     store.write("member", table)
     (version,) = (v["default"] for v in versions(store, "member").values())
     combined = md5(enc("1") + enc(text) + enc(version))
-    code = "0"
-    wanted = md5(enc("default") + enc(code) + enc("1") + enc("member:default") + enc(combined))
+    wanted = md5(enc("default") + enc("0") + enc("1") + enc("member:default") + enc(combined))
     (row,) = store.resolve_update("group").new.collect().to_native().to_pylist()
     assert row[COL_PROVENANCE_BY_FIELD] == {"default": wanted}
     assert row[COL_PROVENANCE] == md5(enc("default") + enc(wanted))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [("v1", "v2"), ("v" * 31, "w" * 33), ("a" * 32, "b" * 32), ("a" * 32, "b")]
+)
+def test_the_hash_of_a_sample_whose_provenance_is_given(a: str, b: str, tmp_path: Path) -> None:
+    """Of two fields, in the order of their names, whatever the length of what was given."""
+    spec = FeatureSpec("root", id_columns=["id"], fields=["b", "a"])
+    store = store_of(tmp_path / "m.duckdb", spec)
+    frame = pa.table({"id": [1], COL_PROVENANCE_BY_FIELD: [{"a": a, "b": b}]})
+    wanted = md5(enc("a") + enc(a) + enc("b") + enc(b))
+    (row,) = store.resolve_update("root", samples=frame).new.collect().to_native().to_pylist()
+    assert row[COL_PROVENANCE] == wanted
+    store.write("root", frame)
+    (row,) = store.read("root").collect().to_native().to_pylist()
+    assert row[COL_PROVENANCE] == wanted
+
+
+def test_the_hash_of_a_sample_without_its_optional_upstream(tmp_path: Path) -> None:
+    store = store_of(
+        tmp_path / "m.duckdb",
+        FeatureSpec("must", id_columns=["id"]),
+        FeatureSpec("may", id_columns=["id"]),
+        FeatureSpec("both", id_columns=["id"], deps=["must", FeatureDep("may", optional=True)]),
+    )
+    store.write("must", pa.table({"id": [1], "x": [5]}))
+    (version,) = (v["default"] for v in versions(store, "must").values())
+    parents = enc("may:default") + "-" + enc("must:default") + enc(version)
+    (row,) = store.resolve_update("both").new.collect().to_native().to_pylist()
+    wanted = md5(enc("default") + enc("0") + enc("2") + parents)
+    assert row[COL_PROVENANCE_BY_FIELD] == {"default": wanted}

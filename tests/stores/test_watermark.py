@@ -336,8 +336,8 @@ def test_batches_leave_the_rest_pending(store: DuckDBMetadataStore) -> None:
 def test_batches_of_samples_with_several_ids_are_noted_one_by_one(
     store: DuckDBMetadataStore, narrowed: list[int | None]
 ) -> None:
-    first, second = store.resolve_update("summed").batches(3)
-    for batch, left in ((first, 1), (second, 0)):
+    batches = list(store.resolve_update("summed").batches(1))
+    for batch, left in zip(batches, (3, 2, 1, 0), strict=True):
         answer(store, "summed", batch)
         narrowed.clear()
         assert len(found(store, "summed")) == left

@@ -265,7 +265,12 @@ def _rewrite(file: DuckDBFile, connection: duckdb.DuckDBPyConnection) -> None:
     """Put a fresh copy in the place of the file; the connection is attached to it afterwards."""
     target = file.path.resolve()
     fresh = target.with_name(f"{target.name}.compacting")
+    attach = f"ATTACH {literal(str(file.path))} AS {CATALOG} (TYPE duckdb)"
     connection.execute(f"CHECKPOINT {CATALOG}")
+    if _log(target).exists():
+        # What a killed writer left: DuckDB clears it away when it closes the file.
+        connection.execute(f"DETACH {CATALOG}")
+        connection.execute(attach)
     _discard(fresh)
     try:
         _copy(connection, fresh)
@@ -284,7 +289,7 @@ def _rewrite(file: DuckDBFile, connection: duckdb.DuckDBPyConnection) -> None:
             # Only now: nobody may come to write to a file that is about to go.
             if not _IS_WINDOWS:
                 connection.execute(f"DETACH {CATALOG}")
-            connection.execute(f"ATTACH {literal(str(file.path))} AS {CATALOG} (TYPE duckdb)")
+            connection.execute(attach)
     except OSError as error:
         raise StoreError(
             f"the metadata store at {str(file.path)!r} was not written anew",
