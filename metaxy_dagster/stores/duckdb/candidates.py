@@ -65,12 +65,8 @@ def find_candidates(
         f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS SELECT {columns(keys)}"
         f" FROM ({' UNION '.join(parts)}) WHERE {known}"
     )
-    number = _count(connection, CANDIDATES)
-    return None if number > max_share * _count(connection, table_of(plan.key)) else number
-
-
-def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+    number = layout.count(connection, CANDIDATES)
+    return None if number > max_share * layout.count(connection, table_of(plan.key)) else number
 
 
 def _changed(key: FeatureKey, names: dict[str, str], since: int) -> list[str]:

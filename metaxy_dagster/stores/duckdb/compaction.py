@@ -145,7 +145,7 @@ class CompactableStore(FailureStore):
             kept = {one.key: one.kept for one in found}
             commit = 0
             if dry_run:
-                commits = _count(connection, _needless(horizon))
+                commits = layout.count(connection, _needless(horizon))
             else:
                 commit, commits = _remove(connection, found, horizon)
                 if rewrite:
@@ -173,10 +173,6 @@ def _check(older_than: object, before: object, keep_versions: object) -> None:
                 allowed="a whole number, 0 or more",
                 remedy=f"correct {name}, or leave it out",
             )
-
-
-def _count(connection: duckdb.DuckDBPyConnection, rows: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0])
 
 
 def _horizon(
@@ -255,7 +251,7 @@ def _remove(
     if removed:
         retention.note(connection, removed, commit)
     needless = _needless(horizon)
-    trimmed = _count(connection, needless)
+    trimmed = layout.count(connection, needless)
     connection.execute(f"DELETE FROM {needless}")
     connection.execute("COMMIT")
     return commit, trimmed

@@ -39,6 +39,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Commits",
     "Table",
+    "count",
     "ensure_format",
     "ensure_table",
     "last_commit",
@@ -167,6 +168,11 @@ def last_commit(connection: duckdb.DuckDBPyConnection) -> int:
         f"SELECT coalesce(max(commit), 0) FROM {CATALOG}.metaxy.commits"
     ).fetchall()
     return int(row[0])
+
+
+def count(connection: duckdb.DuckDBPyConnection, rows: str) -> int:
+    """How many rows a table, or ``table WHERE condition``, has."""
+    return int(connection.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0])
 
 
 def tables(

@@ -153,7 +153,8 @@ def advance(
             )
         connection.execute(f"INSERT INTO {pending} {others}")
     else:
-        if answered.open_count > _MAX_PENDING + sum(_count(connection, table) for table in done):
+        written = sum(layout.count(connection, table) for table in done)
+        if answered.open_count > _MAX_PENDING + written:
             return
         connection.register(_KNOWN, answered.ids((NEW, STALE, ORPHANED, QUARANTINED)))
         open_samples = f"SELECT {columns(names)} FROM {_KNOWN}"
@@ -188,14 +189,10 @@ def _save(
 ) -> None:
     watermarks = f"{CATALOG}.metaxy.watermarks"
     connection.execute(f"DELETE FROM {watermarks} WHERE feature = ?", [str(key)])
-    if _count(connection, pending_table(key)) > _MAX_PENDING:
+    if layout.count(connection, pending_table(key)) > _MAX_PENDING:
         connection.execute(f"DROP TABLE {pending_table(key)}")
         return
     connection.execute(
         f"INSERT INTO {watermarks} VALUES (?, ?, ?, ?)",
         [str(key), answered.fingerprint, answered.commit, commit],
     )
-
-
-def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
