@@ -148,7 +148,7 @@ def test_no_number_is_used_twice(store: DuckDBMetadataStore) -> None:
 
 def test_a_change_before_is_seen_after(store: DuckDBMetadataStore) -> None:
     """What a watermark would look for in the history is gone: it must not be trusted."""
-    assert outside(store, "SELECT count(*) FROM metaxy.watermarks") == [(1,)]
+    assert outside(store, "SELECT count(fingerprint) FROM metaxy.features") == [(1,)]
     always = DuckDBMetadataStore(store.path, graph=small_graph(), max_incremental_share=1e9)
     store.compact(older_than=NOW)
     assert statuses(always.resolve_update("score")) == {"stale": [1], "orphaned": [3]}

@@ -42,17 +42,42 @@ def shape(store: DuckDBMetadataStore) -> list[tuple[str, ...]]:
         ).fetchall()
 
 
-def found_out(store: DuckDBMetadataStore) -> list[tuple[int, int]]:
+def found_out(store: DuckDBMetadataStore) -> tuple[int, int]:
     """How many watermarks there are, and how many tables of what they left unanswered."""
     with raw(store) as connection:
-        return connection.execute(
-            "SELECT (SELECT count(*) FROM metaxy.watermarks),"
-            " (SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'pending')"
+        kept = "metaxy.features WHERE fingerprint IS NOT NULL"
+        if format_of(store) < [(3,)]:
+            kept = "metaxy.watermarks"
+        (marks,) = connection.execute(f"SELECT count(*) FROM {kept}").fetchall()  # noqa: S608
+        (lists,) = connection.execute(
+            "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'pending'"
         ).fetchall()
+        return marks[0], lists[0]
+
+
+def as_format_2(store: DuckDBMetadataStore) -> None:
+    """Undo what format 3 changed: watermarks for themselves, newest commits to be looked up."""
+    with raw(store) as connection:
+        connection.execute(
+            "CREATE TABLE metaxy.watermarks AS SELECT feature, fingerprint, upstream_commit,"
+            " own_commit FROM metaxy.features WHERE fingerprint IS NOT NULL"
+        )
+        keys = "SELECT feature FROM metaxy.watermarks"
+        for (name,) in connection.execute(keys).fetchall():
+            connection.execute(
+                f'CREATE TABLE IF NOT EXISTS pending."{name}" AS SELECT id FROM main.image LIMIT 0'  # noqa: S608
+            )
+        connection.execute(
+            "CREATE TABLE metaxy.before AS SELECT feature, table_name, feature_version, spec"
+            " FROM metaxy.features WHERE stored; DROP TABLE metaxy.features;"
+            "ALTER TABLE metaxy.before RENAME TO features"
+        )
+        connection.execute("UPDATE metaxy.format SET version = 2")
 
 
 def as_format_1(store: DuckDBMetadataStore) -> None:
     """Undo what format 2 changed: upstream versions beside the provenance, in both tables."""
+    as_format_2(store)
     with raw(store) as connection:
         for name in ("image", "score"):
             for schema in ("main", "history"):
@@ -62,6 +87,9 @@ def as_format_1(store: DuckDBMetadataStore) -> None:
                     f"ALTER TABLE {table} ADD COLUMN metaxy_upstream STRUCT({entries})"
                 )
         connection.execute("UPDATE metaxy.format SET version = 1")
+
+
+OLDER = {1: as_format_1, 2: as_format_2}
 
 
 def read_in_a_block_that_writes(store: DuckDBMetadataStore) -> int:
@@ -89,19 +117,20 @@ WRITES = {
 def test_every_format_is_documented_and_has_a_way_here() -> None:
     text = DOCUMENT.read_text()
     assert all(f"| {version} |" in text for version in range(1, FORMAT + 1))
-    assert sorted(migration.STEPS) == list(range(1, FORMAT))
+    assert sorted(migration.STEPS) == list(range(1, FORMAT)) == sorted(OLDER)
 
 
+@pytest.mark.parametrize("version", OLDER)
 @pytest.mark.parametrize("name", READS)
 def test_reading_an_older_file_tells_what_to_do_and_changes_nothing(
-    name: str, tmp_path: Path
+    name: str, version: int, tmp_path: Path
 ) -> None:
     store = small_store(tmp_path)
-    as_format_1(store)
+    OLDER[version](store)
     before = store.path.read_bytes()
     with pytest.raises(StoreError) as caught:
         READS[name](store)
-    assert caught.value.found == "store format 1"
+    assert caught.value.found == f"store format {version}"
     assert 'with store.open("w")' in str(caught.value.remedy)
     assert store.path.read_bytes() == before
     with store.open("w"):
@@ -109,26 +138,51 @@ def test_reading_an_older_file_tells_what_to_do_and_changes_nothing(
     READS[name](store)
 
 
+@pytest.mark.parametrize("version", OLDER)
 @pytest.mark.parametrize("name", WRITES)
-def test_writing_brings_an_older_file_up_to_date(name: str, tmp_path: Path) -> None:
+def test_writing_brings_an_older_file_up_to_date(name: str, version: int, tmp_path: Path) -> None:
     store = small_store(tmp_path)
     store.write("image", pa.table({"id": [1], "path": ["z"], "height": [1], "caption": ["z"]}))
     catch_up(store, "score", score=1.0)
     wanted = {key: rows(store, key) for key in ("image", "score")}
     history = store.read("image", history=True).collect().to_native().num_rows
     before = shape(store)
-    as_format_1(store)
-    assert shape(store) != before
-    assert found_out(store) == [(1, 1)]
+    OLDER[version](store)
+    assert (shape(store) == before) is (version > 1)
+    assert found_out(store) == (1, 1)
     WRITES[name](store)
     assert format_of(store) == [(FORMAT,)]
     assert shape(store) == before
-    assert found_out(store) == [(0, 0)]
+    assert found_out(store) == (0, 0)
     assert {key: rows(store, key) for key in ("image", "score")} == wanted
     assert store.read("image", history=True).collect().to_native().num_rows == history
     assert statuses(store.resolve_update("score")) == {}
     store.write("image", pa.table({"id": [2], "path": ["y"], "height": [1], "caption": ["y"]}))
     assert statuses(store.resolve_update("score")) == {"stale": [2]}
+
+
+def test_what_was_known_of_features_is_known_after_format_2(tmp_path: Path) -> None:
+    """Dropped features, deletions and failures, and the numbers of commits that they had."""
+    store = small_store(tmp_path)
+    catch_up(store, "score", score=1.0)
+    store.write("image", pa.table({"id": [1], "path": ["z"], "height": [1], "caption": ["z"]}))
+    store.record_failures("score", [{"id": 1}], "broken", increment=store.resolve_update("score"))
+    store.record_failures("crop", [{"id": 2}], "early", increment=store.resolve_update("crop"))
+    store.delete("image", filters="id = 3")
+    store.write("plain", pa.table({"id": ["a"]}))
+    store.drop("plain")
+    with raw(store) as connection:
+        known = "SELECT * EXCLUDE (fingerprint, upstream_commit, own_commit, pending)"
+        known += " FROM metaxy.features ORDER BY feature"
+        before = connection.execute(known).fetchall()
+    as_format_2(store)
+    with store.open("w"):
+        pass
+    with raw(store) as connection:
+        assert connection.execute(known).fetchall() == before
+    assert [str(key) for key in store.features()] == ["image", "score"]
+    assert (store.failed("score").failed, store.failed("crop").failed) == (1, 1)
+    assert store.write("plain", pa.table({"id": ["a"]})).commit == 7
 
 
 @pytest.fixture

@@ -248,7 +248,7 @@ def test_what_others_did_before_an_answer_is_kept_by_the_next_answer(
 def marks(store: DuckDBMetadataStore) -> list[tuple[int, int]]:
     with duckdb.connect(str(store.path)) as connection:
         return connection.execute(
-            "SELECT upstream_commit, own_commit FROM metaxy.watermarks"
+            "SELECT upstream_commit, own_commit FROM metaxy.features WHERE fingerprint IS NOT NULL"
         ).fetchall()
 
 

@@ -9,6 +9,7 @@ import duckdb
 from metaxy_dagster.features import DepPlan, FeatureKey, FeaturePlan
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.entries import Watermark
 from metaxy_dagster.stores.duckdb.identifiers import (
     columns,
     history_table,
@@ -16,7 +17,6 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     quote,
     table_of,
 )
-from metaxy_dagster.stores.duckdb.watermark import Watermark
 
 __all__ = ["CANDIDATES", "find_candidates"]
 
@@ -32,7 +32,7 @@ def find_candidates(
     mark: Watermark,
     max_share: float,
 ) -> int | None:
-    """Collect the candidates in a temporary table.
+    """Collect the candidates in a temporary table, which is not made if there can be none.
 
     Args:
         connection: where the table is made.
@@ -48,7 +48,7 @@ def find_candidates(
     own = catalog.get(plan.key)
     if own is None:
         return None
-    parts = [f"SELECT {columns(keys)} FROM {pending_table(plan.key)}"]
+    parts = [f"SELECT {columns(keys)} FROM {pending_table(plan.key)}"] if mark.pending else []
     named = {name: name for name in keys}
     if own.commits.newest > mark.own_commit:
         parts += _changed(plan.key, named, mark.own_commit)
@@ -60,6 +60,8 @@ def find_candidates(
         if not found:
             return None
         parts += found
+    if not parts:
+        return 0
     known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in keys)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS SELECT {columns(keys)}"

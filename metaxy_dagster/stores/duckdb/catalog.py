@@ -11,6 +11,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.connection import found_before
+from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Entry
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
 from metaxy_dagster.stores.duckdb.retention import check_kept
 
@@ -21,8 +22,8 @@ _STANDS_FOR = {
     c.COL_DATA_VERSION: c.COL_PROVENANCE,
     c.COL_DATA_VERSION_BY_FIELD: c.COL_PROVENANCE_BY_FIELD,
 }
-# What is found out of the file as a whole, beside that of features under their keys.
-_FORMAT, _COMMIT = "format", "commit"
+# What calls that share a connection know: the newest commit, entries and tables by feature.
+_NEWEST, _ENTRIES, _TABLES = "newest", "entries", "tables"
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,22 @@ class Catalog:
     Attributes:
         tables: of the features that are stored.
         commit: the state that is read.
-        commits: of the features that were ever written, also those that were dropped.
+        entries: what is known of the features, also of those that were dropped.
+        exists: whether the file has a layout; an empty store has none.
     """
 
     tables: Mapping[FeatureKey, layout.Table]
     commit: int
-    commits: Mapping[FeatureKey, layout.Commits] = field(default_factory=dict)
+    entries: Mapping[FeatureKey, Entry] = field(default_factory=dict)
+    exists: bool = True
 
     def get(self, key: FeatureKey) -> layout.Table | None:
         """What is stored of a feature; ``None`` if it was not written by ``commit``."""
         return self.tables.get(key)
+
+    def entry(self, key: FeatureKey) -> Entry:
+        """What is known of a feature as a whole."""
+        return self.entries.get(key, NOTHING_KNOWN)
 
     def rows(self, key: FeatureKey, names: Sequence[str], *, raw: bool = False) -> str:
         """SQL for the rows that were current as of ``commit``.
@@ -82,24 +89,38 @@ def read_catalog(
     connection: duckdb.DuckDBPyConnection,
     keys: Iterable[FeatureKey],
     commit: int | None = None,
+    *,
+    beside: Iterable[FeatureKey] = (),
 ) -> Catalog:
-    """Describe some features, as of a commit or (by default) as of now."""
-    found = found_before(connection)
-    if _FORMAT not in found:
-        found[_FORMAT] = layout.read_format(connection)
-    if found[_FORMAT] is None:
-        return Catalog({}, 0)
-    if commit is None:
-        if _COMMIT not in found:
-            found[_COMMIT] = layout.last_commit(connection)
-        commit = found[_COMMIT]
-    wanted = list(keys)
-    missing = [key for key in wanted if key not in found]
-    if missing:
-        commits = layout.newest_commits(connection, missing)
-        tables = layout.tables(connection, commits)
-        found.update((key, (commits.get(key), tables.get(key))) for key in missing)
-    newest = {key: found[key][0] for key in wanted if found[key][0] is not None}
-    check_kept(connection, newest, commit)
-    stored = {key: found[key][1] for key in wanted if found[key][1] is not None}
-    return Catalog(stored, commit, newest)
+    """Describe some features, as of a commit or (by default) as of now.
+
+    Args:
+        connection: not in a transaction: looking for a table that is not there would abort it.
+        keys: the features.
+        commit: the state that will be read.
+        beside: further features, of which only the entries are wanted.
+
+    Raises:
+        StoreError: the file is of a format that cannot be read, or what is asked for was
+            compacted away.
+    """
+    found, wanted = found_before(connection), list(keys)
+    asked = [*wanted, *beside]
+    entries = found.setdefault(_ENTRIES, {})
+    missing = [key for key in asked if key not in entries]
+    if missing or _NEWEST not in found:
+        state = layout.read_state(connection, missing)
+        found[_NEWEST] = None if state is None else state.newest
+        entries.update(dict.fromkeys(missing, NOTHING_KNOWN))
+        entries.update({} if state is None else state.entries)
+    newest = found[_NEWEST]
+    if newest is None:
+        return Catalog({}, 0, exists=False)
+    at = newest if commit is None else commit
+    check_kept(connection, {key: entries[key].commits for key in wanted}, at)
+    tables = found.setdefault(_TABLES, {})
+    for key in wanted:
+        if entries[key].stored and key not in tables:
+            tables[key] = layout.describe(connection, key, entries[key].commits)
+    known = {key: tables[key] for key in wanted if key in tables}
+    return Catalog(known, at, dict(entries))

@@ -138,8 +138,9 @@ class CompactableStore(FailureStore):
         if not size:
             return CompactionResult(0, 0, {}, {}, 0, 0, 0)
         with file.connect("r" if dry_run else "w") as connection:
-            layout.read_format(connection)
-            horizon = _horizon(connection, older_than, before)
+            state = layout.read_state(connection)
+            newest = 0 if state is None else state.newest
+            horizon = _horizon(connection, newest, older_than, before)
             found = list(_excess(connection, horizon, keep_versions))
             removed = {one.key: one.rows for one in found if one.rows}
             kept = {one.key: one.kept for one in found}
@@ -147,7 +148,7 @@ class CompactableStore(FailureStore):
             if dry_run:
                 commits = layout.count(connection, _needless(horizon))
             else:
-                commit, commits = _remove(connection, found, horizon)
+                commit, commits = _remove(connection, found, horizon, newest)
                 if rewrite:
                     _rewrite(file, connection)
                 else:
@@ -176,10 +177,12 @@ def _check(older_than: object, before: object, keep_versions: object) -> None:
 
 
 def _horizon(
-    connection: duckdb.DuckDBPyConnection, older_than: dt.timedelta, before: int | None
+    connection: duckdb.DuckDBPyConnection,
+    newest: int,
+    older_than: dt.timedelta,
+    before: int | None,
 ) -> int:
     """The oldest commit as of which everything must still be readable."""
-    newest = layout.last_commit(connection)
     moment = dt.datetime.now(dt.UTC) - older_than
     # The state that the first recent commit changed was still to be seen within the time.
     (row,) = connection.execute(
@@ -198,7 +201,7 @@ def _excess(
     connection: duckdb.DuckDBPyConnection, horizon: int, keep_versions: int
 ) -> Iterator[_Excess]:
     rows = connection.execute(
-        f"SELECT feature, spec FROM {CATALOG}.metaxy.features ORDER BY 1"
+        f"SELECT feature, spec FROM {CATALOG}.metaxy.features WHERE stored ORDER BY 1"
     ).fetchall()
     for name, spec in rows:
         key = FeatureKey(name)
@@ -234,12 +237,12 @@ def _needless(horizon: int) -> str:
 
 
 def _remove(
-    connection: duckdb.DuckDBPyConnection, found: list[_Excess], horizon: int
+    connection: duckdb.DuckDBPyConnection, found: list[_Excess], horizon: int, newest: int
 ) -> tuple[int, int]:
     """Remove rows and commits in one transaction: the commit's number, and how many it removed."""
     removed = {str(one.key): one.ended for one in found if one.rows}
     connection.execute("BEGIN TRANSACTION")
-    commit = layout.last_commit(connection) + 1 if removed else 0
+    commit = newest + 1 if removed else 0
     for one in found:
         if one.rows:
             connection.execute(f"DELETE FROM {history_table(one.key)} WHERE {one.condition}")
@@ -248,6 +251,10 @@ def _remove(
         # Of a kind that makes watermarks void: rows are gone that a later resolve would look for.
         row = [commit, name, "compact", 0, 0, 0, None, None, now]
         connection.execute(f"INSERT INTO {_COMMITS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute(
+            f"UPDATE {CATALOG}.metaxy.features SET newest = ?, erased = ? WHERE feature = ?",
+            [commit, commit, name],
+        )
     if removed:
         retention.note(connection, removed, commit)
     needless = _needless(horizon)

@@ -109,10 +109,10 @@ class DuckDBFile:
             self._prepare_directory()
         elif not self._is_there():
             # A store that was never written is an empty one; reading must not make the file.
-            with self._own_connection() as nothing:
+            with self.engine() as nothing:
                 yield nothing
             return
-        with self._locked(mode), self._own_connection() as connection:
+        with self._locked(mode), self.engine() as connection:
             self._attach_in_turn(connection, mode)
             try:
                 yield connection
@@ -252,9 +252,10 @@ class DuckDBFile:
         """
         pid, engine = getattr(self._local, "engine", (0, None))
         if engine is None or pid != os.getpid():
-            spill = {"temp_directory": f"{self.path}.tmp"}
+            # A table that is not there is missing, and no Python variable.
+            own: dict[str, Any] = {"temp_directory": f"{self.path}.tmp", "python_enable_replacements": False}
             try:
-                engine = duckdb.connect(":memory:", config={**spill, **self.settings})
+                engine = duckdb.connect(":memory:", config={**own, **self.settings})
             except duckdb.Error as error:
                 # Without DuckDB's own words, which repeat the values.
                 raise StoreError(
@@ -268,12 +269,6 @@ class DuckDBFile:
             self._local.abandoned = getattr(self._local, "engine", None)
             self._local.engine = (os.getpid(), engine)
         return engine.cursor()
-
-    def _own_connection(self) -> duckdb.DuckDBPyConnection:
-        """One that takes a table that is not there for missing, not for a Python variable."""
-        connection = self.engine()
-        connection.execute("SET python_enable_replacements = false")
-        return connection
 
     def _attach_in_turn(self, connection: duckdb.DuckDBPyConnection, mode: Mode) -> None:
         """Attach the file; wait for others that have it open without the lock, for as long."""
@@ -331,7 +326,10 @@ class DuckDBFile:
 def _detach(connection: duckdb.DuckDBPyConnection) -> None:
     """Undo what was not committed and let go of the file."""
     with contextlib.suppress(duckdb.TransactionException):
-        connection.execute("ROLLBACK")
+        # Refused inside a transaction, which is one that was not committed.
+        connection.execute(f"DETACH {CATALOG}")
+        return
+    connection.execute("ROLLBACK")
     connection.execute(f"DETACH {CATALOG}")
 
 

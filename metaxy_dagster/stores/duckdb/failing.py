@@ -60,13 +60,13 @@ class FailureStore(FileStore):
         # Read before the file is opened: a writer waits for its readers, itself included.
         source, delta = origin(increment.source), increment.delta
         with self._file.connect("w") as connection:
-            layout.ensure_format(connection)
+            state = layout.ensure_format(connection)
             return quarantine.record(
                 connection,
                 key,
                 failed,
                 delta,
-                commit=layout.last_commit(connection) if source is None else source.resolve.commit,
+                commit=state.newest if source is None else source.resolve.commit,
                 version=self.graph.feature_version(key),
                 limit=self._max_attempts,
                 by_version=plan.is_root,

@@ -3,8 +3,8 @@
 * ``main.<feature>``: the current state, one row per sample. What a person who opens the file sees.
 * ``history.<feature>``: every row that was superseded or deleted, with the commit that ended it.
 * ``metaxy.commits``: one row per write; its number orders everything (a clock never does).
-* ``metaxy.features``: the features that were written, with their specs.
-* ``metaxy.watermarks`` and ``pending.<feature>``: what an earlier resolve found out.
+* ``metaxy.features``: what is known of each feature as a whole, see :mod:`.entries`.
+* ``pending.<feature>``: samples that an earlier resolve found out about and nobody answered.
 * ``metaxy.format``: the version of this layout.
 
 Data versions are NULL where they are the provenance, which is nearly everywhere.
@@ -23,11 +23,11 @@ import duckdb
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb.entries import Commits, State, read_entries
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     fold,
     history_table,
-    literal,
     quote,
     table_of,
 )
@@ -37,18 +37,17 @@ __all__ = [
     "COL_COMMIT",
     "COL_ENDED",
     "FORMAT_VERSION",
-    "Commits",
     "Table",
     "count",
+    "create",
+    "describe",
     "ensure_format",
     "ensure_table",
-    "last_commit",
-    "newest_commits",
-    "tables",
+    "read_state",
 ]
 
 # docs/store-format.md lists what changed between formats, migration.py how files follow.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 COL_COMMIT = c.COL_COMMIT
 COL_ENDED = c.COL_ENDED
 
@@ -75,26 +74,11 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.commits (
     "new" BIGINT, updated BIGINT, deleted BIGINT, feature_version VARCHAR,
     materialization_id VARCHAR, committed_at TIMESTAMP WITH TIME ZONE);
 CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.features (
-    feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL, feature_version VARCHAR, spec VARCHAR);
-CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.watermarks (
-    feature VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL,
-    upstream_commit BIGINT NOT NULL, own_commit BIGINT NOT NULL);
+    feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL, feature_version VARCHAR, spec VARCHAR,
+    stored BOOLEAN NOT NULL, failed BOOLEAN NOT NULL,
+    newest BIGINT NOT NULL, ended BIGINT NOT NULL, erased BIGINT NOT NULL,
+    fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT);
 """
-
-
-@dataclass(frozen=True)
-class Commits:
-    """The newest commits of one feature; 0 where there is none.
-
-    Attributes:
-        newest: whatever it did.
-        ended: the last one that superseded or deleted a row.
-        erased: the last one that left no trace of what it did in the history.
-    """
-
-    newest: int
-    ended: int
-    erased: int
 
 
 @dataclass(frozen=True)
@@ -123,19 +107,30 @@ class Table:
         return next((column for column in self.types if fold(column) == folded), None)
 
 
-def ensure_format(connection: duckdb.DuckDBPyConnection) -> None:
+def ensure_format(connection: duckdb.DuckDBPyConnection) -> State:
     """Make the layout of an empty file, and refuse one that this release cannot know.
 
     Called outside a transaction: looking for a table that is not there would abort it.
+
+    Returns:
+        The newest commit.
     """
-    found = read_format(connection)
-    if found is None:
-        connection.execute(_CREATE)
-        connection.execute(f"INSERT INTO {CATALOG}.metaxy.format VALUES (?)", [FORMAT_VERSION])
+    state = read_state(connection)
+    if state is None:
+        create(connection)
+    return state or State(0, {})
 
 
-def read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
-    """The layout version of a file, ``None`` for a file without one.
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the layout of a file without one."""
+    connection.execute(_CREATE)
+    connection.execute(f"INSERT INTO {CATALOG}.metaxy.format VALUES (?)", [FORMAT_VERSION])
+
+
+def read_state(
+    connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey] = ()
+) -> State | None:
+    """What is known of some features, in one question; ``None`` for a file without a layout.
 
     A file of an older release is brought up to date first, if it is open for writing.
 
@@ -143,6 +138,21 @@ def read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
         StoreError: the file was written by a newer release of this library; or by an older one,
             and is open for reading alone.
     """
+    wanted = list(keys)
+    try:
+        found, state = read_entries(connection, wanted)
+    except (duckdb.CatalogException, duckdb.BinderException):
+        # Of another format, or of none.
+        if _read_format(connection) is None:
+            return None
+        return read_entries(connection, wanted)[1]
+    if found != FORMAT_VERSION and _read_format(connection) is None:
+        return None
+    return state
+
+
+def _read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """The layout version of a file, brought up to date if need be."""
     try:
         rows = connection.execute(f"SELECT max(version) FROM {CATALOG}.metaxy.format").fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):
@@ -162,64 +172,13 @@ def read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
     return None if found is None else int(found)
 
 
-def last_commit(connection: duckdb.DuckDBPyConnection) -> int:
-    """The number of the newest commit; 0 for an empty store."""
-    (row,) = connection.execute(
-        f"SELECT coalesce(max(commit), 0) FROM {CATALOG}.metaxy.commits"
-    ).fetchall()
-    return int(row[0])
-
-
 def count(connection: duckdb.DuckDBPyConnection, rows: str) -> int:
     """How many rows a table, or ``table WHERE condition``, has."""
     return int(connection.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0])
 
 
-def tables(
-    connection: duckdb.DuckDBPyConnection, commits: Mapping[FeatureKey, Commits]
-) -> dict[FeatureKey, Table]:
-    """Describe the tables of those features that are stored; the others are left out.
-
-    Args:
-        connection: of a file whose format was read or made.
-        commits: of the features, from :func:`newest_commits`.
-    """
-    if not commits:
-        return {}
-    rows = connection.execute(
-        f"SELECT feature FROM {CATALOG}.metaxy.features WHERE {_among(commits)}"
-    ).fetchall()
-    stored = {name for (name,) in rows}
-    return {
-        key: Table(key, *_describe(connection, key), found)
-        for key, found in commits.items()
-        if str(key) in stored
-    }
-
-
-def newest_commits(
-    connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey]
-) -> dict[FeatureKey, Commits]:
-    """The newest commits of features that were ever written."""
-    wanted = {str(key): key for key in keys}
-    if not wanted:
-        return {}
-    rows = connection.execute(
-        "SELECT feature, max(commit),"
-        " coalesce(max(commit) FILTER (updated > 0 OR deleted > 0), 0),"
-        " coalesce(max(commit) FILTER (kind NOT IN ('write', 'delete')), 0)"
-        f" FROM {CATALOG}.metaxy.commits WHERE {_among(wanted)} GROUP BY feature"
-    ).fetchall()
-    return {wanted[name]: Commits(*numbers) for name, *numbers in rows}
-
-
-def _among(names: Iterable[object]) -> str:
-    return f"feature IN ({', '.join(literal(str(name)) for name in names)})"
-
-
-def _describe(
-    connection: duckdb.DuckDBPyConnection, key: FeatureKey
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+def describe(connection: duckdb.DuckDBPyConnection, key: FeatureKey, commits: Commits) -> Table:
+    """The table of a feature that is stored."""
     relation = connection.sql(f"SELECT * FROM {table_of(key)} LIMIT 0")
     types: dict[str, str] = {}
     fields: dict[str, tuple[str, ...]] = {}
@@ -228,7 +187,7 @@ def _describe(
             fields[name] = tuple(child for child, _ in kind.children)
         elif name not in STORED_COLUMNS:
             types[name] = str(kind)
-    return types, fields
+    return Table(key, types, fields, commits)
 
 
 def ensure_table(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 import duckdb
 
 from metaxy_dagster.errors import StoreError
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name
 
 __all__ = ["STEPS", "Step", "migrate"]
 
@@ -93,4 +94,46 @@ def _forget_watermarks(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"DELETE FROM {CATALOG}.metaxy.watermarks")
 
 
-STEPS: Mapping[int, Step] = {1: _drop_upstream_versions}
+def _gather_entries(connection: duckdb.DuckDBPyConnection) -> None:
+    """Format 3 has one row of all that is known of a feature; watermarks are found anew."""
+    metaxy = f"{CATALOG}.metaxy"
+    _forget_watermarks(connection)
+    connection.execute(f"DROP TABLE {metaxy}.watermarks")
+    connection.execute(f"ALTER TABLE {metaxy}.features RENAME TO features_before")
+    connection.execute(
+        f"CREATE TABLE {metaxy}.features (feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL,"
+        " feature_version VARCHAR, spec VARCHAR, stored BOOLEAN NOT NULL, failed BOOLEAN NOT NULL,"
+        " newest BIGINT NOT NULL, ended BIGINT NOT NULL, erased BIGINT NOT NULL,"
+        " fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT)"
+    )
+    failed = {
+        name
+        for (name,) in connection.execute(
+            "SELECT table_name FROM duckdb_tables()"
+            " WHERE database_name = ? AND schema_name = 'quarantine'",
+            [CATALOG],
+        ).fetchall()
+    }
+    rows = connection.execute(
+        "SELECT feature, any_value(b.feature_version), any_value(b.spec),"
+        " bool_or(b.feature IS NOT NULL), coalesce(max(c.commit), 0),"
+        " coalesce(max(c.commit) FILTER (c.updated > 0 OR c.deleted > 0), 0),"
+        " coalesce(max(c.commit) FILTER (c.kind NOT IN ('write', 'delete')), 0)"
+        f" FROM {metaxy}.features_before b FULL JOIN {metaxy}.commits c USING (feature)"
+        " GROUP BY feature"
+    ).fetchall()
+    names = {table_name(FeatureKey(row[0])) for row in rows}
+    # Failures may have come before the first write; a plain name tells its feature.
+    early = [name.replace("__", "/") for name in failed - names if "~" not in name]
+    rows += [(feature, None, None, False, 0, 0, 0) for feature in early]
+    for feature, version, spec, stored, *commits in rows:
+        name = table_name(FeatureKey(feature))
+        connection.execute(
+            f"INSERT INTO {metaxy}.features VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL,"
+            " NULL)",
+            [feature, name, version, spec, stored, name in failed, *commits],
+        )
+    connection.execute(f"DROP TABLE {metaxy}.features_before")
+
+
+STEPS: Mapping[int, Step] = {1: _drop_upstream_versions, 2: _gather_entries}

@@ -35,7 +35,7 @@ def checked(commit: object, newest: int, key: FeatureKey) -> int:
 
 def pin(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     """Give a name to the newest commit, unless it was given to one before; tell which."""
-    layout.ensure_format(connection)
+    state = layout.ensure_format(connection)
     connection.execute("BEGIN TRANSACTION")
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_PINS} (name VARCHAR NOT NULL, commit BIGINT NOT NULL,"
@@ -43,7 +43,7 @@ def pin(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     )
     connection.execute(f"DELETE FROM {_PINS} WHERE pinned_at < now() - {_KEPT}")
     found = connection.execute(f"SELECT commit FROM {_PINS} WHERE name = ?", [name]).fetchall()
-    commit = int(found[0][0]) if found else layout.last_commit(connection)
+    commit = int(found[0][0]) if found else state.newest
     if not found:
         connection.execute(f"INSERT INTO {_PINS} VALUES (?, ?, now())", [name, commit])
     connection.execute("COMMIT")

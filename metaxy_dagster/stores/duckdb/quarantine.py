@@ -22,10 +22,10 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE, STATUS, Counts
+from metaxy_dagster.stores.duckdb.entries import set_failed
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
-    literal,
     quarantine_table,
     quote,
 )
@@ -40,7 +40,6 @@ __all__ = [
     "WithoutQuarantined",
     "counted",
     "failures",
-    "features",
     "forget",
     "held",
     "record",
@@ -62,15 +61,6 @@ _KINDS: Mapping[str, pa.DataType] = {
 }
 # The stored columns of a failure that a person is shown, and may choose by.
 SHOWN = tuple(name for name in _KINDS if name != c.COL_QUARANTINED)
-
-
-def features(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    """The tables of the features that have failures."""
-    rows = connection.execute(
-        "SELECT table_name FROM duckdb_tables()"
-        f" WHERE database_name = {literal(CATALOG)} AND schema_name = 'quarantine'"
-    ).fetchall()
-    return frozenset(name for (name,) in rows)
 
 
 def held(
@@ -181,6 +171,7 @@ def record(
     connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {_OLD}{others}")
     full = f"count(*) FILTER ({quote(c.COL_ATTEMPTS)} >= {limit})" if limit else "0"
     (row,) = connection.execute(f"SELECT count(*), {full} FROM {_OLD}").fetchall()
+    set_failed(connection, key, failed=True)
     connection.execute("COMMIT")
     return FailureResult(key, int(row[0]), int(row[1]))
 
@@ -234,6 +225,7 @@ def forget(
     (left,) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
     if not left[0]:
         connection.execute(f"DROP TABLE {table}")
+        set_failed(connection, key, failed=False)
     connection.execute("COMMIT")
     return int(row[0])
 

@@ -89,5 +89,7 @@ def _frames(file: DuckDBFile) -> duckdb.DuckDBPyConnection:
     pid, connection = getattr(_FRAMES, "connection", (0, None))
     if connection is None or pid != os.getpid():
         connection = file.engine()
+        # Users and narwhals name frames in SQL by their variables.
+        connection.execute("SET python_enable_replacements = true")
         _FRAMES.connection = (os.getpid(), connection)
     return connection

@@ -79,7 +79,8 @@ class Resolve:
         keys = [self.plan.key, *(dep.upstream.key for dep in self.plan.deps)]
         catalog = read_catalog(connection, keys, self.commit)
         found = self._candidates(connection, catalog) if compare else None
-        return OpenResolve(self, catalog, None if found is None else CANDIDATES)
+        candidates = None if found is None else CANDIDATES
+        return OpenResolve(self, catalog, candidates, is_settled=found == 0)
 
     @property
     def is_whole(self) -> bool:
@@ -96,7 +97,7 @@ class Resolve:
             return None
         if catalog.get(self.plan.key) is None:
             return None
-        mark = read_watermark(connection, self.plan, self.fingerprint, catalog)
+        mark = read_watermark(self.plan, self.fingerprint, catalog)
         if mark is None:
             return None
         keys, share = self.sample_columns, self.max_incremental_share
@@ -110,6 +111,8 @@ class OpenResolve:
     resolve: Resolve
     catalog: Catalog
     candidates: str | None = None
+    # Nothing can have changed: there is nothing to compare.
+    is_settled: bool = False
     carried: tuple[str, ...] = ()
     values: Values = field(default_factory=Values)
 
@@ -131,6 +134,8 @@ class OpenResolve:
         """
         keys = columns(self._keys)
         self.carried = self._user_columns() if filled else ()
+        if self.is_settled:
+            return self._query(self._nothing())
         user = "".join(f", e.{quote(name)}" for name in self.carried)
         order = f" ORDER BY {keys}" if ordered else ""
         sql = (
@@ -158,6 +163,8 @@ class OpenResolve:
 
     def counts(self) -> Query:
         """Rows of (status, number of samples)."""
+        if self.is_settled:
+            return Query(no_rows({"status": "UTINYINT", "samples": "BIGINT"}))
         sql = (
             f"{self._with()} SELECT {self._status()} AS status, count(*) AS samples"
             f" {self._compared()} GROUP BY ALL"
@@ -209,6 +216,8 @@ class OpenResolve:
         view = self._view(key)
         if view.table is None:
             return Query(no_rows(view.declared))
+        if samples is not None and not samples.num_rows:
+            return Query(no_rows(view.table.types))
         rows = self.catalog.rows(key, view.table.columns)
         sql = f"SELECT * FROM ({rows}) r WHERE {view.filter(self.values)}"
         if samples is None:
@@ -246,6 +255,32 @@ class OpenResolve:
         if self._own is not None:
             clauses.append(f"own AS ({self._stored(self._own)})")
         return "WITH " + ", ".join(clauses)
+
+    def _nothing(self) -> str:
+        """What :meth:`delta` selects, without a row, in the same types."""
+        own = self.stored_types
+        views = [view for view in self._views if view.table is not None]
+        selected = []
+        for name in self._keys:
+            kinds = [own[name]]
+            if self._are_integers(name, own[name]):
+                # As in a join, the widest of them.
+                kinds += [
+                    view.table.types[view.dep.source_columns[name]]
+                    for view in views
+                    if view.table is not None and name in view.dep.join_columns
+                ]
+            typed = ", ".join(f"NULL::{kind}" for kind in kinds)
+            selected.append(f"coalesce({typed}) AS {quote(name)}")
+        entries = {str(field.key): "NULL" for field in self._plan.fields}
+        selected += [
+            f"NULL::UTINYINT AS {quote(STATUS)}",
+            f"{provenance.struct_of(entries)} AS {quote(c.COL_PROVENANCE_BY_FIELD)}",
+            f"NULL::VARCHAR AS {quote(c.COL_PROVENANCE)}",
+        ]
+        kinds_of = {name: kind for view in self._views for name, kind in view.kinds().items()}
+        selected += [f"NULL::{kinds_of[name]} AS {quote(name)}" for name in self.carried]
+        return f"SELECT {', '.join(selected)} WHERE FALSE"
 
     def _filtered(self, view: UpstreamView) -> tuple[str, ...]:
         """The upstream columns that the resolve's filters need, or that are carried along."""

@@ -8,8 +8,8 @@ import duckdb
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb.entries import Commits
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal
-from metaxy_dagster.stores.duckdb.layout import Commits
 
 __all__ = ["check_kept", "note"]
 

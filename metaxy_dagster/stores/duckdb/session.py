@@ -15,10 +15,9 @@ import duckdb
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
-from metaxy_dagster.stores.duckdb import layout, quarantine
+from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile, Mode
-from metaxy_dagster.stores.duckdb.identifiers import table_name
 
 __all__ = ["Sessions"]
 
@@ -27,7 +26,7 @@ __all__ = ["Sessions"]
 class _Session:
     mode: Mode
     commit: int | None
-    failing: frozenset[str] = frozenset()
+    failing: frozenset[FeatureKey] = frozenset()
 
 
 class Sessions:
@@ -50,13 +49,14 @@ class Sessions:
                 allowed=["r", "w"],
                 remedy='call store.open("r") or store.open("w")',
             )
-        commit, failing = None, frozenset[str]()
+        commit, failing = None, frozenset[FeatureKey]()
         with self._file.connect(mode) as connection:
             if mode == "w":
                 layout.ensure_format(connection)
             else:
-                commit = read_catalog(connection, ()).commit
-                failing = quarantine.features(connection)
+                catalog = read_catalog(connection, ())
+                commit = catalog.commit
+                failing = frozenset(k for k, entry in catalog.entries.items() if entry.failed)
         self._open.set((*self._open.get(), _Session(mode, commit, failing)))
 
     def leave(self) -> None:
@@ -96,4 +96,4 @@ class Sessions:
     def has_failures(self, key: FeatureKey) -> bool:
         """Whether any sample of a feature had failed when the session began."""
         sessions = self._open.get()
-        return bool(sessions) and table_name(key) in sessions[-1].failing
+        return bool(sessions) and key in sessions[-1].failing

@@ -157,5 +157,6 @@ def answered_by(increment: Increment | None, file: DuckDBFile) -> Answered | Non
         resolve.commit,
         resolve.sample_columns,
         whole.open_count,
+        resolve.keep_unchanged,
         whole.ids,
     )

@@ -114,10 +114,11 @@ class DuckDBMetadataStore(CompactableStore):
         declared = declared_columns(self.graph.feature_class(key))
         staged = prepare(plan, version, frame, increment=increment, declared=declared)
         values = Values()
+        upstreams = [dep.upstream.key for dep in plan.deps]
         with self._file.connect("w") as connection:
-            table = None if scope is None else read_catalog(connection, [key]).get(key)
-            where = "TRUE"
-            if table is not None:
+            catalog = read_catalog(connection, [key], beside=upstreams)
+            table, where = catalog.get(key), "TRUE"
+            if table is not None and scope is not None:
                 names = {name: quote(name) for name in table.columns}
                 where = condition(
                     parsed(scope),
@@ -135,11 +136,12 @@ class DuckDBMetadataStore(CompactableStore):
                 materialization_id=materialization_id,
                 answered=answered_by(increment, self._file),
             )
-            result = Writer(connection).write(staged, how)
-            stored = table_of(key) if table is not None or result.commit else None
-            quarantine.settle(
-                connection, key, sample_columns(plan), table=stored, answered=how.answered
-            )
+            result = Writer(connection, catalog).write(staged, how)
+            if catalog.entry(key).failed:
+                stored = table_of(key) if table is not None or result.commit else None
+                quarantine.settle(
+                    connection, key, sample_columns(plan), table=stored, answered=how.answered
+                )
             return result
 
     def delete(
@@ -156,7 +158,8 @@ class DuckDBMetadataStore(CompactableStore):
         self._sessions.require_writable(key)
         values = Values()
         with self._file.connect("w") as connection:
-            table = read_catalog(connection, [key]).get(key)
+            catalog = read_catalog(connection, [key])
+            table = catalog.get(key)
             if table is None:
                 return WriteResult(key, 0, 0, 0, 0, 0)
             names = {name: quote(name) for name in (*table.columns, *layout.STORED_COLUMNS)}
@@ -168,7 +171,7 @@ class DuckDBMetadataStore(CompactableStore):
                 types=table.types,
             )
             version = self.graph.feature_version(key)
-            return Writer(connection).delete(plan.spec, version, where, values, soft=soft)
+            return Writer(connection, catalog).delete(plan.spec, version, where, values, soft=soft)
 
     def drop(self, feature: CoercibleToFeatureKey) -> None:
         """Forget a feature with all its samples and history; a feature not stored is no error."""
@@ -177,8 +180,10 @@ class DuckDBMetadataStore(CompactableStore):
         if not self._file.exists:
             return
         with self._file.connect("w") as connection:
-            Writer(connection).drop(key)
-            quarantine.forget(connection, key, "TRUE", {})
+            catalog = read_catalog(connection, [key])
+            Writer(connection, catalog).drop(key)
+            if catalog.entry(key).failed:
+                quarantine.forget(connection, key, "TRUE", {})
 
     # Reading
 
@@ -289,10 +294,10 @@ class DuckDBMetadataStore(CompactableStore):
     def features(self) -> list[FeatureKey]:
         """The features that were written, in the order of their keys."""
         with self._file.connect("r") as connection:
-            if layout.read_format(connection) is None:
+            if not read_catalog(connection, ()).exists:
                 return []
             rows = connection.execute(
-                f"SELECT feature FROM {CATALOG}.metaxy.features ORDER BY 1"
+                f"SELECT feature FROM {CATALOG}.metaxy.features WHERE stored ORDER BY 1"
             ).fetchall()
         return [FeatureKey(name) for (name,) in rows]
 
@@ -335,15 +340,18 @@ class DuckDBMetadataStore(CompactableStore):
         expected = prepare_samples(plan, version, samples)
         commit, held = self._sessions.snapshot, None
         if commit is None or self._sessions.has_failures(key):
+            involved = [key, *(dep.upstream.key for dep in plan.deps)]
             with self._file.connect("r") as connection:
-                commit = self._sessions.commit(connection)
-                held = quarantine.held(
-                    connection,
-                    key,
-                    sample_columns(plan),
-                    limit=self._max_attempts,
-                    version=version if plan.is_root else None,
-                )
+                catalog = read_catalog(connection, (), commit, beside=involved)
+                commit = catalog.commit
+                if catalog.entry(key).failed:
+                    held = quarantine.held(
+                        connection,
+                        key,
+                        sample_columns(plan),
+                        limit=self._max_attempts,
+                        version=version if plan.is_root else None,
+                    )
         if as_of is not None:
             commit = pins.checked(as_of, commit, key)
         only, stale = parsed(filters), parsed(stale_when)

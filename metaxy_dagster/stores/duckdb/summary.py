@@ -16,6 +16,7 @@ from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.duckdb.reader import versioned
 from metaxy_dagster.stores.encoding import hash_parts
+from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.protocol import FeatureSummary
 
 __all__ = ["Summarise"]
@@ -45,7 +46,9 @@ class Summarise:
         """Ask the file."""
         spec, key = self.spec, self.spec.key
         catalog = read_catalog(connection, [key], self.commit)
-        failed = quarantine.counted(connection, key, limit=self.limit)
+        failed = FailureResult(key, 0, 0)
+        if catalog.entry(key).failed:
+            failed = quarantine.counted(connection, key, limit=self.limit)
         table = catalog.get(key)
         if table is None:
             return FeatureSummary({}, 0, 0, hash_parts(map(str, _NO_ROWS)), None, failed)

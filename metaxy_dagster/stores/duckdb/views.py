@@ -121,6 +121,11 @@ class UpstreamView:
             )
         return {name: offered[name] for name in names if name not in self.dep.join_columns}
 
+    def kinds(self) -> Mapping[str, str]:
+        """The types of :meth:`user_columns`: name here -> DuckDB type."""
+        types = self.declared if self.table is None else self.table.types
+        return {here: types[there] for here, there in self.user_columns().items()}
+
     def filter(self, values: Values) -> str:
         """The dependency's filters as a condition on the upstream's rows."""
         dep = self.dep.dep

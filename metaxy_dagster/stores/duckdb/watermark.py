@@ -18,8 +18,8 @@ from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.entries import Entry, Watermark
 from metaxy_dagster.stores.duckdb.identifiers import (
-    CATALOG,
     columns,
     history_table,
     pending_table,
@@ -28,24 +28,11 @@ from metaxy_dagster.stores.duckdb.identifiers import (
 )
 from metaxy_dagster.stores.encoding import hash_parts
 
-__all__ = ["Answered", "Watermark", "advance", "fingerprint", "is_behind", "read_watermark"]
+__all__ = ["Answered", "Done", "advance", "fingerprint", "is_behind", "read_watermark"]
 
 _KNOWN = "metaxy_known"
 # Beyond this many unanswered samples, finding them again costs less than keeping note of them.
 _MAX_PENDING = 200_000
-
-
-@dataclass(frozen=True)
-class Watermark:
-    """Up to where everything is known.
-
-    Attributes:
-        upstream_commit: later commits of the upstreams are news.
-        own_commit: later commits of the feature itself are news.
-    """
-
-    upstream_commit: int
-    own_commit: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +44,7 @@ class Answered:
         commit: as of which it was resolved.
         sample_columns: what names its rows.
         open_count: how many samples of it are not simply unchanged.
+        lists_unchanged: whether samples that need nothing may be listed too.
         ids: gives the sample columns of samples with certain statuses.
     """
 
@@ -64,6 +52,7 @@ class Answered:
     commit: int
     sample_columns: tuple[str, ...]
     open_count: int
+    lists_unchanged: bool
     ids: Callable[[Sequence[int]], pa.Table]
 
 
@@ -79,11 +68,9 @@ def fingerprint(plan: FeaturePlan, feature_version: str) -> str:
     )
 
 
-def read_watermark(
-    connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, mark: str, catalog: Catalog
-) -> Watermark | None:
+def read_watermark(plan: FeaturePlan, mark: str, catalog: Catalog) -> Watermark | None:
     """The watermark of a feature, if it may be used for a resolve as of the catalog's commit."""
-    found = _stored(connection, plan.key, mark)
+    found = _stored(catalog, plan.key, mark)
     if found is None or max(found.upstream_commit, found.own_commit) > catalog.commit:
         return None
     upstreams = [dep.upstream.key for dep in plan.deps]
@@ -94,78 +81,142 @@ def read_watermark(
     return found
 
 
-def _stored(connection: duckdb.DuckDBPyConnection, key: FeatureKey, mark: str) -> Watermark | None:
-    rows = connection.execute(
-        f"SELECT upstream_commit, own_commit FROM {CATALOG}.metaxy.watermarks"
-        " WHERE feature = ? AND fingerprint = ?",
-        [str(key), mark],
-    ).fetchall()
-    return Watermark(*rows[0]) if rows else None
+def _stored(catalog: Catalog, key: FeatureKey, mark: str) -> Watermark | None:
+    found = catalog.entry(key).watermark
+    return found if found is not None and found.fingerprint == mark else None
 
 
 def _erased(catalog: Catalog, keys: Iterable[FeatureKey], since: int) -> bool:
     """Whether rows vanished without a trace in the history."""
-    return any(key in catalog.commits and catalog.commits[key].erased > since for key in keys)
+    return any(catalog.entry(key).commits.erased > since for key in keys)
 
 
-def is_behind(connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, answered: Answered) -> bool:
+def is_behind(catalog: Catalog, plan: FeaturePlan, answered: Answered) -> bool:
     """Whether the upstreams moved since the watermark, so that a newer one is worth a write."""
-    stored = _stored(connection, plan.key, answered.fingerprint)
+    stored = _stored(catalog, plan.key, answered.fingerprint)
     if stored is None:
         return True
-    commits = layout.newest_commits(connection, [dep.upstream.key for dep in plan.deps])
-    return any(one.newest > stored.upstream_commit for one in commits.values())
+    newest = (catalog.entry(dep.upstream.key).commits.newest for dep in plan.deps)
+    return any(commit > stored.upstream_commit for commit in newest)
+
+
+@dataclass(frozen=True)
+class Done:
+    """Samples that need nothing more.
+
+    Attributes:
+        tables: whose rows name them.
+        rows: of the tables together.
+        by: the commit of the write itself, whose rows are what the increment asked for.
+        one_each: whether each row is a sample for itself; children of one parent are not.
+    """
+
+    tables: Sequence[str] = ()
+    rows: int = 0
+    by: int | None = None
+    one_each: bool = True
 
 
 def advance(
     connection: duckdb.DuckDBPyConnection,
     key: FeatureKey,
+    entry: Entry,
     answered: Answered,
-    commit: int,
-    done: Sequence[str],
     *,
-    by: int | None = None,
-) -> None:
-    """Note what is known after a write, inside its transaction.
+    commit: int,
+    done: Done,
+) -> Watermark | None:
+    """What is known after a write, inside its transaction; to be kept with the feature.
 
     Args:
         connection: the open transaction.
         key: the feature written.
+        entry: what was known of it before.
         answered: the increment that the write answers.
         commit: the newest commit.
-        done: tables whose rows name the samples that need nothing more.
-        by: the commit of the write itself, whose rows are what the increment asked for.
+        done: the samples that need nothing more.
     """
-    stored = _stored(connection, key, answered.fingerprint)
+    known = entry.watermark
+    stored = known if known is not None and known.fingerprint == answered.fingerprint else None
     if stored is not None and stored.upstream_commit > answered.commit:
         # Somebody resolved later and knows more; this write counts as news to them.
-        return
-    names = answered.sample_columns
+        return known
+    before = 0 if known is None else known.pending
     same = stored is not None and stored.upstream_commit == answered.commit
     since = stored.own_commit if stored is not None and same else answered.commit
-    others = _own_changes(key, names, (since, commit), by)
-    pending = pending_table(key)
-    if same:
-        for table in done:
-            on = " AND ".join(f"p.{quote(n)} = d.{quote(n)}" for n in names)
-            connection.execute(
-                f"DELETE FROM {pending} p WHERE EXISTS (SELECT 1 FROM {table} d WHERE {on})"
-            )
-        connection.execute(f"INSERT INTO {pending} {others}")
+    others = None
+    if entry.commits.newest > since:
+        others = _own_changes(key, answered.sample_columns, (since, commit), done.by)
+    if stored is not None and same:
+        left = _strike(connection, key, answered, done, before=before, others=others)
+    elif answered.open_count > _MAX_PENDING + done.rows:
+        return known
     else:
-        written = sum(layout.count(connection, table) for table in done)
-        if answered.open_count > _MAX_PENDING + written:
-            return
-        connection.register(_KNOWN, answered.ids((NEW, STALE, ORPHANED, QUARANTINED)))
-        open_samples = f"SELECT {columns(names)} FROM {_KNOWN}"
-        for table in done:
-            open_samples = (
-                f"SELECT * FROM ({open_samples}) ANTI JOIN {table} USING ({columns(names)})"
-            )
+        left = _list(connection, key, answered, done, before=before, others=others)
+    if left > _MAX_PENDING:
+        connection.execute(f"DROP TABLE {pending_table(key)}")
+        return None
+    return Watermark(answered.fingerprint, answered.commit, commit, left)
+
+
+def _strike(
+    connection: duckdb.DuckDBPyConnection,
+    key: FeatureKey,
+    answered: Answered,
+    done: Done,
+    *,
+    before: int,
+    others: str | None,
+) -> int:
+    """Take what is done off the list of pending samples, and add what others did to it."""
+    pending, names = pending_table(key), answered.sample_columns
+    if not before and others is None:
+        return 0
+    if not before:
+        connection.execute(f"CREATE OR REPLACE TABLE {pending} AS {others}")
+        return _left(connection, key)
+    for table in done.tables:
+        on = " AND ".join(f"p.{quote(n)} = d.{quote(n)}" for n in names)
         connection.execute(
-            f"CREATE OR REPLACE TABLE {pending} AS {open_samples} UNION ALL {others}"
+            f"DELETE FROM {pending} p WHERE EXISTS (SELECT 1 FROM {table} d WHERE {on})"
         )
-    _save(connection, key, answered, commit)
+    if others is not None:
+        connection.execute(f"INSERT INTO {pending} {others}")
+    return _left(connection, key)
+
+
+def _list(
+    connection: duckdb.DuckDBPyConnection,
+    key: FeatureKey,
+    answered: Answered,
+    done: Done,
+    *,
+    before: int,
+    others: str | None,
+) -> int:
+    """Make the list of pending samples anew."""
+    pending, names = pending_table(key), answered.sample_columns
+    # What was written is what was asked for, each sample once: if it is as many, it is all.
+    is_all = done.one_each and not answered.lists_unchanged and done.rows == answered.open_count
+    if others is None and (is_all or not answered.open_count):
+        if before:
+            connection.execute(f"DROP TABLE IF EXISTS {pending}")
+        return 0
+    connection.register(_KNOWN, answered.ids((NEW, STALE, ORPHANED, QUARANTINED)))
+    open_samples = f"SELECT {columns(names)} FROM {_KNOWN}"
+    for table in done.tables:
+        open_samples = f"SELECT * FROM ({open_samples}) ANTI JOIN {table} USING ({columns(names)})"
+    more = "" if others is None else f" UNION ALL {others}"
+    connection.execute(f"CREATE OR REPLACE TABLE {pending} AS {open_samples}{more}")
+    return _left(connection, key)
+
+
+def _left(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> int:
+    """How many samples are on the list; an empty one is not kept."""
+    left = layout.count(connection, pending_table(key))
+    if not left:
+        connection.execute(f"DROP TABLE {pending_table(key)}")
+    return left
 
 
 def _own_changes(
@@ -181,18 +232,4 @@ def _own_changes(
     return (
         f"SELECT {columns(names)} FROM {table_of(key)} WHERE {within(layout.COL_COMMIT)} UNION ALL"
         f" SELECT {columns(names)} FROM {history_table(key)} WHERE {within(layout.COL_ENDED)}"
-    )
-
-
-def _save(
-    connection: duckdb.DuckDBPyConnection, key: FeatureKey, answered: Answered, commit: int
-) -> None:
-    watermarks = f"{CATALOG}.metaxy.watermarks"
-    connection.execute(f"DELETE FROM {watermarks} WHERE feature = ?", [str(key)])
-    if layout.count(connection, pending_table(key)) > _MAX_PENDING:
-        connection.execute(f"DROP TABLE {pending_table(key)}")
-        return
-    connection.execute(
-        f"INSERT INTO {watermarks} VALUES (?, ?, ?, ?)",
-        [str(key), answered.fingerprint, answered.commit, commit],
     )

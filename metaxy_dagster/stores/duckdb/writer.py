@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
@@ -14,6 +14,8 @@ from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
+from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Entry, Watermark, save
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
@@ -21,12 +23,11 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     history_table,
     pending_table,
     quote,
-    table_name,
     table_of,
 )
 from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage
 from metaxy_dagster.stores.duckdb.types import stored_types
-from metaxy_dagster.stores.duckdb.watermark import Answered, advance, is_behind
+from metaxy_dagster.stores.duckdb.watermark import Answered, Done, advance, is_behind
 from metaxy_dagster.stores.protocol import WriteResult
 
 __all__ = ["Write", "Writer"]
@@ -62,10 +63,15 @@ class Writer:
     """Applies staged frames and deletions to one open connection.
 
     Whatever raises leaves the transaction open; closing the connection undoes it.
+
+    Args:
+        connection: one that may write, not in a transaction.
+        catalog: of the feature, as it is now, and the entries of its upstreams.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         self._connection = connection
+        self._catalog = catalog
         self._now = dt.datetime.now(dt.UTC)
 
     def write(self, staged: Staged, how: Write) -> WriteResult:
@@ -74,16 +80,17 @@ class Writer:
         Raises:
             FrameError: types or columns that do not fit, or too much would be deleted.
         """
-        layout.ensure_format(self._connection)
+        if not self._catalog.exists:
+            layout.create(self._connection)
+        if staged.is_nothing:
+            return self._only_orphans(staged, how)
         with compressed(self._connection, staged.table, 1 + len(staged.plan.fields)):
             return self._write(staged, how)
 
     def _write(self, staged: Staged, how: Write) -> WriteResult:
         connection, key = self._connection, staged.plan.key
+        found = self._catalog.get(key)
         connection.execute("BEGIN TRANSACTION")
-        found = layout.tables(connection, layout.newest_commits(connection, [key])).get(key)
-        if staged.is_nothing:
-            return self._only_orphans(staged, how, found)
         types = stored_types(connection, staged, found, replace=how.replace)
         entries = [str(field.key) for field in staged.plan.fields]
         structs = {
@@ -96,38 +103,77 @@ class Writer:
         )
         # A new feature has nothing to compare with: its rows go straight in.
         stage(connection, staged, types, once=found is None)
-        self._mark_changed(staged, found)
-        self._mark_removed(staged, how)
-        updated = self._count(f"SELECT count(*) FROM {_REMOVED} WHERE NOT gone")
-        deleted = self._count(f"SELECT count(*) FROM {_REMOVED} WHERE gone")
-        changed = staged.table.num_rows
-        if found is not None:
-            changed = self._count(f"SELECT count(*) FROM {_CHANGED}")
-        unchanged = staged.table.num_rows - changed
-        new = changed - updated
-        commit = 0
-        if changed or deleted:
-            commit = layout.last_commit(connection) + 1
-            self._end(key, commit)
-            written = self._insert(key, commit, how.materialization_id)
-            if found is None:
-                check_asked_for(connection, staged, written)
-            if how.answered is not None:
-                # Of a new feature, all that is stored was written now.
-                done = [table_of(key) if found is None else STAGE]
-                done += [] if how.orphans is None else [_ORPHANS]
-                advance(connection, key, how.answered, commit, done, by=commit)
-            result = WriteResult(key, commit, new, updated, unchanged, deleted)
-            self._note(staged.plan.spec, staged.feature_version, result, how.materialization_id)
-        connection.execute("COMMIT" if commit else "ROLLBACK")
-        return WriteResult(key, commit, new, updated, unchanged, deleted)
+        if found is None:
+            result = self._insert_all(staged, how)
+        else:
+            result = self._insert_changed(staged, how)
+        if not result.commit:
+            connection.execute("ROLLBACK")
+            return result
+        watermark = self._catalog.entry(key).watermark
+        if how.answered is not None:
+            watermark = self._advance(staged, how, how.answered, result)
+        spec, version = staged.plan.spec, staged.feature_version
+        self._note(spec, version, result, how.materialization_id, watermark=watermark)
+        connection.execute("COMMIT")
+        return result
 
-    def _only_orphans(self, staged: Staged, how: Write, found: layout.Table | None) -> WriteResult:
+    def _insert_all(self, staged: Staged, how: Write) -> WriteResult:
+        """The first rows of a feature."""
+        rows, key = staged.table.num_rows, staged.plan.key
+        if not rows:
+            return WriteResult(key, 0, 0, 0, 0, 0)
+        created = f"SELECT *, NULL::TIMESTAMPTZ AS {quote(c.COL_CREATED_AT)} FROM {STAGE}"
+        written = self._insert(key, created, self._next_commit, how.materialization_id)
+        check_asked_for(self._connection, staged, written)
+        return WriteResult(key, self._next_commit, rows, 0, 0, 0)
+
+    def _insert_changed(self, staged: Staged, how: Write) -> WriteResult:
+        """Compare the stage with what is stored, and bring that up to date."""
+        key, rows = staged.plan.key, staged.table.num_rows
+        self._mark_changed(staged)
+        self._mark_removed(staged, how)
+        (numbers,) = self._connection.execute(
+            "SELECT count(*) FILTER (NOT gone), count(*) FILTER (gone),"
+            f" (SELECT count(*) FROM {_CHANGED}) FROM {_REMOVED}"
+        ).fetchall()
+        updated, deleted, changed = map(int, numbers)
+        if not changed and not deleted:
+            return WriteResult(key, 0, 0, 0, rows, 0)
+        if updated or deleted:
+            self._end(key, self._next_commit)
+        if changed:
+            source = f"SELECT * EXCLUDE (metaxy_rid) FROM {_CHANGED}"
+            self._insert(key, source, self._next_commit, how.materialization_id)
+        return WriteResult(
+            key, self._next_commit, changed - updated, updated, rows - changed, deleted
+        )
+
+    @property
+    def _next_commit(self) -> int:
+        return self._catalog.commit + 1
+
+    def _advance(
+        self, staged: Staged, how: Write, answered: Answered, result: WriteResult
+    ) -> Watermark | None:
+        """What is known after this write."""
+        key, rows = staged.plan.key, staged.table.num_rows
+        # Of a new feature, all that is stored was written now.
+        tables = [STAGE if self._catalog.get(key) is not None else table_of(key)]
+        if how.orphans is not None and how.orphans.num_rows:
+            self._connection.register(_ORPHANS, how.orphans)
+            tables.append(_ORPHANS)
+            rows += how.orphans.num_rows
+        one_each = answered.sample_columns == staged.plan.spec.id_columns
+        done = Done(tables, rows, result.commit, one_each)
+        entry = self._catalog.entry(key)
+        return advance(self._connection, key, entry, answered, commit=result.commit, done=done)
+
+    def _only_orphans(self, staged: Staged, how: Write) -> WriteResult:
         """An increment for which nothing was returned: the frame's columns tell nothing."""
         connection, spec = self._connection, staged.plan.spec
-        connection.execute("ROLLBACK")
         result = WriteResult(spec.key, 0, 0, 0, 0, 0)
-        if found is None:
+        if self._catalog.get(spec.key) is None:
             return result
         if how.orphans is not None and how.orphans.num_rows:
             connection.register(_ORPHANS, how.orphans)
@@ -135,10 +181,14 @@ class Writer:
             rows = f"SELECT r.rowid FROM {table_of(spec.key)} r SEMI JOIN {_ORPHANS} USING ({keys})"
             where = f"rowid IN ({rows})"
             result = self.delete(spec, staged.feature_version, where, {}, soft=True)
-        if how.answered is not None and is_behind(connection, staged.plan, how.answered):
+        if how.answered is not None and is_behind(self._catalog, staged.plan, how.answered):
             connection.execute("BEGIN TRANSACTION")
-            newest = layout.last_commit(connection)
-            advance(connection, spec.key, how.answered, newest, (), by=result.commit)
+            entry = self._catalog.entry(spec.key)
+            newest, done = self._catalog.commit + (result.commit > 0), Done(by=result.commit)
+            mark = advance(connection, spec.key, entry, how.answered, commit=newest, done=done)
+            if result.commit:
+                entry = self._after(entry, result, spec, staged.feature_version)
+            save(connection, spec.key, replace(entry, watermark=mark), known=True)
             connection.execute("COMMIT")
         return result
 
@@ -152,7 +202,7 @@ class Writer:
         soft: bool,
     ) -> WriteResult:
         """Delete the stored rows for which a condition holds, with their history if not soft."""
-        connection, key = self._connection, spec.key
+        connection, key, commit = self._connection, spec.key, self._next_commit
         connection.execute("BEGIN TRANSACTION")
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {_REMOVED} AS SELECT rowid AS rid, TRUE AS gone"
@@ -163,44 +213,34 @@ class Writer:
         if not deleted:
             connection.execute("ROLLBACK")
             return WriteResult(key, 0, 0, 0, 0, 0)
-        commit = layout.last_commit(connection) + 1
         if not soft:
             self._forget(spec)
         self._end(key, commit, keep=soft)
         result = WriteResult(key, commit, 0, 0, 0, deleted)
-        self._note(spec, version, result, None, kind="delete" if soft else "hard delete")
+        kind, mark = "delete" if soft else "hard delete", self._catalog.entry(key).watermark
+        self._note(spec, version, result, None, kind=kind, watermark=mark)
         connection.execute("COMMIT")
         return result
 
     def drop(self, key: FeatureKey) -> None:
-        """Forget a feature; its commits stay, so that no number is ever used twice."""
-        connection = self._connection
-        layout.ensure_format(connection)
+        """Forget a feature; its newest commits stay, so that no number is ever used twice."""
+        connection, entry = self._connection, self._catalog.entry(key)
+        if not entry.stored:
+            return
         connection.execute("BEGIN TRANSACTION")
-        if layout.tables(connection, layout.newest_commits(connection, [key])):
-            commit, name = layout.last_commit(connection) + 1, str(key)
-            for table in (table_of(key), history_table(key), pending_table(key)):
-                connection.execute(f"DROP TABLE IF EXISTS {table}")
-            for table in ("features", "watermarks"):
-                connection.execute(
-                    f"DELETE FROM {CATALOG}.metaxy.{table} WHERE feature = ?", [name]
-                )
-            row = [commit, name, "drop", 0, 0, 0, None, None, self._now]
-            connection.execute(f"INSERT INTO {CATALOG}.metaxy.commits VALUES {_marks(row)}", row)
+        for table in (table_of(key), history_table(key), pending_table(key)):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        commits = entry.commits.after(self._next_commit, ended=False, erased=True)
+        save(connection, key, Entry(commits=commits, failed=entry.failed), known=True)
+        self._log(WriteResult(key, self._next_commit, 0, 0, 0, 0), "drop", None, None)
         connection.execute("COMMIT")
 
     def _count(self, sql: str, values: Mapping[str, object] | None = None) -> int:
         rows = self._connection.execute(sql, dict(values) if values else None).fetchall()
         return int(rows[0][0])
 
-    def _mark_changed(self, staged: Staged, found: layout.Table | None) -> None:
+    def _mark_changed(self, staged: Staged) -> None:
         """Rows of the stage that are new or differ from what is stored in any way that counts."""
-        if found is None:
-            self._connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW {_CHANGED} AS SELECT *, NULL::BIGINT AS metaxy_rid,"
-                f" NULL::TIMESTAMPTZ AS {quote(c.COL_CREATED_AT)} FROM {STAGE}"
-            )
-            return
         compared = [
             *staged.user_columns,
             c.COL_PROVENANCE,
@@ -210,7 +250,8 @@ class Writer:
         terms = [f"s.{quote(n)} IS NOT DISTINCT FROM r.{quote(n)}" for n in compared]
         present = {fold(name) for name in staged.user_columns}
         # A column that the frame dropped is emptied in every row that is written.
-        terms += [f"r.{quote(n)} IS NULL" for n in found.columns if fold(n) not in present]
+        stored = self._catalog.tables[staged.plan.key].columns
+        terms += [f"r.{quote(n)} IS NULL" for n in stored if fold(n) not in present]
         ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in staged.plan.spec.id_columns)
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS SELECT s.*, r.rowid AS metaxy_rid,"
@@ -230,7 +271,7 @@ class Writer:
         kept = f"SELECT r.rowid FROM {table} r SEMI JOIN {STAGE} USING ({ids})"
         if how.replace:
             self._remove(f"({how.scope}) AND rowid NOT IN ({kept})", table, how.scope_values)
-        if how.orphans is not None:
+        if how.orphans is not None and how.orphans.num_rows:
             self._connection.register(_ORPHANS, how.orphans)
             keys = columns(how.orphans.column_names)
             rows = f"SELECT r.rowid FROM {table} r SEMI JOIN {_ORPHANS} USING ({keys})"
@@ -283,14 +324,17 @@ class Writer:
             )
         self._connection.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT rid FROM {_REMOVED})")
 
-    def _insert(self, key: FeatureKey, commit: int, materialization_id: str | None) -> int:
+    def _insert(
+        self, key: FeatureKey, source: str, commit: int, materialization_id: str | None
+    ) -> int:
+        """Insert what a SELECT gives: the columns of the stage, and when a row was created."""
         created = quote(c.COL_CREATED_AT)
         (row,) = self._connection.execute(
-            f"INSERT INTO {table_of(key)} BY NAME SELECT * EXCLUDE (metaxy_rid) REPLACE"
+            f"INSERT INTO {table_of(key)} BY NAME SELECT * REPLACE"
             f" (coalesce({created}, $now::TIMESTAMPTZ) AS {created}),"
             f" $now::TIMESTAMPTZ AS {quote(c.COL_UPDATED_AT)},"
             f" $id::VARCHAR AS {quote(c.COL_MATERIALIZATION_ID)},"
-            f" $commit AS {quote(layout.COL_COMMIT)} FROM {_CHANGED}",
+            f" $commit AS {quote(layout.COL_COMMIT)} FROM ({source})",
             {"now": self._now, "id": materialization_id, "commit": commit},
         ).fetchall()
         return int(row[0])
@@ -309,18 +353,39 @@ class Writer:
         version: str,
         result: WriteResult,
         materialization_id: str | None,
+        *,
         kind: str = "write",
+        watermark: Watermark | None = None,
     ) -> None:
-        connection, name = self._connection, str(spec.key)
-        counts = [result.new, result.updated, result.deleted]
-        row = [result.commit, name, kind, *counts, version, materialization_id, self._now]
-        connection.execute(f"INSERT INTO {CATALOG}.metaxy.commits VALUES {_marks(row)}", row)
-        connection.execute(f"DELETE FROM {CATALOG}.metaxy.features WHERE feature = ?", [name])
-        connection.execute(
-            f"INSERT INTO {CATALOG}.metaxy.features VALUES (?, ?, ?, ?)",
-            [name, table_name(spec.key), version, spec.model_dump_json()],
+        """Log the commit, and note what is known of the feature after it."""
+        self._log(result, kind, version, materialization_id)
+        before = self._catalog.entry(spec.key)
+        erased = kind == "hard delete"
+        entry = replace(
+            self._after(before, result, spec, version, erased=erased), watermark=watermark
         )
+        save(self._connection, spec.key, entry, known=before is not NOTHING_KNOWN)
 
+    def _after(
+        self,
+        entry: Entry,
+        result: WriteResult,
+        spec: FeatureSpec,
+        version: str,
+        *,
+        erased: bool = False,
+    ) -> Entry:
+        ended = result.updated > 0 or result.deleted > 0
+        commits = entry.commits.after(result.commit, ended=ended, erased=erased)
+        text = spec.model_dump_json()
+        return replace(entry, version=version, spec=text, stored=True, commits=commits)
 
-def _marks(row: Sequence[object]) -> str:
-    return f"({', '.join('?' * len(row))})"
+    def _log(
+        self, result: WriteResult, kind: str, version: str | None, materialization_id: str | None
+    ) -> None:
+        counts = [result.new, result.updated, result.deleted]
+        row = [result.commit, str(result.feature), kind, *counts, version, materialization_id]
+        marks = ", ".join("?" * (len(row) + 1))
+        self._connection.execute(
+            f"INSERT INTO {CATALOG}.metaxy.commits VALUES ({marks})", [*row, self._now]
+        )

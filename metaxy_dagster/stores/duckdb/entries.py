@@ -1,0 +1,186 @@
+"""What the file knows of each feature as a whole: one row of ``metaxy.features``.
+
+All that a call has to know before it begins stands in that row, so that one short query tells it:
+the newest commits, the watermark, and whether there are failed samples to look at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal, table_name
+
+__all__ = [
+    "NOTHING_KNOWN",
+    "Commits",
+    "Entry",
+    "State",
+    "Watermark",
+    "read_entries",
+    "save",
+    "set_failed",
+]
+
+_FEATURES = f"{CATALOG}.metaxy.features"
+
+
+@dataclass(frozen=True)
+class Commits:
+    """The newest commits of one feature; 0 where there is none.
+
+    Attributes:
+        newest: whatever it did.
+        ended: the last one that superseded or deleted a row.
+        erased: the last one that left no trace of what it did in the history.
+    """
+
+    newest: int = 0
+    ended: int = 0
+    erased: int = 0
+
+    def after(self, commit: int, *, ended: bool, erased: bool = False) -> Commits:
+        """The newest commits when one more was made."""
+        return Commits(commit, commit if ended else self.ended, commit if erased else self.erased)
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """Up to where everything is known of a feature.
+
+    Attributes:
+        fingerprint: of the definition for which it holds.
+        upstream_commit: later commits of the upstreams are news.
+        own_commit: later commits of the feature itself are news.
+        pending: how many samples were left unanswered; they stand in a table, if there are any.
+    """
+
+    fingerprint: str
+    upstream_commit: int
+    own_commit: int
+    pending: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The row of one feature.
+
+    Attributes:
+        version: of the feature when it was last written.
+        spec: the same, as JSON.
+        stored: whether it has tables; not before its first write, and not after it was dropped.
+        commits: its newest commits.
+        failed: whether samples of it failed and were not computed since.
+        watermark: what an earlier resolve found out.
+    """
+
+    version: str | None = None
+    spec: str | None = None
+    stored: bool = False
+    commits: Commits = Commits()
+    failed: bool = False
+    watermark: Watermark | None = None
+
+
+# Of a feature that was never written.
+NOTHING_KNOWN = Entry()
+
+
+@dataclass(frozen=True)
+class State:
+    """The file as it is now.
+
+    Attributes:
+        newest: the number of the newest commit; 0 for an empty store.
+        entries: of the features asked for, as far as there are any, and of all that have failures.
+    """
+
+    newest: int
+    entries: Mapping[FeatureKey, Entry]
+
+
+_COMMITS = ", ".join(field.name for field in dataclasses.fields(Commits))
+_WATERMARK = "fingerprint, upstream_commit, own_commit, pending"
+_COLUMNS = f"feature_version, spec, stored, failed, {_COMMITS}, {_WATERMARK}"
+
+
+def read_entries(
+    connection: duckdb.DuckDBPyConnection, keys: Iterable[FeatureKey]
+) -> tuple[int | None, State]:
+    """The format of the file, and its state.
+
+    Raises:
+        duckdb.Error: the file has no such table, or one of another format.
+    """
+    named = {str(key): key for key in keys}
+    among = f"feature IN ({', '.join(map(literal, named))})" if named else "FALSE"
+    rows = connection.execute(
+        f"SELECT f.version, (SELECT coalesce(max(newest), 0) FROM {_FEATURES}), feature, {_COLUMNS}"
+        f" FROM (SELECT max(version) AS version FROM {CATALOG}.metaxy.format) f"
+        f" LEFT JOIN (SELECT * FROM {_FEATURES} WHERE {among} OR failed) ON TRUE"
+    ).fetchall()
+    entries = {
+        named.get(name) or FeatureKey(name): _entry(*columns)
+        for _, _, name, *columns in rows
+        if name is not None
+    }
+    version, newest = rows[0][:2]
+    return version, State(int(newest), entries)
+
+
+def _entry(  # noqa: PLR0917 - the columns of a row, in their order
+    version: str | None,
+    spec: str | None,
+    stored: bool,  # noqa: FBT001
+    failed: bool,  # noqa: FBT001
+    newest: int,
+    ended: int,
+    erased: int,
+    fingerprint: str | None,
+    *watermark: int,
+) -> Entry:
+    mark = None if fingerprint is None else Watermark(fingerprint, *watermark)
+    return Entry(version, spec, stored, Commits(newest, ended, erased), failed, mark)
+
+
+def save(
+    connection: duckdb.DuckDBPyConnection, key: FeatureKey, entry: Entry, *, known: bool
+) -> None:
+    """Write a feature's row.
+
+    Args:
+        connection: an open transaction.
+        key: the feature.
+        entry: what is known of it now.
+        known: whether there is a row of it already.
+    """
+    mark = (None,) * 4 if entry.watermark is None else dataclasses.astuple(entry.watermark)
+    row = [
+        *(entry.version, entry.spec, entry.stored, entry.failed),
+        *dataclasses.astuple(entry.commits),
+        *mark,
+    ]
+    if known:
+        assignments = ", ".join(f"{name} = ?" for name in _COLUMNS.split(", "))
+        connection.execute(
+            f"UPDATE {_FEATURES} SET {assignments} WHERE feature = ?", [*row, str(key)]
+        )
+        return
+    connection.execute(
+        f"INSERT INTO {_FEATURES} (feature, table_name, {_COLUMNS})"
+        f" VALUES ({', '.join('?' * (len(row) + 2))})",
+        [str(key), table_name(key), *row],
+    )
+
+
+def set_failed(connection: duckdb.DuckDBPyConnection, key: FeatureKey, *, failed: bool) -> None:
+    """Note whether there are failures of a feature."""
+    (found,) = connection.execute(
+        f"UPDATE {_FEATURES} SET failed = ? WHERE feature = ?", [failed, str(key)]
+    ).fetchall()
+    if failed and not found[0]:
+        save(connection, key, Entry(failed=True), known=False)
