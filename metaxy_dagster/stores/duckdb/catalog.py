@@ -15,7 +15,7 @@ from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Entry
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
 from metaxy_dagster.stores.duckdb.retention import check_kept
 
-__all__ = ["Catalog", "read_catalog", "selection"]
+__all__ = ["Catalog", "read_catalog", "remember", "selection"]
 
 # Most data is known by what it was computed from; storing that twice would double the file.
 _STANDS_FOR = {
@@ -124,3 +124,27 @@ def read_catalog(
             tables[key] = layout.describe(connection, key, entries[key].commits)
     known = {key: tables[key] for key in wanted if key in tables}
     return Catalog(known, at, dict(entries))
+
+
+def remember(
+    connection: duckdb.DuckDBPyConnection,
+    before: Catalog,
+    key: FeatureKey,
+    entry: Entry,
+    commit: int,
+) -> None:
+    """Spare the next calls that share a connection the questions that a write has answered.
+
+    Args:
+        connection: on which it was done.
+        before: what was known then.
+        key: the feature written.
+        entry: what is known of it now.
+        commit: of the write; 0 if it changed nothing.
+    """
+    found = found_before(connection)
+    found[_NEWEST] = commit or before.commit
+    found[_ENTRIES] = {**before.entries, key: entry}
+    found[_TABLES] = {
+        one: table for one, table in before.tables.items() if one != key or not commit
+    }

@@ -253,7 +253,10 @@ class DuckDBFile:
         pid, engine = getattr(self._local, "engine", (0, None))
         if engine is None or pid != os.getpid():
             # A table that is not there is missing, and no Python variable.
-            own: dict[str, Any] = {"temp_directory": f"{self.path}.tmp", "python_enable_replacements": False}
+            own: dict[str, Any] = {
+                "temp_directory": f"{self.path}.tmp",
+                "python_enable_replacements": False,
+            }
             try:
                 engine = duckdb.connect(":memory:", config={**own, **self.settings})
             except duckdb.Error as error:

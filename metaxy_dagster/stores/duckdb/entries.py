@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
@@ -18,6 +19,7 @@ from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal, table_nam
 __all__ = [
     "NOTHING_KNOWN",
     "Commits",
+    "Content",
     "Entry",
     "State",
     "Watermark",
@@ -66,6 +68,29 @@ class Watermark:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a feature holds, as sums that a write can bring up to date.
+
+    Attributes:
+        rows: how many samples.
+        low: sum of the lower halves of the 128-bit hashes of their ids and data versions.
+        high: sum of the upper halves.
+    """
+
+    rows: int
+    low: int
+    high: int
+
+    def __add__(self, other: Content) -> Content:
+        """Both together."""
+        return Content(self.rows + other.rows, self.low + other.low, self.high + other.high)
+
+    def __sub__(self, other: Content) -> Content:
+        """What is left without the other."""
+        return Content(self.rows - other.rows, self.low - other.low, self.high - other.high)
+
+
+@dataclass(frozen=True)
 class Entry:
     """The row of one feature.
 
@@ -76,6 +101,7 @@ class Entry:
         commits: its newest commits.
         failed: whether samples of it failed and were not computed since.
         watermark: what an earlier resolve found out.
+        content: what it holds, if that was found out.
     """
 
     version: str | None = None
@@ -84,6 +110,7 @@ class Entry:
     commits: Commits = Commits()
     failed: bool = False
     watermark: Watermark | None = None
+    content: Content | None = None
 
 
 # Of a feature that was never written.
@@ -105,7 +132,8 @@ class State:
 
 _COMMITS = ", ".join(field.name for field in dataclasses.fields(Commits))
 _WATERMARK = "fingerprint, upstream_commit, own_commit, pending"
-_COLUMNS = f"feature_version, spec, stored, failed, {_COMMITS}, {_WATERMARK}"
+_CONTENT = "content_rows, content_low, content_high"
+_COLUMNS = f"feature_version, spec, stored, failed, {_COMMITS}, {_WATERMARK}, {_CONTENT}"
 
 
 def read_entries(
@@ -141,10 +169,11 @@ def _entry(  # noqa: PLR0917 - the columns of a row, in their order
     ended: int,
     erased: int,
     fingerprint: str | None,
-    *watermark: int,
+    *numbers: Any,
 ) -> Entry:
-    mark = None if fingerprint is None else Watermark(fingerprint, *watermark)
-    return Entry(version, spec, stored, Commits(newest, ended, erased), failed, mark)
+    mark = None if fingerprint is None else Watermark(fingerprint, *numbers[:3])
+    content = None if numbers[3] is None else Content(*numbers[3:])
+    return Entry(version, spec, stored, Commits(newest, ended, erased), failed, mark, content)
 
 
 def save(
@@ -159,10 +188,12 @@ def save(
         known: whether there is a row of it already.
     """
     mark = (None,) * 4 if entry.watermark is None else dataclasses.astuple(entry.watermark)
+    content = (None,) * 3 if entry.content is None else dataclasses.astuple(entry.content)
     row = [
         *(entry.version, entry.spec, entry.stored, entry.failed),
         *dataclasses.astuple(entry.commits),
         *mark,
+        *content,
     ]
     if known:
         assignments = ", ".join(f"{name} = ?" for name in _COLUMNS.split(", "))

@@ -77,7 +77,8 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.features (
     feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL, feature_version VARCHAR, spec VARCHAR,
     stored BOOLEAN NOT NULL, failed BOOLEAN NOT NULL,
     newest BIGINT NOT NULL, ended BIGINT NOT NULL, erased BIGINT NOT NULL,
-    fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT);
+    fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT,
+    content_rows BIGINT, content_low HUGEINT, content_high HUGEINT);
 """
 
 

@@ -16,11 +16,10 @@ from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog, selectio
 from metaxy_dagster.stores.duckdb.declared import declared_types, no_rows, system_types
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, fold, history_table, quote
-from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
+from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
-from metaxy_dagster.stores.encoding import hash_parts
 
-__all__ = ["Read", "arrow_schema", "count", "data_version", "versioned"]
+__all__ = ["Read", "arrow_schema", "count"]
 
 _NO_DELETION = f"NULL::TIMESTAMPTZ AS {quote(c.COL_DELETED_AT)}"
 
@@ -129,36 +128,3 @@ def count(connection: duckdb.DuckDBPyConnection, read: Read) -> int:
     query = read.query(connection)
     counted = replace(query, sql=f"SELECT count(*) AS n FROM ({query.sql})")
     return int(fetch(connection, counted).column("n")[0].as_py())
-
-
-def data_version(connection: duckdb.DuckDBPyConnection, read: Read) -> str:
-    """A hash of the set of (ids, data version), whatever the order of the rows.
-
-    The sum of the rows' 128-bit hashes, each half for itself, beside their number: adding,
-    removing or changing a row moves it, writing the same rows again does not.
-    """
-    table = read_catalog(connection, [read.key], read.commit).get(read.key)
-    if table is None:
-        return hash_parts(["0", "0", "0"])
-    query = read.query(connection)
-    (row,) = connection.execute(
-        versioned(read.spec, table.types, query.sql), dict(query.values) or None
-    ).fetchall()
-    return hash_parts(str(part) for part in row)
-
-
-def versioned(spec: FeatureSpec, types: Mapping[str, str], rows: str) -> str:
-    """The SELECT of the parts of a data version: the number of rows first.
-
-    Args:
-        spec: the feature.
-        types: of its columns.
-        rows: SQL for the rows, with ids and data versions.
-    """
-    ids = [encoded(id_text(quote(name), types[name])) for name in spec.id_columns]
-    row = " || ".join([*ids, encoded(quote(c.COL_DATA_VERSION))])
-    return (
-        "SELECT count(*), coalesce(sum(md5_number_lower(h)::HUGEINT), 0),"
-        " coalesce(sum(md5_number_upper(h)::HUGEINT), 0)"
-        f" FROM (SELECT {row} AS h FROM ({rows}))"
-    )

@@ -13,8 +13,10 @@ from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.stores.checks import declared_columns
 from metaxy_dagster.stores.duckdb import layout, pins, quarantine, reader
-from metaxy_dagster.stores.duckdb.catalog import read_catalog
+from metaxy_dagster.stores.duckdb.catalog import read_catalog, remember
 from metaxy_dagster.stores.duckdb.compaction import CompactableStore
+from metaxy_dagster.stores.duckdb.data_version import content_of, data_version, known_content
+from metaxy_dagster.stores.duckdb.entries import Content
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name, table_of
 from metaxy_dagster.stores.duckdb.provenance import Values
@@ -76,6 +78,7 @@ class DuckDBMetadataStore(CompactableStore):
         max_deleted_share: float | None = None,
         materialization_id: str | None = None,
         scope: _Filters = None,
+        versioned: bool = False,
     ) -> WriteResult:
         """Write samples, all or none of them, in one transaction.
 
@@ -92,6 +95,8 @@ class DuckDBMetadataStore(CompactableStore):
             max_deleted_share: refuse a replace that would delete more than this share.
             materialization_id: stored with each written row.
             scope: with ``"replace"``, only stored samples for which this holds are deleted.
+            versioned: note the data version of the feature, however many rows must be hashed for
+                it; by default this is done while few are. Later looks at it cost nothing then.
 
         Returns:
             What changed; rows that are stored just so are left alone.
@@ -135,14 +140,18 @@ class DuckDBMetadataStore(CompactableStore):
                 max_deleted_share=max_deleted_share,
                 materialization_id=materialization_id,
                 answered=answered_by(increment, self._file),
+                versioned=versioned,
             )
-            result = Writer(connection, catalog).write(staged, how)
-            if catalog.entry(key).failed:
+            writer = Writer(connection, key, catalog)
+            result = writer.write(staged, how)
+            if writer.entry.failed:
                 stored = table_of(key) if table is not None or result.commit else None
                 quarantine.settle(
                     connection, key, sample_columns(plan), table=stored, answered=how.answered
                 )
-            return result
+        if not writer.entry.failed:
+            remember(connection, catalog, key, writer.entry, result.commit)
+        return result
 
     def delete(
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
@@ -171,7 +180,9 @@ class DuckDBMetadataStore(CompactableStore):
                 types=table.types,
             )
             version = self.graph.feature_version(key)
-            return Writer(connection, catalog).delete(plan.spec, version, where, values, soft=soft)
+            return Writer(connection, key, catalog).delete(
+                plan.spec, version, where, values, soft=soft
+            )
 
     def drop(self, feature: CoercibleToFeatureKey) -> None:
         """Forget a feature with all its samples and history; a feature not stored is no error."""
@@ -181,7 +192,7 @@ class DuckDBMetadataStore(CompactableStore):
             return
         with self._file.connect("w") as connection:
             catalog = read_catalog(connection, [key])
-            Writer(connection, catalog).drop(key)
+            Writer(connection, key, catalog).drop(key)
             if catalog.entry(key).failed:
                 quarantine.forget(connection, key, "TRUE", {})
 
@@ -265,9 +276,16 @@ class DuckDBMetadataStore(CompactableStore):
             filters: only samples for which these hold count, as text or parsed.
         """
         spec = self._plan(feature)[1].spec
+        only = parsed(filters)
         with self._file.connect("r") as connection:
-            read = reader.Read(spec, self._sessions.commit(connection), None, parsed(filters))
-            return reader.data_version(connection, read)
+            catalog = read_catalog(connection, [spec.key], self._sessions.snapshot)
+            table, content = catalog.get(spec.key), known_content(catalog, spec)
+            if table is None:
+                content = Content(0, 0, 0)
+            elif only or content is None:
+                query = reader.Read(spec, catalog.commit, None, only).query(connection)
+                content = content_of(connection, spec, table.types, query)
+        return data_version(content)
 
     def summary(
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, preview: int = 5

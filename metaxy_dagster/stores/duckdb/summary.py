@@ -10,18 +10,17 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureSpec, Filter
 from metaxy_dagster.stores.duckdb import quarantine
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
+from metaxy_dagster.stores.duckdb.data_version import content_of, data_version, known_content
+from metaxy_dagster.stores.duckdb.entries import Content
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.layout import count
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
-from metaxy_dagster.stores.duckdb.reader import versioned
-from metaxy_dagster.stores.encoding import hash_parts
 from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.protocol import FeatureSummary
 
 __all__ = ["Summarise"]
-
-_NO_ROWS = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Summarise:
             failed = quarantine.counted(connection, key, limit=self.limit)
         table = catalog.get(key)
         if table is None:
-            return FeatureSummary({}, 0, 0, hash_parts(map(str, _NO_ROWS)), None, failed)
+            return FeatureSummary({}, 0, 0, data_version(Content(0, 0, 0)), None, failed)
         rows = catalog.rows(key, (*table.columns, c.COL_DATA_VERSION))
         values = Values()
         where = condition(
@@ -61,19 +60,20 @@ class Summarise:
             where=f"feature {str(key)!r}",
             types=table.types,
         )
-        chosen = f"SELECT * FROM ({rows}) WHERE {where}"
-        (numbers,) = connection.execute(
-            versioned(spec, table.types, chosen), dict(values) or None
-        ).fetchall()
-        stored = numbers[0]
-        if self.filters:
-            ((stored,),) = connection.execute(f"SELECT count(*) FROM ({rows})").fetchall()
+        whole = known_content(catalog, spec)
+        content = whole
+        if self.filters or content is None:
+            chosen = Query(f"SELECT * FROM ({rows}) WHERE {where}", values)
+            content = content_of(connection, spec, table.types, chosen)
+        stored = content.rows if whole is None else whole.rows
+        if self.filters and whole is None:
+            stored = count(connection, f"({rows})")
         shown = f"SELECT {columns(table.columns)} FROM ({rows}) ORDER BY {columns(spec.id_columns)}"
         return FeatureSummary(
             dict(table.types),
-            int(stored),
-            int(numbers[0]),
-            hash_parts(map(str, numbers)),
+            stored,
+            content.rows,
+            data_version(content),
             fetch(connection, Query(f"{shown} LIMIT {self.preview}")),
             failed,
         )

@@ -15,7 +15,8 @@ from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.catalog import Catalog
-from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Entry, Watermark, save
+from metaxy_dagster.stores.duckdb.data_version import moved
+from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Content, Entry, Watermark, save
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
@@ -35,6 +36,8 @@ __all__ = ["Write", "Writer"]
 _CHANGED = "metaxy_changed"
 _REMOVED = "metaxy_removed"
 _ORPHANS = "metaxy_orphans"
+# Beyond so many rows the data version is found out when it is asked for.
+_HASHED_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Write:
         max_deleted_share: refuse to delete more than this share of the stored rows.
         materialization_id: stored with each written row.
         answered: the increment that the write answers, to be noted in the watermark.
+        versioned: note the data version, however many rows must be hashed for it.
     """
 
     replace: bool = False
@@ -57,19 +61,27 @@ class Write:
     max_deleted_share: float | None = None
     materialization_id: str | None = None
     answered: Answered | None = None
+    versioned: bool = False
 
 
 class Writer:
-    """Applies staged frames and deletions to one open connection.
+    """Applies a staged frame, or a deletion, to one feature on an open connection.
 
     Whatever raises leaves the transaction open; closing the connection undoes it.
 
     Args:
         connection: one that may write, not in a transaction.
+        key: the feature.
         catalog: of the feature, as it is now, and the entries of its upstreams.
+
+    Attributes:
+        entry: what is known of the feature, brought up to date by what is done.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, key: FeatureKey, catalog: Catalog
+    ) -> None:
+        self.entry = catalog.entry(key)
         self._connection = connection
         self._catalog = catalog
         self._now = dt.datetime.now(dt.UTC)
@@ -110,11 +122,12 @@ class Writer:
         if not result.commit:
             connection.execute("ROLLBACK")
             return result
-        watermark = self._catalog.entry(key).watermark
+        spec, version, watermark = staged.plan.spec, staged.feature_version, self.entry.watermark
         if how.answered is not None:
             watermark = self._advance(staged, how, how.answered, result)
-        spec, version = staged.plan.spec, staged.feature_version
-        self._note(spec, version, result, how.materialization_id, watermark=watermark)
+        content = self._content(spec, types, result, always=how.versioned)
+        self._log(result, "write", version, how.materialization_id)
+        self._note(spec, version, result, watermark=watermark, content=content)
         connection.execute("COMMIT")
         return result
 
@@ -166,8 +179,23 @@ class Writer:
             rows += how.orphans.num_rows
         one_each = answered.sample_columns == staged.plan.spec.id_columns
         done = Done(tables, rows, result.commit, one_each)
-        entry = self._catalog.entry(key)
-        return advance(self._connection, key, entry, answered, commit=result.commit, done=done)
+        return advance(self._connection, key, self.entry, answered, commit=result.commit, done=done)
+
+    def _content(
+        self, spec: FeatureSpec, types: Mapping[str, str], result: WriteResult, *, always: bool
+    ) -> Content | None:
+        """What the feature holds now, if it is known or may be looked up."""
+        found, before = self._catalog.get(spec.key), self.entry.content
+        if found is None:
+            before = Content(0, 0, 0)
+        elif any(found.types[name] != types[name] for name in spec.id_columns):
+            # In another type, ids may hash to something else.
+            before = None
+        changed = result.new + 2 * result.updated + result.deleted
+        if not always and (before is None or changed > _HASHED_AT_ONCE):
+            return None
+        ended = result.updated > 0 or result.deleted > 0
+        return moved(self._connection, spec, types, before, result.commit, ended=ended)
 
     def _only_orphans(self, staged: Staged, how: Write) -> WriteResult:
         """An increment for which nothing was returned: the frame's columns tell nothing."""
@@ -183,12 +211,10 @@ class Writer:
             result = self.delete(spec, staged.feature_version, where, {}, soft=True)
         if how.answered is not None and is_behind(self._catalog, staged.plan, how.answered):
             connection.execute("BEGIN TRANSACTION")
-            entry = self._catalog.entry(spec.key)
             newest, done = self._catalog.commit + (result.commit > 0), Done(by=result.commit)
-            mark = advance(connection, spec.key, entry, how.answered, commit=newest, done=done)
-            if result.commit:
-                entry = self._after(entry, result, spec, staged.feature_version)
-            save(connection, spec.key, replace(entry, watermark=mark), known=True)
+            mark = advance(connection, spec.key, self.entry, how.answered, commit=newest, done=done)
+            self.entry = replace(self.entry, watermark=mark)
+            save(connection, spec.key, self.entry, known=True)
             connection.execute("COMMIT")
         return result
 
@@ -217,21 +243,27 @@ class Writer:
             self._forget(spec)
         self._end(key, commit, keep=soft)
         result = WriteResult(key, commit, 0, 0, 0, deleted)
-        kind, mark = "delete" if soft else "hard delete", self._catalog.entry(key).watermark
-        self._note(spec, version, result, None, kind=kind, watermark=mark)
+        content = None
+        if soft:
+            types = self._catalog.tables[key].types
+            content = self._content(spec, types, result, always=False)
+        self._log(result, "delete" if soft else "hard delete", version, None)
+        mark = self.entry.watermark
+        self._note(spec, version, result, watermark=mark, content=content, erased=not soft)
         connection.execute("COMMIT")
         return result
 
     def drop(self, key: FeatureKey) -> None:
         """Forget a feature; its newest commits stay, so that no number is ever used twice."""
-        connection, entry = self._connection, self._catalog.entry(key)
+        connection, entry = self._connection, self.entry
         if not entry.stored:
             return
         connection.execute("BEGIN TRANSACTION")
         for table in (table_of(key), history_table(key), pending_table(key)):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         commits = entry.commits.after(self._next_commit, ended=False, erased=True)
-        save(connection, key, Entry(commits=commits, failed=entry.failed), known=True)
+        self.entry = Entry(commits=commits, failed=entry.failed)
+        save(connection, key, self.entry, known=True)
         self._log(WriteResult(key, self._next_commit, 0, 0, 0, 0), "drop", None, None)
         connection.execute("COMMIT")
 
@@ -352,33 +384,23 @@ class Writer:
         spec: FeatureSpec,
         version: str,
         result: WriteResult,
-        materialization_id: str | None,
         *,
-        kind: str = "write",
-        watermark: Watermark | None = None,
-    ) -> None:
-        """Log the commit, and note what is known of the feature after it."""
-        self._log(result, kind, version, materialization_id)
-        before = self._catalog.entry(spec.key)
-        erased = kind == "hard delete"
-        entry = replace(
-            self._after(before, result, spec, version, erased=erased), watermark=watermark
-        )
-        save(self._connection, spec.key, entry, known=before is not NOTHING_KNOWN)
-
-    def _after(
-        self,
-        entry: Entry,
-        result: WriteResult,
-        spec: FeatureSpec,
-        version: str,
-        *,
+        watermark: Watermark | None,
+        content: Content | None,
         erased: bool = False,
-    ) -> Entry:
-        ended = result.updated > 0 or result.deleted > 0
-        commits = entry.commits.after(result.commit, ended=ended, erased=erased)
-        text = spec.model_dump_json()
-        return replace(entry, version=version, spec=text, stored=True, commits=commits)
+    ) -> None:
+        """Keep what is known of the feature after a commit."""
+        before, ended = self.entry, result.updated > 0 or result.deleted > 0
+        self.entry = replace(
+            before,
+            version=version,
+            spec=spec.model_dump_json(),
+            stored=True,
+            commits=before.commits.after(result.commit, ended=ended, erased=erased),
+            watermark=watermark,
+            content=content,
+        )
+        save(self._connection, spec.key, self.entry, known=before is not NOTHING_KNOWN)
 
     def _log(
         self, result: WriteResult, kind: str, version: str | None, materialization_id: str | None
