@@ -134,3 +134,16 @@ def test_a_frame_of_an_increment_that_has_moved_is_stale_again(tmp_path: Path, k
     assert statuses(other.resolve_update("score")) == {"stale": [1]}
     catch_up(other, "score", score=3.0)
     assert statuses(store.resolve_update("score")) == {}
+
+
+def test_after_a_refused_write_the_same_block_can_write_again(tmp_path: Path) -> None:
+    store = small_store(tmp_path)
+    catch_up(store, "score", score=1.0)
+    store.write("image", pa.table({"id": [1], "path": ["z"], "height": [1], "caption": ["z"]}))
+    with store.connected("w"):
+        increment = store.resolve_update("score")
+        strangers = pa.table({"id": [1, 99], "score": [1.0, 2.0]})
+        with pytest.raises(FrameError, match="did not ask for"):
+            store.write("score", strangers, increment=increment)
+        assert store.write("score", strangers.slice(0, 1), increment=increment).updated == 1
+    assert statuses(store.resolve_update("score")) == {}

@@ -63,12 +63,15 @@ def find_candidates(
     if not parts:
         return 0
     known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in keys)
-    connection.execute(
+    ((number,),) = connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS SELECT {columns(keys)}"
         f" FROM ({' UNION '.join(parts)}) WHERE {known}"
-    )
-    number = layout.count(connection, CANDIDATES)
-    return None if number > max_share * layout.count(connection, table_of(plan.key)) else number
+    ).fetchall()
+    if not number:
+        return 0
+    content = catalog.entry(plan.key).content
+    stored = layout.count(connection, table_of(plan.key)) if content is None else content.rows
+    return None if number > max_share * stored else int(number)
 
 
 def _changed(key: FeatureKey, names: dict[str, str], since: int) -> list[str]:

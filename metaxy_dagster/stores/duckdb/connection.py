@@ -97,10 +97,12 @@ class DuckDBFile:
             StoreError: the file cannot be opened, read or written.
         """
         if leased := self._leased(mode):
-            if mode == "w":
-                leased.found.clear()
             try:
                 yield leased.connection
+            except BaseException:
+                if mode == "w":
+                    _undo(leased.connection)
+                raise
             finally:
                 if mode == "w":
                     leased.found.clear()
@@ -332,8 +334,14 @@ def _detach(connection: duckdb.DuckDBPyConnection) -> None:
         # Refused inside a transaction, which is one that was not committed.
         connection.execute(f"DETACH {CATALOG}")
         return
-    connection.execute("ROLLBACK")
+    _undo(connection)
     connection.execute(f"DETACH {CATALOG}")
+
+
+def _undo(connection: duckdb.DuckDBPyConnection) -> None:
+    """End a transaction that was not committed, if there is one."""
+    with contextlib.suppress(duckdb.TransactionException):
+        connection.execute("ROLLBACK")
 
 
 def found_before(connection: duckdb.DuckDBPyConnection) -> dict[object, Any]:

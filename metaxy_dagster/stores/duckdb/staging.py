@@ -303,7 +303,7 @@ def stage(
         given_versions = _data_versions(staged, fields)
         version = struct_of({str(key): sql for key, sql in given_versions.items()})
         own = sample_provenance(given_versions, values)
-    connection.execute(
+    found = connection.execute(
         f"CREATE OR REPLACE TEMP {'VIEW' if once else 'TABLE'} {STAGE} AS SELECT {user},"
         f" {provenance} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
         f" {version} AS {quote(c.COL_DATA_VERSION_BY_FIELD)},"
@@ -311,9 +311,9 @@ def stage(
         f" {values.bind(staged.feature_version)}::VARCHAR AS {quote(c.COL_FEATURE_VERSION)}"
         f" FROM {source}",
         values,
-    )
+    ).fetchall()
     if not once:
-        check_asked_for(connection, staged)
+        check_asked_for(connection, staged, int(found[0][0]))
 
 
 def _known_hashes(table: pa.Table, names: list[str]) -> tuple[bool, bool]:
@@ -352,23 +352,19 @@ def _data_versions(staged: Staged, provenance: Mapping[FieldKey, str]) -> dict[F
     }
 
 
-def check_asked_for(
-    connection: duckdb.DuckDBPyConnection, staged: Staged, rows: int | None = None
-) -> None:
+def check_asked_for(connection: duckdb.DuckDBPyConnection, staged: Staged, rows: int) -> None:
     """Refuse samples that the increment did not ask for.
 
     Args:
         connection: on which the frame was staged.
         staged: the frame.
-        rows: of it that the increment knows; by default those that were staged.
+        rows: of it that the increment knows.
 
     Raises:
         FrameError: with some of the samples concerned.
     """
     if staged.delta is None:
         return
-    if rows is None:
-        rows = int(connection.execute(f"SELECT count(*) FROM {STAGE}").fetchall()[0][0])
     # Samples are listed once each: if all were found, none is a stranger.
     if rows == staged.table.num_rows:
         return

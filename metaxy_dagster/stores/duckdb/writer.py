@@ -144,13 +144,8 @@ class Writer:
     def _insert_changed(self, staged: Staged, how: Write) -> WriteResult:
         """Compare the stage with what is stored, and bring that up to date."""
         key, rows = staged.plan.key, staged.table.num_rows
-        self._mark_changed(staged)
-        self._mark_removed(staged, how)
-        (numbers,) = self._connection.execute(
-            "SELECT count(*) FILTER (NOT gone), count(*) FILTER (gone),"
-            f" (SELECT count(*) FROM {_CHANGED}) FROM {_REMOVED}"
-        ).fetchall()
-        updated, deleted, changed = map(int, numbers)
+        changed = self._mark_changed(staged)
+        updated, deleted = self._mark_removed(staged, how)
         if not changed and not deleted:
             return WriteResult(key, 0, 0, 0, rows, 0)
         if updated or deleted:
@@ -230,12 +225,11 @@ class Writer:
         """Delete the stored rows for which a condition holds, with their history if not soft."""
         connection, key, commit = self._connection, spec.key, self._next_commit
         connection.execute("BEGIN TRANSACTION")
-        connection.execute(
+        deleted = self._count(
             f"CREATE OR REPLACE TEMP TABLE {_REMOVED} AS SELECT rowid AS rid, TRUE AS gone"
             f" FROM {table_of(key)} WHERE {where}",
-            dict(values) or None,
+            values,
         )
-        deleted = self._count(f"SELECT count(*) FROM {_REMOVED}")
         if not deleted:
             connection.execute("ROLLBACK")
             return WriteResult(key, 0, 0, 0, 0, 0)
@@ -268,11 +262,12 @@ class Writer:
         connection.execute("COMMIT")
 
     def _count(self, sql: str, values: Mapping[str, object] | None = None) -> int:
+        """Run a statement that gives one number: a count, or how many rows it put in."""
         rows = self._connection.execute(sql, dict(values) if values else None).fetchall()
         return int(rows[0][0])
 
-    def _mark_changed(self, staged: Staged) -> None:
-        """Rows of the stage that are new or differ from what is stored in any way that counts."""
+    def _mark_changed(self, staged: Staged) -> int:
+        """Count rows of the stage that are new, or differ from what is stored in what matters."""
         compared = [
             *staged.user_columns,
             c.COL_PROVENANCE,
@@ -285,29 +280,31 @@ class Writer:
         stored = self._catalog.tables[staged.plan.key].columns
         terms += [f"r.{quote(n)} IS NULL" for n in stored if fold(n) not in present]
         ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in staged.plan.spec.id_columns)
-        self._connection.execute(
+        return self._count(
             f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS SELECT s.*, r.rowid AS metaxy_rid,"
             f" r.{quote(c.COL_CREATED_AT)} AS {quote(c.COL_CREATED_AT)} FROM {STAGE} s"
             f" LEFT JOIN {table_of(staged.plan.key)} r ON {ids}"
             f" WHERE r.rowid IS NULL OR NOT ({' AND '.join(terms)})"
         )
 
-    def _mark_removed(self, staged: Staged, how: Write) -> None:
-        """Which stored rows end with this commit: superseded ones, and deleted ones."""
-        table = table_of(staged.plan.key)
-        self._connection.execute(
+    def _mark_removed(self, staged: Staged, how: Write) -> tuple[int, int]:
+        """Count the stored rows that end with this commit: superseded ones, and deleted ones."""
+        table, gone = table_of(staged.plan.key), 0
+        updated = self._count(
             f"CREATE OR REPLACE TEMP TABLE {_REMOVED} AS SELECT metaxy_rid AS rid, FALSE AS gone"
             f" FROM {_CHANGED} WHERE metaxy_rid IS NOT NULL"
         )
         ids = columns(staged.plan.spec.id_columns)
         kept = f"SELECT r.rowid FROM {table} r SEMI JOIN {STAGE} USING ({ids})"
         if how.replace:
-            self._remove(f"({how.scope}) AND rowid NOT IN ({kept})", table, how.scope_values)
+            gone += self._remove(
+                f"({how.scope}) AND rowid NOT IN ({kept})", table, how.scope_values
+            )
         if how.orphans is not None and how.orphans.num_rows:
             self._connection.register(_ORPHANS, how.orphans)
             keys = columns(how.orphans.column_names)
             rows = f"SELECT r.rowid FROM {table} r SEMI JOIN {_ORPHANS} USING ({keys})"
-            self._remove(f"rowid IN ({rows})", table)
+            gone += self._remove(f"rowid IN ({rows})", table)
         if parents := staged.parent_columns:
             # Children under an older provenance of their parent go with it.
             keys, one = columns(parents), quote(c.COL_PROVENANCE)
@@ -316,22 +313,23 @@ class Writer:
                 f" FROM {STAGE} GROUP BY {keys}) USING ({keys})"
                 f" WHERE NOT list_contains(written, r.{one})"
             )
-            self._remove(f"rowid IN ({rows}) AND rowid NOT IN ({kept})", table)
-        self._guard(staged, how, table)
+            gone += self._remove(f"rowid IN ({rows}) AND rowid NOT IN ({kept})", table)
+        self._guard(staged, how, gone)
+        return updated, gone
 
     def _remove(
         self, condition: str, table: str, values: Mapping[str, object] | None = None
-    ) -> None:
-        self._connection.execute(
+    ) -> int:
+        return self._count(
             f"INSERT INTO {_REMOVED} SELECT rowid, TRUE FROM {table} WHERE {condition}"
             f" AND rowid NOT IN (SELECT rid FROM {_REMOVED})",
-            dict(values) if values else None,
+            values,
         )
 
-    def _guard(self, staged: Staged, how: Write, table: str) -> None:
-        if how.max_deleted_share is None or not how.replace:
+    def _guard(self, staged: Staged, how: Write, gone: int) -> None:
+        if how.max_deleted_share is None or not how.replace or not gone:
             return
-        gone = self._count(f"SELECT count(*) FROM {_REMOVED} WHERE gone")
+        table = table_of(staged.plan.key)
         stored = self._count(f"SELECT count(*) FROM {table} WHERE {how.scope}", how.scope_values)
         if gone > how.max_deleted_share * stored:
             raise FrameError(
