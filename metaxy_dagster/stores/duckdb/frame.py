@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import duckdb
 import narwhals as nw
+import pyarrow as pa
 
 from metaxy_dagster.errors import StoreBusyError, StoreError
 
@@ -25,11 +27,23 @@ class StoreFrame(nw.LazyFrame[Any]):
     Narwhals makes a frame of the same class of all that is done with one.
     """
 
+    # The rows, if they are in memory and nothing was done with the frame yet.
+    _rows: Callable[[], pa.Table] | None = None
+
     @classmethod
-    def of(cls, relation: duckdb.DuckDBPyRelation) -> StoreFrame:
-        """A lazy frame over a relation."""
+    def of(
+        cls, relation: duckdb.DuckDBPyRelation, rows: Callable[[], pa.Table] | None = None
+    ) -> StoreFrame:
+        """A lazy frame over a relation.
+
+        Args:
+            relation: what is read when the frame is collected.
+            rows: gives the same rows in Arrow, if they are there anyway; saves a copy of them.
+        """
         frame: nw.LazyFrame[Any] = nw.from_native(relation)
-        return cls(frame._compliant_frame, level="lazy")  # noqa: SLF001 - no public way
+        made = cls(frame._compliant_frame, level="lazy")  # noqa: SLF001 - no public way
+        made._rows = rows
+        return made
 
     def collect(self, backend: Any = None, **kwargs: Any) -> nw.DataFrame[Any]:
         """As of every lazy frame.
@@ -37,6 +51,8 @@ class StoreFrame(nw.LazyFrame[Any]):
         Raises:
             StoreError: the store cannot be read now.
         """
+        if self._rows is not None and not kwargs and backend in (None, "pyarrow", pa):
+            return nw.from_native(self._rows(), eager_only=True)
         try:
             return super().collect(backend, **kwargs)
         except duckdb.Error as error:

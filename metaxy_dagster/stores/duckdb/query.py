@@ -75,7 +75,16 @@ def lazy(
     if constants:
         added = (f"{literal(text)} AS {quote(name)}" for name, text in constants.items())
         relation = relation.project(", ".join(("*", *added)))
-    return StoreFrame.of(relation)
+    if not isinstance(source, pa.Table):
+        return StoreFrame.of(relation)
+
+    def rows() -> pa.Table:
+        table = source
+        for name, text in (constants or {}).items():
+            table = table.append_column(name, pa.repeat(text, table.num_rows))
+        return table
+
+    return StoreFrame.of(relation, rows)
 
 
 def nothing(types: Mapping[str, str], file: DuckDBFile) -> nw.LazyFrame[Any]:
