@@ -119,8 +119,10 @@ def _tick(
     start = start if start < len(order) else 0
     looked_at = order[start : start + max_features]
     wanted: list[dg.AssetKey] = []
-    for key in looked_at:
-        counts = pending_counts(store, watched[key])
+    # Opening the store costs more than most of these counts.
+    with store.connected():
+        counted = {key: pending_counts(store, watched[key]) for key in looked_at}
+    for key, counts in counted.items():
         found = [counts.new, counts.stale, counts.orphaned]
         text = key.to_user_string()
         if not any(found):

@@ -18,9 +18,19 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     table_of,
 )
 
-__all__ = ["CANDIDATES", "find_candidates"]
+__all__ = ["CANDIDATES", "find_candidates", "has_news"]
 
 CANDIDATES = "metaxy_candidates"
+
+
+def has_news(plan: FeaturePlan, catalog: Catalog, mark: Watermark) -> bool:
+    """Whether anything may have changed since a watermark, or was left unanswered by it."""
+    newest = (catalog.entry(dep.upstream.key).commits.newest for dep in plan.deps)
+    return (
+        mark.pending > 0
+        or catalog.entry(plan.key).commits.newest > mark.own_commit
+        or any(commit > mark.upstream_commit for commit in newest)
+    )
 
 
 def find_candidates(
@@ -48,6 +58,8 @@ def find_candidates(
     own = catalog.get(plan.key)
     if own is None:
         return None
+    if not has_news(plan, catalog, mark):
+        return 0
     parts = [f"SELECT {columns(keys)} FROM {pending_table(plan.key)}"] if mark.pending else []
     named = {name: name for name in keys}
     if own.commits.newest > mark.own_commit:
@@ -61,7 +73,8 @@ def find_candidates(
             return None
         parts += found
     if not parts:
-        return 0
+        # News of upstreams that are not stored any more.
+        return None
     known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in keys)
     ((number,),) = connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS SELECT {columns(keys)}"

@@ -18,9 +18,10 @@ from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter, ParentField
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, UNCHANGED
 from metaxy_dagster.stores.duckdb import layout, provenance
-from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, find_candidates
+from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, find_candidates, has_news
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
 from metaxy_dagster.stores.duckdb.declared import no_rows
+from metaxy_dagster.stores.duckdb.entries import Watermark
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, fold, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
@@ -92,12 +93,23 @@ class Resolve:
         """Of the feature's definition; watermarks hold for one definition only."""
         return fingerprint(self.plan, self.feature_version)
 
-    def _candidates(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> int | None:
+    def is_settled(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Whether it is known, without a look at any table, that nothing is pending."""
+        keys = [self.plan.key, *(dep.upstream.key for dep in self.plan.deps)]
+        catalog = read_catalog(connection, (), self.commit, beside=keys)
+        mark = self._mark(catalog)
+        return mark is not None and not has_news(self.plan, catalog, mark)
+
+    def _mark(self, catalog: Catalog) -> Watermark | None:
+        """The watermark, if this resolve may go by it."""
         if not self.max_incremental_share or self.keep_unchanged or not self.is_whole:
             return None
-        if catalog.get(self.plan.key) is None:
+        if not catalog.entry(self.plan.key).stored:
             return None
-        mark = read_watermark(self.plan, self.fingerprint, catalog)
+        return read_watermark(self.plan, self.fingerprint, catalog)
+
+    def _candidates(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> int | None:
+        mark = self._mark(catalog)
         if mark is None:
             return None
         keys, share = self.sample_columns, self.max_incremental_share
@@ -163,8 +175,6 @@ class OpenResolve:
 
     def counts(self) -> Query:
         """Rows of (status, number of samples)."""
-        if self.is_settled:
-            return Query(no_rows({"status": "UTINYINT", "samples": "BIGINT"}))
         sql = (
             f"{self._with()} SELECT {self._status()} AS status, count(*) AS samples"
             f" {self._compared()} GROUP BY ALL"

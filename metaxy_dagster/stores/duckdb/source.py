@@ -48,6 +48,8 @@ class DuckDBIncrementSource:
     def counts(self) -> Counts:
         """Count without making frames."""
         with self.file.connect("r") as connection:
+            if self.resolve.is_settled(connection):
+                return Counts(0, 0, 0)
             rows = fetch(connection, self._opened(connection).counts()).to_pylist()
         found = {row["status"]: row["samples"] for row in rows}
         return Counts(*(found.get(status, 0) for status in (NEW, STALE, ORPHANED)))
