@@ -12,8 +12,9 @@ the package costs little beside importing Dagster.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from metaxy_dagster.late import late_names
 
 __version__ = "0.1.0"
 
@@ -82,7 +83,6 @@ _HOMES = {
         "load_config",
     ),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from metaxy_dagster.definitions import (
@@ -207,15 +207,4 @@ __all__ = [
     "select_metaxy_assets",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = late_names(__name__, _HOMES, __all__)

@@ -10,6 +10,7 @@ from metaxy_dagster.constants import INPUT_ALL, INPUT_INCREMENT, KEY_BATCH_SIZE,
 from metaxy_dagster.definitions.plan import Change
 from metaxy_dagster.definitions.skipping import BODY
 from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.runtime.batching import op_batch_size, why_not_in_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,11 +81,6 @@ def plan_batches(
     size = wanted_size(asset.metadata)
     if size is None or not unit.materializable or unit.definition is None:
         return None
-    from metaxy_dagster.runtime.batching import (  # noqa: PLC0415 (loads duckdb)
-        op_batch_size,
-        why_not_in_batches,
-    )
-
     op = unit.definition.node_def
     if why_not is None:
         # The steps of a graph share one increment; none of them could write a part of it.

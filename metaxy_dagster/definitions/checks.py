@@ -10,6 +10,8 @@ import dagster as dg
 from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECK, KEY_CHECKS
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.plan import Change
+from metaxy_dagster.runtime.checks import check_names, feature_checks, op_name
+from metaxy_dagster.runtime.feature_asset import FeatureAsset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,13 +48,6 @@ def plan_checks(
     Yields:
         Per asset its checks, its key, and what to say about them.
     """
-    from metaxy_dagster.runtime.checks import (  # noqa: PLC0415 (loads duckdb)
-        check_names,
-        feature_checks,
-        op_name,
-    )
-    from metaxy_dagster.runtime.feature_asset import FeatureAsset  # noqa: PLC0415
-
     wanted = [
         (asset, scan.assets[asset.key].metadata)
         for plan in definitions

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from metaxy_dagster.constants import INPUT_INCREMENT, KEY_INPUT, KEY_PARTITION_BY
+from metaxy_dagster.runtime.automation_condition import pending_samples
 
 if TYPE_CHECKING:
     from metaxy_dagster.definitions.collect import Asset
@@ -31,10 +32,6 @@ def fill_condition(filled: Filled, asset: Asset, data: MetaxyTranslatorData, sto
         return
     if spec.partitions_def is not None and KEY_PARTITION_BY not in asset.metadata:
         return  # nothing tells which partition a pending sample is of
-    from metaxy_dagster.runtime.automation_condition import (  # noqa: PLC0415 (loads duckdb)
-        pending_samples,
-    )
-
     increment = asset.metadata.get(KEY_INPUT) == INPUT_INCREMENT
     # Only runs that take increments delete orphaned samples.
     pending = replace(pending_samples(once=True, orphaned=increment), fallback=store)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, cast
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.runtime.batching import batching_op
+from metaxy_dagster.runtime.skipping import skipping_op
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,13 +65,9 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
         return _rewritten_graph(node, plan, name or node.name)
     op = cast("dg.OpDefinition", node)
     if plan.batch_size is not None:
-        from metaxy_dagster.runtime.batching import batching_op  # noqa: PLC0415 (loads duckdb)
-
         op = batching_op(op, plan.batch_size)
     # Around the batches: where nothing is pending, none is even looked for.
     if plan.skips:
-        from metaxy_dagster.runtime.skipping import skipping_op  # noqa: PLC0415 (loads duckdb)
-
         op = skipping_op(op)
     return _compat.op_with(
         op,

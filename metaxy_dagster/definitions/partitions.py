@@ -8,6 +8,8 @@ from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECKS
 from metaxy_dagster.definitions.plan import Notice, NoticeKind
 from metaxy_dagster.definitions.routing import stored_by
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
+from metaxy_dagster.runtime.checks import check_names
+from metaxy_dagster.runtime.feature_asset import FeatureAsset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,9 +35,6 @@ def metadata_faults(
     Yields:
         One error per bad value, and per column that the feature class does not have.
     """
-    from metaxy_dagster.runtime.checks import check_names  # noqa: PLC0415 (loads duckdb)
-    from metaxy_dagster.runtime.feature_asset import FeatureAsset  # noqa: PLC0415
-
     faults: list[MetaxyError] = [*FeatureAsset.faults(asset.key, asset.metadata)]
     try:
         check_names(asset.metadata.get(KEY_CHECKS, CHECKS_NONE))
@@ -60,8 +59,6 @@ def partition_faults(
     Yields:
         An error where a run would fail; a warning where only some uses of the asset would.
     """
-    from metaxy_dagster.runtime.feature_asset import FeatureAsset  # noqa: PLC0415 (loads duckdb)
-
     for plan in definitions:
         for each in plan.assets:
             definition = each.spec.partitions_def

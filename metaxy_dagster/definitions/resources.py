@@ -11,6 +11,10 @@ import dagster as dg
 from metaxy_dagster.constants import RESOURCE_STORE
 from metaxy_dagster.definitions.plan import Change, Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.runtime.io_manager import MetaxyIOManager
+from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource, bind_graph
+from metaxy_dagster.stores import MetadataStore
+from metaxy_dagster.stores.config import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,12 +58,6 @@ def plan_resources(
     Raises:
         DefinitionsError: ``store`` is something else.
     """
-    from metaxy_dagster.runtime.io_manager import MetaxyIOManager  # noqa: PLC0415 (loads duckdb)
-    from metaxy_dagster.runtime.resource import (  # noqa: PLC0415
-        MetaxyStoreFromConfigResource,
-        bind_graph,
-    )
-
     resources = Resources()
     present = existing.get(RESOURCE_STORE)
     manager = existing.get(io_manager_key)
@@ -119,8 +117,6 @@ def stored_in(existing: Mapping[str, Any], resources: Resources, io_manager_key:
         resources: those that are set on top of them.
         io_manager_key: the name of the IO manager resource.
     """
-    from metaxy_dagster.runtime.io_manager import MetaxyIOManager  # noqa: PLC0415 (loads duckdb)
-
     values = {**existing, **resources.values}
     store, manager = values.get(RESOURCE_STORE), values.get(io_manager_key)
     ours = isinstance(manager, MetaxyIOManager)
@@ -135,15 +131,11 @@ def configured_project() -> str | None:
     Raises:
         ConfigError: there is a configuration, but it is not valid.
     """
-    from metaxy_dagster.stores.config import load_config  # noqa: PLC0415 (loads duckdb)
-
     config = load_config()
     return config.project if config is not None else None
 
 
 def _store_from(store: object) -> Any:
-    from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource  # noqa: PLC0415
-
     if isinstance(store, str | Path):
         return MetaxyStoreFromConfigResource(path=str(store))
     if _is_store(store) or isinstance(store, dg.ResourceDefinition | dg.ConfigurableResource):
@@ -157,7 +149,4 @@ def _store_from(store: object) -> Any:
 
 
 def _is_store(value: object) -> bool:
-    from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource  # noqa: PLC0415
-    from metaxy_dagster.stores import MetadataStore  # noqa: PLC0415
-
     return isinstance(value, MetadataStore | MetaxyStoreFromConfigResource)

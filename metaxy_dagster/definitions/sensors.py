@@ -10,6 +10,8 @@ from metaxy_dagster.constants import KEY_SENSOR
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.plan import Change, Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.runtime.automation_condition import PendingSamples
+from metaxy_dagster.runtime.sensor import SENSOR_NAME, build_pending_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,11 +53,6 @@ def plan_pending_sensor(
     """
     if settings.pending_sensor is False:
         return None
-    from metaxy_dagster.runtime.sensor import (  # noqa: PLC0415 (loads duckdb)
-        SENSOR_NAME,
-        build_pending_sensor,
-    )
-
     given = {} if settings.pending_sensor is True else dict(settings.pending_sensor)
     options: dict[str, Any] = {"name": SENSOR_NAME, "store_resource_key": store_key, **given}
     if isinstance(options.get("default_status"), str):
@@ -147,8 +144,6 @@ def _counts(condition: dg.AutomationCondition[Any] | None) -> bool:
     """Whether a condition counts pending samples somewhere in it."""
     if condition is None:
         return False
-    from metaxy_dagster.runtime.automation_condition import PendingSamples  # noqa: PLC0415
-
     waiting = [condition]
     while waiting:
         each = waiting.pop()

@@ -11,6 +11,7 @@ from dagster import DefaultSensorStatus
 from metaxy_dagster.constants import CHECKS_NONE, RESOURCE_IO_MANAGER
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import FrozenMapping
+from metaxy_dagster.runtime.checks import check_names
 
 __all__ = [
     "AssetKeys",
@@ -94,8 +95,6 @@ class MetaxifySettings:
         for each in fields(self):
             checked_choice(each.name, getattr(self, each.name), _allowed(hints[each.name]))
         if self.checks != CHECKS_NONE:
-            from metaxy_dagster.runtime.checks import check_names  # noqa: PLC0415 (loads duckdb)
-
             names = check_names(self.checks)
             if not isinstance(self.checks, str):
                 object.__setattr__(self, "checks", names)

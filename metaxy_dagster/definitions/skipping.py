@@ -10,6 +10,7 @@ import dagster as dg
 from metaxy_dagster.constants import INPUT_INCREMENT, KEY_INPUT
 from metaxy_dagster.definitions.plan import Change, Notice, NoticeKind
 from metaxy_dagster.definitions.routing import stored_by
+from metaxy_dagster.runtime.skipping import is_skipping, why_body_always_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,11 +66,6 @@ def plan_body(
         return Body()
     if not unit.materializable or unit.definition is None:
         return Body()
-    from metaxy_dagster.runtime.skipping import (  # noqa: PLC0415 (loads duckdb)
-        is_skipping,
-        why_body_always_runs,
-    )
-
     op = sole_op(unit.definition.node_def)
     if op is not None and is_skipping(op):
         return Body()

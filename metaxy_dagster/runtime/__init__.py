@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
-from metaxy_dagster.runtime.automation_condition import pending_samples
-from metaxy_dagster.runtime.batches import each_batch
-from metaxy_dagster.runtime.batching import batching_op, why_not_in_batches
-from metaxy_dagster.runtime.checks import build_feature_checks
-from metaxy_dagster.runtime.dagster_type import feature_to_dagster_type
-from metaxy_dagster.runtime.deletion import DeleteSamples, delete
-from metaxy_dagster.runtime.failures import report_failures
-from metaxy_dagster.runtime.io_manager import MetaxyIOManager
-from metaxy_dagster.runtime.observable import observable_metaxy_asset
-from metaxy_dagster.runtime.observation_job import (
-    build_metaxy_multi_observation_job,
-    build_metaxy_observation_job,
-)
-from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
-from metaxy_dagster.runtime.results import generate_materialize_results, generate_observe_results
-from metaxy_dagster.runtime.retrying import RetrySamples, retry
-from metaxy_dagster.runtime.selection import select_metaxy_assets
-from metaxy_dagster.runtime.sensor import build_pending_sensor
-from metaxy_dagster.runtime.skipping import skipping_op
+from typing import TYPE_CHECKING
+
+from metaxy_dagster.late import late_names
+
+_HOMES = {
+    "metaxy_dagster.runtime.automation_condition": ("pending_samples",),
+    "metaxy_dagster.runtime.batches": ("each_batch",),
+    "metaxy_dagster.runtime.batching": (
+        "batching_op",
+        "why_not_in_batches",
+    ),
+    "metaxy_dagster.runtime.checks": ("build_feature_checks",),
+    "metaxy_dagster.runtime.dagster_type": ("feature_to_dagster_type",),
+    "metaxy_dagster.runtime.deletion": (
+        "DeleteSamples",
+        "delete",
+    ),
+    "metaxy_dagster.runtime.failures": ("report_failures",),
+    "metaxy_dagster.runtime.io_manager": ("MetaxyIOManager",),
+    "metaxy_dagster.runtime.observable": ("observable_metaxy_asset",),
+    "metaxy_dagster.runtime.observation_job": (
+        "build_metaxy_multi_observation_job",
+        "build_metaxy_observation_job",
+    ),
+    "metaxy_dagster.runtime.resource": ("MetaxyStoreFromConfigResource",),
+    "metaxy_dagster.runtime.results": (
+        "generate_materialize_results",
+        "generate_observe_results",
+    ),
+    "metaxy_dagster.runtime.retrying": (
+        "RetrySamples",
+        "retry",
+    ),
+    "metaxy_dagster.runtime.selection": ("select_metaxy_assets",),
+    "metaxy_dagster.runtime.sensor": ("build_pending_sensor",),
+    "metaxy_dagster.runtime.skipping": ("skipping_op",),
+}
+
+if TYPE_CHECKING:
+    from metaxy_dagster.runtime.automation_condition import pending_samples
+    from metaxy_dagster.runtime.batches import each_batch
+    from metaxy_dagster.runtime.batching import batching_op, why_not_in_batches
+    from metaxy_dagster.runtime.checks import build_feature_checks
+    from metaxy_dagster.runtime.dagster_type import feature_to_dagster_type
+    from metaxy_dagster.runtime.deletion import DeleteSamples, delete
+    from metaxy_dagster.runtime.failures import report_failures
+    from metaxy_dagster.runtime.io_manager import MetaxyIOManager
+    from metaxy_dagster.runtime.observable import observable_metaxy_asset
+    from metaxy_dagster.runtime.observation_job import (
+        build_metaxy_multi_observation_job,
+        build_metaxy_observation_job,
+    )
+    from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
+    from metaxy_dagster.runtime.results import (
+        generate_materialize_results,
+        generate_observe_results,
+    )
+    from metaxy_dagster.runtime.retrying import RetrySamples, retry
+    from metaxy_dagster.runtime.selection import select_metaxy_assets
+    from metaxy_dagster.runtime.sensor import build_pending_sensor
+    from metaxy_dagster.runtime.skipping import skipping_op
 
 __all__ = [
     "DeleteSamples",
@@ -45,3 +87,5 @@ __all__ = [
     "skipping_op",
     "why_not_in_batches",
 ]
+
+__getattr__, __dir__ = late_names(__name__, _HOMES, __all__)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import dagster as dg
-import narwhals as nw
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.pending import pending_counts

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-import duckdb
-import narwhals as nw
-import pyarrow as pa
-
 from metaxy_dagster.errors import RunError
+from metaxy_dagster.late import duckdb
+from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.late import pyarrow as pa
 
-__all__ = ["Source", "convert", "empty_frame"]
+__all__ = ["Source", "convert", "empty_frame", "has_empty_frame"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def empty_frame(annotation: object) -> Any:
     if annotation is None or annotation is Any:
         return nothing
     found = _conversion(annotation)
-    if found is None or issubclass(found[1], duckdb.DuckDBPyRelation):
+    if found is None or not has_empty_frame(annotation):
         raise RunError(
             "there is no empty frame of this type",
             found=str(annotation),
@@ -121,6 +120,20 @@ def empty_frame(annotation: object) -> Any:
     conversion, wanted = found
     source = Source(lambda: nw.from_native(nothing, eager_only=True).lazy(), lambda: nothing)
     return _of_version(conversion(source), wanted)
+
+
+def has_empty_frame(annotation: object) -> bool:
+    """Whether :func:`empty_frame` gives one; asked for while definitions load, so none is made.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> has_empty_frame(pa.Table), has_empty_frame(str)
+        (True, False)
+    """
+    if annotation is None or annotation is Any:
+        return True
+    found = _conversion(annotation)
+    return found is not None and found[0] is not _relation
 
 
 def _conversion(annotation: object) -> tuple[Callable[[Source], Any], type] | None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-import narwhals as nw
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey
 from metaxy_dagster.features.info import feature_info
+from metaxy_dagster.late import narwhals as nw
 
 __all__ = ["feature_to_dagster_type"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import dagster as dg
-import narwhals as nw
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureGraph, FeatureKey, Filter
 from metaxy_dagster.features.info import feature_info
+from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
 from metaxy_dagster.stores.protocol import FeatureSummary

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-import narwhals as nw
-import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter
+from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.conversion import Source
 from metaxy_dagster.runtime.feature_asset import FeatureAsset

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
 from metaxy_dagster.runtime import _compat
@@ -122,7 +121,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             written: dict[str, int] = {}
             # Collected before the store is locked: a lazy frame runs the user's code.
             frame = None if obj is None else own_rows(obj, asset, scope)
-            with _at_once(self.store, frame):
+            with _at_once(self.store, None if frame is None else frame.num_rows):
                 if frame is not None:
                     result = write_output(
                         self.store,
@@ -148,11 +147,9 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         _compat.set_data_version(context, state.data_version)
 
 
-def _at_once(
-    store: MetadataStore, frame: pa.Table | None
-) -> contextlib.AbstractContextManager[object]:
+def _at_once(store: MetadataStore, rows: int | None) -> contextlib.AbstractContextManager[object]:
     """Write and look in one go; a large frame is hashed before others are kept waiting."""
-    if frame is None or frame.num_rows > _AT_ONCE:
+    if rows is None or rows > _AT_ONCE:
         return contextlib.nullcontext()
     return store.connected("w")
 

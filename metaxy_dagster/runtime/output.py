@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-import narwhals as nw
-import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError, MetaxyError
+from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult

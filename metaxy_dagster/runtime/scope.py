@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-import narwhals as nw
 
 from metaxy_dagster.features import And, Compare, Filter, In, Or
+from metaxy_dagster.late import narwhals as nw
 
 __all__ = ["Choice", "Scope", "Value", "Window", "partition_choices"]
 

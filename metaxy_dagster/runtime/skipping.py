@@ -10,10 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from metaxy_dagster.errors import RunError
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime._compat import Step
-from metaxy_dagster.runtime.conversion import empty_frame
+from metaxy_dagster.runtime.conversion import empty_frame, has_empty_frame
 
 __all__ = ["is_skipping", "mark_idle", "skipping_op", "why_body_always_runs"]
 
@@ -81,9 +80,7 @@ def why_body_always_runs(op: dg.OpDefinition) -> str | None:
     made = op.output_defs[0].dagster_type
     if _compat.has_own_check(made):
         return f"the Dagster type {made.display_name} looks into what it returns"
-    try:
-        empty_frame(made.typing_type)
-    except RunError:
+    if not has_empty_frame(made.typing_type):
         name = getattr(made.typing_type, "__name__", str(made.typing_type))
         return f"it is annotated to return {name}, of which there is no empty frame"
     return None

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from metaxy_dagster.stores.config import MetaxyConfig, StoreConfig, load_config
-from metaxy_dagster.stores.counts import Counts
-from metaxy_dagster.stores.duckdb.compaction import CompactionResult
-from metaxy_dagster.stores.duckdb.store import DuckDBMetadataStore
-from metaxy_dagster.stores.failures import FailureResult
-from metaxy_dagster.stores.increment import Increment
-from metaxy_dagster.stores.protocol import MetadataStore, WriteResult
+from typing import TYPE_CHECKING
+
+from metaxy_dagster.late import late_names
+
+_HOMES = {
+    "metaxy_dagster.stores.config": (
+        "MetaxyConfig",
+        "StoreConfig",
+        "load_config",
+    ),
+    "metaxy_dagster.stores.counts": ("Counts",),
+    "metaxy_dagster.stores.duckdb.compactable": ("CompactionResult",),
+    "metaxy_dagster.stores.duckdb.store": ("DuckDBMetadataStore",),
+    "metaxy_dagster.stores.failures": ("FailureResult",),
+    "metaxy_dagster.stores.increment": ("Increment",),
+    "metaxy_dagster.stores.protocol": (
+        "MetadataStore",
+        "WriteResult",
+    ),
+}
+
+if TYPE_CHECKING:
+    from metaxy_dagster.stores.config import MetaxyConfig, StoreConfig, load_config
+    from metaxy_dagster.stores.counts import Counts
+    from metaxy_dagster.stores.duckdb.compactable import CompactionResult
+    from metaxy_dagster.stores.duckdb.store import DuckDBMetadataStore
+    from metaxy_dagster.stores.failures import FailureResult
+    from metaxy_dagster.stores.increment import Increment
+    from metaxy_dagster.stores.protocol import MetadataStore, WriteResult
 
 __all__ = [
     "CompactionResult",
@@ -22,3 +44,5 @@ __all__ = [
     "WriteResult",
     "load_config",
 ]
+
+__getattr__, __dir__ = late_names(__name__, _HOMES, __all__)

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from metaxy_dagster import constants as c
+from metaxy_dagster.late import pyarrow as pa
 
 __all__ = ["NEW", "ORPHANED", "QUARANTINED", "STALE", "STATUS", "UNCHANGED", "Counts", "having"]
 

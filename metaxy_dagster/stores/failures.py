@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.frames import to_arrow
 
 __all__ = ["FailureResult", "SampleError", "failed_samples"]

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
-import pyarrow as pa
-
 from metaxy_dagster.errors import FrameError
+from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.late import pyarrow as pa
 
 if TYPE_CHECKING:
     from metaxy_dagster.features import FeatureSpec

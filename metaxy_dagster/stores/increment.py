@@ -9,9 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import pyarrow as pa
-
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.counts import (
     NEW,
     ORPHANED,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-import pyarrow as pa
+from metaxy_dagster.late import pyarrow as pa
 
 __all__ = ["Spool"]
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from metaxy_dagster.errors import ConfigError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey, FeaturePlan
-from metaxy_dagster.stores.duckdb import pins
-from metaxy_dagster.stores.duckdb.connection import DuckDBFile
-from metaxy_dagster.stores.duckdb.session import Sessions
+from metaxy_dagster.late import late_modules
 from metaxy_dagster.stores.protocol import MetadataStore
+
+if TYPE_CHECKING:
+    from metaxy_dagster.stores.duckdb import connection, pins, session
+else:
+    # A repository names the class in every process; few of them make a store.
+    connection, pins, session = late_modules(__package__, "connection", "pins", "session")
 
 __all__ = ["FileStore"]
 
@@ -46,9 +50,10 @@ class FileStore(MetadataStore):
             )
         self._max_share = max_incremental_share
         self._max_attempts = max_attempts
-        self._file = DuckDBFile(Path(path).expanduser().absolute(), lock_timeout, settings or {})
+        file = Path(path).expanduser().absolute()
+        self._file = connection.DuckDBFile(file, lock_timeout, settings or {})
         self._graph = graph
-        self._sessions = Sessions(self._file)
+        self._sessions = session.Sessions(self._file)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Sent to another process, the store arrives closed."""
@@ -140,13 +145,13 @@ class FileStore(MetadataStore):
         The first call with a name decides; later ones, from whatever process, give the same
         commit, for 30 days.
         """
-        with self._file.connect("w") as connection:
-            return pins.pin(connection, name)
+        with self._file.connect("w") as opened:
+            return pins.pin(opened, name)
 
     def pinned(self, name: str) -> int | None:
         """The commit that :meth:`pin` gave a name to; ``None`` if it was not called."""
-        with self._file.connect("r") as connection:
-            return pins.pinned(connection, name)
+        with self._file.connect("r") as opened:
+            return pins.pinned(opened, name)
 
     def _plan(self, feature: CoercibleToFeatureKey) -> tuple[FeatureKey, FeaturePlan]:
         key = FeatureKey(feature)

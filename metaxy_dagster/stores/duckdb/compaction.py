@@ -15,7 +15,7 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,55 +24,17 @@ import duckdb
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout, retention
+from metaxy_dagster.stores.duckdb.compactable import CompactionResult
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
-from metaxy_dagster.stores.duckdb.failing import FailureStore
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, columns, history_table, literal, quote
 
-__all__ = ["CompactableStore", "CompactionResult"]
+__all__ = ["compact"]
 
 _FRESH = "metaxy_fresh"
 _COMMITS = f"{CATALOG}.metaxy.commits"
 _ENDED = quote(layout.COL_ENDED)
-_WEEK = dt.timedelta(days=7)
 # Where a file that is open cannot be replaced.
 _IS_WINDOWS = os.name == "nt"
-
-
-@dataclass(frozen=True)
-class CompactionResult:
-    """What a compaction removed, or would remove.
-
-    Attributes:
-        commit: the number of the compaction's own commit; 0 if no row was removed.
-        horizon: everything can still be read as of this commit and of later ones.
-        removed: rows of history removed, by feature; features without any are left out.
-        kept: rows of history that are left, by feature.
-        commits_removed: entries of the list of commits that nothing needs any more.
-        bytes_before: size of the file.
-        bytes_after: size of the file afterwards.
-
-    Example:
-        >>> CompactionResult(3, 2, {FeatureKey("a"): 10}, {}, 1, 800, 300).bytes_freed
-        500
-    """
-
-    commit: int
-    horizon: int
-    removed: Mapping[FeatureKey, int]
-    kept: Mapping[FeatureKey, int]
-    commits_removed: int
-    bytes_before: int
-    bytes_after: int
-
-    @property
-    def rows_removed(self) -> int:
-        """Rows of history removed, of all features."""
-        return sum(self.removed.values())
-
-    @property
-    def bytes_freed(self) -> int:
-        """Bytes that the file is smaller by."""
-        return self.bytes_before - self.bytes_after
 
 
 @dataclass(frozen=True)
@@ -86,94 +48,37 @@ class _Excess:
     ended: int
 
 
-class CompactableStore(FailureStore):
-    """A store in one file that can forget what is no longer needed."""
-
-    def compact(
-        self,
-        *,
-        older_than: dt.timedelta = _WEEK,
-        before: int | None = None,
-        keep_versions: int = 0,
-        rewrite: bool = True,
-        dry_run: bool = False,
-    ) -> CompactionResult:
-        """Remove rows of history that are no longer needed, and give their space back.
-
-        Frames and increments that were made before stay right as long as they are of the horizon
-        or later; older ones raise a :class:`StoreError` when they are collected. The next resolve
-        of a feature whose history (or whose upstreams' history) shrank looks at everything once.
-        Other processes wait meanwhile, as they do for a write.
-
-        Args:
-            older_than: keep whatever was valid within this time; zero keeps only what is stored
-                now. Commits that are pinned are kept as well.
-            before: remove only what ended at this commit or before.
-            keep_versions: of each sample, keep as many superseded or deleted rows in any case.
-            rewrite: write the file anew, which needs room for both meanwhile; otherwise the space
-                of removed rows is used again by later writes, and the file stays as large.
-            dry_run: only tell what would be removed.
-
-        Returns:
-            What was removed and what is left.
-
-        Raises:
-            StoreError: an argument is not valid, or the store cannot be written.
-
-        Example:
-            >>> import datetime as dt, metaxy_dagster as mxd, tempfile, pyarrow as pa
-            >>> graph = mxd.FeatureGraph()
-            >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
-            >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
-            >>> for path in "abc":
-            ...     _ = store.write("image", pa.table({"id": [1], "path": [path]}))
-            >>> store.compact().rows_removed
-            0
-            >>> store.compact(older_than=dt.timedelta()).rows_removed
-            2
-        """
-        _check(older_than, before, keep_versions)
-        file = self._file
-        size = file.path.stat().st_size if file.exists else 0
-        if not size:
-            return CompactionResult(0, 0, {}, {}, 0, 0, 0)
-        with file.connect("r" if dry_run else "w") as connection:
-            state = layout.read_state(connection)
-            newest = 0 if state is None else state.newest
-            horizon = _horizon(connection, newest, older_than, before)
-            found = list(_excess(connection, horizon, keep_versions))
-            removed = {one.key: one.rows for one in found if one.rows}
-            kept = {one.key: one.kept for one in found}
-            commit = 0
-            if dry_run:
-                commits = layout.count(connection, _needless(horizon))
+def compact(
+    file: DuckDBFile,
+    *,
+    older_than: dt.timedelta,
+    before: int | None,
+    keep_versions: int,
+    rewrite: bool,
+    dry_run: bool,
+) -> CompactionResult:
+    """Compact a file; the arguments are those of :meth:`CompactableStore.compact`."""
+    size = file.path.stat().st_size if file.exists else 0
+    if not size:
+        return CompactionResult(0, 0, {}, {}, 0, 0, 0)
+    with file.connect("r" if dry_run else "w") as connection:
+        state = layout.read_state(connection)
+        newest = 0 if state is None else state.newest
+        horizon = _horizon(connection, newest, older_than, before)
+        found = list(_excess(connection, horizon, keep_versions))
+        removed = {one.key: one.rows for one in found if one.rows}
+        kept = {one.key: one.kept for one in found}
+        commit = 0
+        if dry_run:
+            commits = layout.count(connection, _needless(horizon))
+        else:
+            commit, commits = _remove(connection, found, horizon, newest)
+            if rewrite:
+                _rewrite(file, connection)
             else:
-                commit, commits = _remove(connection, found, horizon, newest)
-                if rewrite:
-                    _rewrite(file, connection)
-                else:
-                    connection.execute(f"CHECKPOINT {CATALOG}")
-        after = file.path.stat().st_size
-        return CompactionResult(commit, horizon, removed, kept, commits, size, after)
-
-
-def _check(older_than: object, before: object, keep_versions: object) -> None:
-    if not isinstance(older_than, dt.timedelta) or older_than < dt.timedelta():
-        raise StoreError(
-            "older_than is not a span of time",
-            found=repr(older_than),
-            allowed="a timedelta of zero or more",
-            remedy="give for instance datetime.timedelta(days=7)",
-        )
-    numbers = {"keep_versions": keep_versions, "before": 0 if before is None else before}
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise StoreError(
-                f"{name} is not a number",
-                found=repr(number),
-                allowed="a whole number, 0 or more",
-                remedy=f"correct {name}, or leave it out",
-            )
+                connection.execute(f"CHECKPOINT {CATALOG}")
+    after = file.path.stat().st_size
+    return CompactionResult(commit, horizon, removed, kept, commits, size, after)
 
 
 def _horizon(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import narwhals as nw
+from typing import TYPE_CHECKING, Any
 
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
-from metaxy_dagster.stores.duckdb import layout, quarantine
+from metaxy_dagster.late import late_modules
+from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.stores.duckdb.base import FileStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import quote
 from metaxy_dagster.stores.duckdb.provenance import Values
-from metaxy_dagster.stores.duckdb.query import lazy
-from metaxy_dagster.stores.duckdb.source import origin
-from metaxy_dagster.stores.duckdb.staging import check_increment
-from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.failures import FailureResult, SampleError, failed_samples
 from metaxy_dagster.stores.increment import Increment
+
+if TYPE_CHECKING:
+    from metaxy_dagster.stores.duckdb import layout, quarantine, query, source, staging, views
+else:
+    layout, quarantine, query, source, staging, views = late_modules(
+        __package__, "layout", "quarantine", "query", "source", "staging", "views"
+    )
 
 __all__ = ["FailureStore"]
 
@@ -53,12 +55,12 @@ class FailureStore(FileStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
-        check_increment(increment, plan)
+        staging.check_increment(increment, plan)
         failed = failed_samples(samples, error, names=increment.sample_columns, feature=str(key))
         if not failed.num_rows:
             return FailureResult(key, 0, 0)
         # Read before the file is opened: a writer waits for its readers, itself included.
-        source, delta = origin(increment.source), increment.delta
+        asked, delta = source.origin(increment.source), increment.delta
         with self._file.connect("w") as connection:
             state = layout.ensure_format(connection)
             return quarantine.record(
@@ -66,7 +68,7 @@ class FailureStore(FileStore):
                 key,
                 failed,
                 delta,
-                commit=state.newest if source is None else source.resolve.commit,
+                commit=state.newest if asked is None else asked.resolve.commit,
                 version=self.graph.feature_version(key),
                 limit=self._max_attempts,
                 by_version=plan.is_root,
@@ -84,9 +86,9 @@ class FailureStore(FileStore):
         key, plan = self._plan(feature)
         with self._file.connect("r") as connection:
             found = quarantine.failures(
-                connection, key, sample_columns(plan), limit=self._max_attempts
+                connection, key, views.sample_columns(plan), limit=self._max_attempts
             )
-        return lazy(found, self._file)
+        return query.lazy(found, self._file)
 
     def failed(self, feature: CoercibleToFeatureKey) -> FailureResult:
         """How many samples failed and were not computed since; reads none of them."""
@@ -114,7 +116,7 @@ class FailureStore(FileStore):
         self._sessions.require_writable(key)
         if not self._file.exists:
             return 0
-        names = (*sample_columns(plan), *quarantine.SHOWN)
+        names = (*views.sample_columns(plan), *quarantine.SHOWN)
         values = Values()
         where = condition(
             parsed(filters),

@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
-
-import narwhals as nw
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.late import late_modules
+from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.checks import declared_columns
-from metaxy_dagster.stores.duckdb import layout, pins, quarantine, reader
-from metaxy_dagster.stores.duckdb.catalog import read_catalog, remember
-from metaxy_dagster.stores.duckdb.compaction import CompactableStore
-from metaxy_dagster.stores.duckdb.data_version import content_of, data_version, known_content
-from metaxy_dagster.stores.duckdb.entries import Content
+from metaxy_dagster.stores.duckdb.compactable import CompactableStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name, table_of
 from metaxy_dagster.stores.duckdb.provenance import Values
-from metaxy_dagster.stores.duckdb.query import fetch, lazy
-from metaxy_dagster.stores.duckdb.resolve import Resolve
-from metaxy_dagster.stores.duckdb.source import DuckDBIncrementSource, answered_by
-from metaxy_dagster.stores.duckdb.staging import prepare, prepare_samples
-from metaxy_dagster.stores.duckdb.summary import Summarise
-from metaxy_dagster.stores.duckdb.views import sample_columns
-from metaxy_dagster.stores.duckdb.writer import Write, Writer
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.protocol import FeatureSummary, WriteMode, WriteResult
 
+if TYPE_CHECKING:
+    from metaxy_dagster.stores.duckdb import (
+        catalog,
+        entries,
+        layout,
+        pins,
+        quarantine,
+        query,
+        reader,
+        resolve,
+        snapshot,
+        source,
+        staging,
+        summary,
+        versions,
+        views,
+        writer,
+    )
+else:
+    catalog, entries, layout, pins, quarantine, query, reader, resolve = late_modules(
+        __package__,
+        *("catalog", "entries", "layout", "pins", "quarantine", "query", "reader", "resolve"),
+    )
+    # The snapshot brings pandas.
+    snapshot, source, staging, summary, versions, views, writer = late_modules(
+        __package__, "snapshot", "source", "staging", "summary", "versions", "views", "writer"
+    )
+
 __all__ = ["DuckDBMetadataStore"]
 
-_Filters: TypeAlias = FilterLike | Sequence[FilterLike] | nw.Expr | None
+_Filters: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | None"
 
 
 class DuckDBMetadataStore(CompactableStore):
@@ -117,12 +134,12 @@ class DuckDBMetadataStore(CompactableStore):
             )
         version = self.graph.feature_version(key)
         declared = declared_columns(self.graph.feature_class(key))
-        staged = prepare(plan, version, frame, increment=increment, declared=declared)
+        staged = staging.prepare(plan, version, frame, increment=increment, declared=declared)
         values = Values()
         upstreams = [dep.upstream.key for dep in plan.deps]
         with self._file.connect("w") as connection:
-            catalog = read_catalog(connection, [key], beside=upstreams)
-            table, where = catalog.get(key), "TRUE"
+            known = catalog.read_catalog(connection, [key], beside=upstreams)
+            table, where = known.get(key), "TRUE"
             if table is not None and scope is not None:
                 names = {name: quote(name) for name in table.columns}
                 where = condition(
@@ -132,25 +149,25 @@ class DuckDBMetadataStore(CompactableStore):
                     where=f"feature {str(key)!r}",
                     types=table.types,
                 )
-            how = Write(
+            how = writer.Write(
                 replace=mode == c.WRITE_REPLACE,
                 scope=where,
                 scope_values=values,
                 orphans=increment.orphaned_ids if increment and delete_orphaned else None,
                 max_deleted_share=max_deleted_share,
                 materialization_id=materialization_id,
-                answered=answered_by(increment, self._file),
+                answered=source.answered_by(increment, self._file),
                 versioned=versioned,
             )
-            writer = Writer(connection, key, catalog)
-            result = writer.write(staged, how)
-            if writer.entry.failed:
+            applied = writer.Writer(connection, key, known)
+            result = applied.write(staged, how)
+            if applied.entry.failed:
                 stored = table_of(key) if table is not None or result.commit else None
                 quarantine.settle(
-                    connection, key, sample_columns(plan), table=stored, answered=how.answered
+                    connection, key, views.sample_columns(plan), table=stored, answered=how.answered
                 )
-        if not writer.entry.failed:
-            remember(connection, catalog, key, writer.entry, result.commit)
+        if not applied.entry.failed:
+            catalog.remember(connection, known, key, applied.entry, result.commit)
         return result
 
     def delete(
@@ -167,8 +184,8 @@ class DuckDBMetadataStore(CompactableStore):
         self._sessions.require_writable(key)
         values = Values()
         with self._file.connect("w") as connection:
-            catalog = read_catalog(connection, [key])
-            table = catalog.get(key)
+            known = catalog.read_catalog(connection, [key])
+            table = known.get(key)
             if table is None:
                 return WriteResult(key, 0, 0, 0, 0, 0)
             names = {name: quote(name) for name in (*table.columns, *layout.STORED_COLUMNS)}
@@ -180,9 +197,8 @@ class DuckDBMetadataStore(CompactableStore):
                 types=table.types,
             )
             version = self.graph.feature_version(key)
-            return Writer(connection, key, catalog).delete(
-                plan.spec, version, where, values, soft=soft
-            )
+            applied = writer.Writer(connection, key, known)
+            return applied.delete(plan.spec, version, where, values, soft=soft)
 
     def drop(self, feature: CoercibleToFeatureKey) -> None:
         """Forget a feature with all its samples and history; a feature not stored is no error."""
@@ -191,9 +207,9 @@ class DuckDBMetadataStore(CompactableStore):
         if not self._file.exists:
             return
         with self._file.connect("w") as connection:
-            catalog = read_catalog(connection, [key])
-            Writer(connection, key, catalog).drop(key)
-            if catalog.entry(key).failed:
+            known = catalog.read_catalog(connection, [key])
+            writer.Writer(connection, key, known).drop(key)
+            if known.entry(key).failed:
                 quarantine.forget(connection, key, "TRUE", {})
 
     # Reading
@@ -233,9 +249,7 @@ class DuckDBMetadataStore(CompactableStore):
                 self.graph.feature_class(plan.key),
             )
             schema = reader.arrow_schema(connection, read.query(connection))
-        from metaxy_dagster.stores.duckdb.snapshot import Snapshot  # noqa: PLC0415 - brings pandas
-
-        frame = lazy(Snapshot(self._file, schema, read.query), self._file)
+        frame = query.lazy(snapshot.Snapshot(self._file, schema, read.query), self._file)
         if expression is not None:
             frame = frame.filter(expression)
             return frame.select(list(columns)) if columns is not None else frame
@@ -254,7 +268,7 @@ class DuckDBMetadataStore(CompactableStore):
         with self._file.connect("r") as connection:
             commit = self._sessions.commit(connection)
             read = reader.Read(spec, commit, names, parsed(filters), feature_class=declared)
-            return fetch(connection, read.query(connection))
+            return query.fetch(connection, read.query(connection))
 
     def count(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> int:
         """How many samples are stored."""
@@ -278,14 +292,14 @@ class DuckDBMetadataStore(CompactableStore):
         spec = self._plan(feature)[1].spec
         only = parsed(filters)
         with self._file.connect("r") as connection:
-            catalog = read_catalog(connection, [spec.key], self._sessions.snapshot)
-            table, content = catalog.get(spec.key), known_content(catalog, spec)
+            known = catalog.read_catalog(connection, [spec.key], self._sessions.snapshot)
+            table, content = known.get(spec.key), versions.known_content(known, spec)
             if table is None:
-                content = Content(0, 0, 0)
+                content = entries.Content(0, 0, 0)
             elif only or content is None:
-                query = reader.Read(spec, catalog.commit, None, only).query(connection)
-                content = content_of(connection, spec, table.types, query)
-        return data_version(content)
+                rows = reader.Read(spec, known.commit, None, only).query(connection)
+                content = versions.content_of(connection, spec, table.types, rows)
+        return versions.data_version(content)
 
     def summary(
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, preview: int = 5
@@ -300,19 +314,20 @@ class DuckDBMetadataStore(CompactableStore):
         spec, only = self._plan(feature)[1].spec, parsed(filters)
         commit = self._sessions.snapshot
         with self._file.connect("r") as connection:
-            return Summarise(spec, commit, only, preview, self._max_attempts).run(connection)
+            look = summary.Summarise(spec, commit, only, preview, self._max_attempts)
+            return look.run(connection)
 
     def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
         """The user's columns and their DuckDB types; empty if the feature was never written."""
         key = FeatureKey(feature)
         with self._file.connect("r") as connection:
-            table = read_catalog(connection, [key]).get(key)
+            table = catalog.read_catalog(connection, [key]).get(key)
         return {} if table is None else dict(table.types)
 
     def features(self) -> list[FeatureKey]:
         """The features that were written, in the order of their keys."""
         with self._file.connect("r") as connection:
-            if not read_catalog(connection, ()).exists:
+            if not catalog.read_catalog(connection, ()).exists:
                 return []
             rows = connection.execute(
                 f"SELECT feature FROM {CATALOG}.metaxy.features WHERE stored ORDER BY 1"
@@ -355,25 +370,25 @@ class DuckDBMetadataStore(CompactableStore):
         """
         key, plan = self._plan(feature)
         version = self.graph.feature_version(key)
-        expected = prepare_samples(plan, version, samples)
+        expected = staging.prepare_samples(plan, version, samples)
         commit, held = self._sessions.snapshot, None
         if commit is None or self._sessions.has_failures(key):
             involved = [key, *(dep.upstream.key for dep in plan.deps)]
             with self._file.connect("r") as connection:
-                catalog = read_catalog(connection, (), commit, beside=involved)
-                commit = catalog.commit
-                if catalog.entry(key).failed:
+                known = catalog.read_catalog(connection, (), commit, beside=involved)
+                commit = known.commit
+                if known.entry(key).failed:
                     held = quarantine.held(
                         connection,
                         key,
-                        sample_columns(plan),
+                        views.sample_columns(plan),
                         limit=self._max_attempts,
                         version=version if plan.is_root else None,
                     )
         if as_of is not None:
             commit = pins.checked(as_of, commit, key)
         only, stale = parsed(filters), parsed(stale_when)
-        resolve = Resolve(
+        asked = resolve.Resolve(
             plan,
             version,
             commit,
@@ -384,7 +399,5 @@ class DuckDBMetadataStore(CompactableStore):
             self._max_share,
             {dep.upstream.key: self.graph.feature_class(dep.upstream.key) for dep in plan.deps},
         )
-        source = DuckDBIncrementSource(self._file, resolve)
-        return Increment(
-            key, source if held is None else quarantine.WithoutQuarantined(source, held)
-        )
+        found = source.DuckDBIncrementSource(self._file, asked)
+        return Increment(key, found if held is None else quarantine.WithoutQuarantined(found, held))

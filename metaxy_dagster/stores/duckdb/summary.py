@@ -10,13 +10,13 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureSpec, Filter
 from metaxy_dagster.stores.duckdb import quarantine
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
-from metaxy_dagster.stores.duckdb.data_version import content_of, data_version, known_content
 from metaxy_dagster.stores.duckdb.entries import Content
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import count
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
+from metaxy_dagster.stores.duckdb.versions import content_of, data_version, known_content
 from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.protocol import FeatureSummary
 

@@ -15,7 +15,6 @@ from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.catalog import Catalog
-from metaxy_dagster.stores.duckdb.data_version import moved
 from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Content, Entry, Watermark, save
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
@@ -28,6 +27,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
 )
 from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage
 from metaxy_dagster.stores.duckdb.types import stored_types
+from metaxy_dagster.stores.duckdb.versions import moved
 from metaxy_dagster.stores.duckdb.watermark import Answered, Done, advance, is_behind
 from metaxy_dagster.stores.protocol import WriteResult
 

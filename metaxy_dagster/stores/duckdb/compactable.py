@@ -1,0 +1,135 @@
+"""The side of a store that forgets what is no longer needed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.late import late_modules
+from metaxy_dagster.stores.duckdb.failing import FailureStore
+
+if TYPE_CHECKING:
+    from metaxy_dagster.stores.duckdb import compaction
+else:
+    (compaction,) = late_modules(__package__, "compaction")
+
+__all__ = ["CompactableStore", "CompactionResult"]
+
+_WEEK = dt.timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class CompactionResult:
+    """What a compaction removed, or would remove.
+
+    Attributes:
+        commit: the number of the compaction's own commit; 0 if no row was removed.
+        horizon: everything can still be read as of this commit and of later ones.
+        removed: rows of history removed, by feature; features without any are left out.
+        kept: rows of history that are left, by feature.
+        commits_removed: entries of the list of commits that nothing needs any more.
+        bytes_before: size of the file.
+        bytes_after: size of the file afterwards.
+
+    Example:
+        >>> CompactionResult(3, 2, {FeatureKey("a"): 10}, {}, 1, 800, 300).bytes_freed
+        500
+    """
+
+    commit: int
+    horizon: int
+    removed: Mapping[FeatureKey, int]
+    kept: Mapping[FeatureKey, int]
+    commits_removed: int
+    bytes_before: int
+    bytes_after: int
+
+    @property
+    def rows_removed(self) -> int:
+        """Rows of history removed, of all features."""
+        return sum(self.removed.values())
+
+    @property
+    def bytes_freed(self) -> int:
+        """Bytes that the file is smaller by."""
+        return self.bytes_before - self.bytes_after
+
+
+class CompactableStore(FailureStore):
+    """A store in one file that can forget what is no longer needed."""
+
+    def compact(
+        self,
+        *,
+        older_than: dt.timedelta = _WEEK,
+        before: int | None = None,
+        keep_versions: int = 0,
+        rewrite: bool = True,
+        dry_run: bool = False,
+    ) -> CompactionResult:
+        """Remove rows of history that are no longer needed, and give their space back.
+
+        Frames and increments that were made before stay right as long as they are of the horizon
+        or later; older ones raise a :class:`StoreError` when they are collected. The next resolve
+        of a feature whose history (or whose upstreams' history) shrank looks at everything once.
+        Other processes wait meanwhile, as they do for a write.
+
+        Args:
+            older_than: keep whatever was valid within this time; zero keeps only what is stored
+                now. Commits that are pinned are kept as well.
+            before: remove only what ended at this commit or before.
+            keep_versions: of each sample, keep as many superseded or deleted rows in any case.
+            rewrite: write the file anew, which needs room for both meanwhile; otherwise the space
+                of removed rows is used again by later writes, and the file stays as large.
+            dry_run: only tell what would be removed.
+
+        Returns:
+            What was removed and what is left.
+
+        Raises:
+            StoreError: an argument is not valid, or the store cannot be written.
+
+        Example:
+            >>> import datetime as dt, metaxy_dagster as mxd, tempfile, pyarrow as pa
+            >>> graph = mxd.FeatureGraph()
+            >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+            >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+            >>> for path in "abc":
+            ...     _ = store.write("image", pa.table({"id": [1], "path": [path]}))
+            >>> store.compact().rows_removed
+            0
+            >>> store.compact(older_than=dt.timedelta()).rows_removed
+            2
+        """
+        _check(older_than, before, keep_versions)
+        return compaction.compact(
+            self._file,
+            older_than=older_than,
+            before=before,
+            keep_versions=keep_versions,
+            rewrite=rewrite,
+            dry_run=dry_run,
+        )
+
+
+def _check(older_than: object, before: object, keep_versions: object) -> None:
+    if not isinstance(older_than, dt.timedelta) or older_than < dt.timedelta():
+        raise StoreError(
+            "older_than is not a span of time",
+            found=repr(older_than),
+            allowed="a timedelta of zero or more",
+            remedy="give for instance datetime.timedelta(days=7)",
+        )
+    numbers = {"keep_versions": keep_versions, "before": 0 if before is None else before}
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise StoreError(
+                f"{name} is not a number",
+                found=repr(number),
+                allowed="a whole number, 0 or more",
+                remedy=f"correct {name}, or leave it out",
+            )
