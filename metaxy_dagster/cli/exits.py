@@ -14,7 +14,7 @@ DIFFERENT: Final = 3
 EXPLANATION: Final = """\
 exit codes:
   0  nothing is wrong
-  1  the plan has faults, or the store cannot be read
+  1  the plan has faults, or the store cannot be read or written
   2  wrong arguments or configuration, or the code cannot be loaded
   3  plan --diff --exit-code: the plans differ
 """

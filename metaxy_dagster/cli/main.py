@@ -75,6 +75,11 @@ def _run(options: argparse.Namespace) -> int:
         from metaxy_dagster.cli.compact import compact_store  # noqa: PLC0415
 
         return compact_store(options)
+    from metaxy_dagster.cli.failures import (  # noqa: PLC0415
+        FailureRequest,
+        retry_samples,
+        show_failures,
+    )
     from metaxy_dagster.cli.load import Target, importable_from  # noqa: PLC0415
     from metaxy_dagster.cli.plan import PlanRequest, show_plan  # noqa: PLC0415
     from metaxy_dagster.cli.status import show_status  # noqa: PLC0415
@@ -83,6 +88,18 @@ def _run(options: argparse.Namespace) -> int:
     with importable_from(options.working_directory):
         if options.command == "status":
             return show_status(target, store=options.store, form=options.format)
+        if options.command in ("failures", "retry"):
+            wanted = FailureRequest(
+                target,
+                tuple(options.features),
+                options.store,
+                tuple(options.filters),
+                options.limit,
+                options.format,
+            )
+            if options.command == "failures":
+                return show_failures(wanted)
+            return retry_samples(wanted, dry_run=options.dry_run)
         request = PlanRequest(target, options.format, options.diff, options.exit_code)
         return show_plan(request)
 
@@ -90,7 +107,8 @@ def _run(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="metaxy-dagster",
-        description="Looks at a Dagster repository and its features. Only `compact` writes.",
+        description="Looks at a Dagster repository and its features. Only `compact` and `retry` "
+        "write.",
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -117,13 +135,63 @@ def _parser() -> argparse.ArgumentParser:
         "per feature: stored samples, and how many are new, stale or orphaned",
         ("text", "json"),
     )
-    status.add_argument(
+    _add_store(status)
+    _add_failures(commands)
+    _add_compact(commands)
+    return parser
+
+
+def _add_store(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--store",
         metavar="NAME|PATH",
         help="a configured store's name or an embedded store's file, instead of the repository's",
     )
-    _add_compact(commands)
-    return parser
+
+
+def _add_failures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    failures = _command(
+        commands,
+        "failures",
+        "the samples that failed and were not computed since, with their errors",
+        ("text", "json"),
+    )
+    retry = _command(
+        commands,
+        "retry",
+        "make failed samples pending again, also those that failed too often",
+        ("text", "json"),
+        does="Forgets failures of samples, so that they are pending again, also those that failed "
+        "too often; without --filters, all failures of the features.",
+    )
+    retry.add_argument(
+        "--dry-run", action="store_true", help="only list the samples that would be pending again"
+    )
+    for command, some in ((failures, "*"), (retry, "+")):
+        command.add_argument("features", nargs=some, metavar="FEATURE", help="a feature's key")
+        command.add_argument(
+            "--filters",
+            action="append",
+            default=[],
+            metavar="CONDITION",
+            help="only failures for which it holds, such as \"metaxy_error_type = 'TimeoutError'\""
+            ' or "id > 100"; may be given several times, and then all must hold',
+        )
+        command.add_argument(
+            "--limit",
+            type=_count,
+            default=20,
+            metavar="N",
+            help="list N samples of each feature at most (default: %(default)s); 0: all",
+        )
+        _add_store(command)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("0 or more is needed")
+    return number
 
 
 def _add_compact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -163,11 +231,12 @@ def _command(
     name: str,
     summary: str,
     forms: Sequence[str],
+    does: str | None = None,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name,
         help=summary,
-        description=f"Prints {summary}.",
+        description=does or f"Prints {summary}.",
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

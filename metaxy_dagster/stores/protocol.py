@@ -189,7 +189,7 @@ class MetadataStore(abc.ABC):
         """Note samples that could not be computed."""
 
     @abc.abstractmethod
-    def failures(self, feature: CoercibleToFeatureKey) -> nw.LazyFrame[Any]:
+    def failures(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> nw.LazyFrame[Any]:
         """The samples that failed and were not computed since."""
 
     @abc.abstractmethod

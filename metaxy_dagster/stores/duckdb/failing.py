@@ -75,8 +75,17 @@ class FailureStore(FileStore):
                 materialization_id=materialization_id,
             )
 
-    def failures(self, feature: CoercibleToFeatureKey) -> nw.LazyFrame[Any]:
+    def failures(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: FilterLike | Sequence[FilterLike] | None = None,
+    ) -> nw.LazyFrame[Any]:
         """The samples that failed and were not computed since, the most recent first.
+
+        Args:
+            feature: key, spec or class.
+            filters: as for :meth:`retry`: those that it would forget.
 
         Returns:
             Sample columns, ``metaxy_error_type``, ``metaxy_error``, ``metaxy_attempts``,
@@ -84,9 +93,11 @@ class FailureStore(FileStore):
             ``metaxy_failed_at`` and ``metaxy_materialization_id``.
         """
         key, plan = self._plan(feature)
+        names = views.sample_columns(plan)
+        where, values = _chosen(key, names, filters)
         with self._file.connect("r") as connection:
             found = quarantine.failures(
-                connection, key, views.sample_columns(plan), limit=self._max_attempts
+                connection, key, names, where, values, limit=self._max_attempts
             )
         return query.lazy(found, self._file)
 
@@ -116,13 +127,23 @@ class FailureStore(FileStore):
         self._sessions.require_writable(key)
         if not self._file.exists:
             return 0
-        names = (*views.sample_columns(plan), *quarantine.SHOWN)
-        values = Values()
-        where = condition(
-            parsed(filters),
-            {name: f"o.{quote(name)}" for name in names},
-            values,
-            where=f"the failures of feature {str(key)!r}",
-        )
+        where, values = _chosen(key, views.sample_columns(plan), filters)
         with self._file.connect("w") as connection:
             return quarantine.forget(connection, key, where, values)
+
+
+def _chosen(
+    key: FeatureKey,
+    names: Sequence[str],
+    filters: FilterLike | Sequence[FilterLike] | None,
+) -> tuple[str, Values]:
+    """Filters as a condition on the failures ``o``, with its values."""
+    values = Values()
+    columns = (*names, *quarantine.SHOWN)
+    where = condition(
+        parsed(filters),
+        {name: f"o.{quote(name)}" for name in columns},
+        values,
+        where=f"the failures of feature {str(key)!r}",
+    )
+    return where, values

@@ -243,9 +243,15 @@ def counted(connection: duckdb.DuckDBPyConnection, key: FeatureKey, *, limit: in
 
 
 def failures(
-    connection: duckdb.DuckDBPyConnection, key: FeatureKey, names: Sequence[str], *, limit: int
+    connection: duckdb.DuckDBPyConnection,
+    key: FeatureKey,
+    names: Sequence[str],
+    where: str,
+    values: Mapping[str, object],
+    *,
+    limit: int,
 ) -> pa.Table:
-    """The samples that failed and were not computed since, the most recent first."""
+    """The failures for which a condition on ``o`` holds, the most recent first."""
     found = _columns(connection, key)
     if found is None or not set(names) <= set(found):
         return pa.schema([*((name, pa.string()) for name in names), *_KINDS.items()]).empty_table()
@@ -256,10 +262,10 @@ def failures(
         for name in (*names, *_KINDS)
     )
     sql = (
-        f"SELECT {shown} FROM {quarantine_table(key)}"
+        f"SELECT {shown} FROM {quarantine_table(key)} o WHERE {where}"
         f" ORDER BY {quote(c.COL_FAILED_AT)} DESC, {columns(names)}"
     )
-    return fetch(connection, Query(sql))
+    return fetch(connection, Query(sql, values))
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> tuple[str, ...] | None:
