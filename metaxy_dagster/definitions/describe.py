@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 import dagster as dg
 
 from metaxy_dagster.constants import PREFIX
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.features.info import feature_info
 from metaxy_dagster.features.keys import FeatureKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from metaxy_dagster.definitions.translator import MetaxyTranslatorData
     from metaxy_dagster.features.keys import FieldKey
@@ -123,7 +124,7 @@ def column_lineage(data: MetaxyTranslatorData) -> dg.TableColumnLineage | None:
 
 
 def _column_pairs(data: MetaxyTranslatorData) -> Iterator[tuple[str, FeatureKey, str]]:
-    own = frozenset(_columns(data.spec, data.graph.feature_class(data.spec.key)))
+    own = _by_fold(_columns(data.spec, data.graph.feature_class(data.spec.key)))
     upstream = {dep.upstream.key: dep.upstream for dep in data.plan.deps}
     for dep in data.plan.deps:
         for column in dep.join_columns:
@@ -142,7 +143,7 @@ def _column_pairs(data: MetaxyTranslatorData) -> Iterator[tuple[str, FeatureKey,
 
 
 def _carried_over(
-    data: MetaxyTranslatorData, own: frozenset[str]
+    data: MetaxyTranslatorData, own: Mapping[str, str]
 ) -> Iterator[tuple[str, FeatureKey, str]]:
     """Columns that an upstream has too, by their names here, with their names upstream."""
     for plan in data.plan.deps:
@@ -151,8 +152,9 @@ def _carried_over(
         here = [name for name in map(dep.name_here, known) if dep.select is None]
         names = dict.fromkeys([*here, *(dep.select or ()), *dep.rename.values()])
         for name in names:
-            if name in own and name not in plan.join_columns:
-                yield name, upstream.key, dep.name_upstream(name)
+            mine = own.get(fold(name))
+            if mine is not None and mine not in plan.join_columns:
+                yield mine, upstream.key, dep.name_upstream(name)
 
 
 def _field_columns(
@@ -166,12 +168,17 @@ def _field_columns(
     if declared is not None and declared.columns:
         return tuple(declared.columns)
     columns = _columns(spec, data.graph.feature_class(spec.key))
-    if str(field) in columns:
-        return (str(field),)
+    namesake = _by_fold(columns).get(fold(str(field)))
+    if namesake is not None:
+        return (namesake,)
     if len(spec.fields) == 1:
         ids = frozenset(spec.id_columns)
         return tuple(column for column in columns if column not in ids)
     return ()
+
+
+def _by_fold(columns: Iterable[str]) -> dict[str, str]:
+    return {fold(name): name for name in columns}
 
 
 def _columns(spec: FeatureSpec, feature_class: type | None) -> tuple[str, ...]:

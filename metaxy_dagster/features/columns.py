@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated
@@ -12,7 +13,23 @@ from metaxy_dagster.constants import PREFIX
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features.text import check_name
 
-__all__ = ["Columns", "check_distinct", "columns", "in_order"]
+__all__ = ["Columns", "check_distinct", "columns", "fold", "in_order"]
+
+_CAPITALS = re.compile("[A-Z]+")
+
+
+def fold(name: str) -> str:
+    """What two names of one column have in common: DuckDB ignores the case of A to Z alone.
+
+    Whether a name *is* that of a column is asked with this, everywhere. Whether two names may stand
+    beside each other in one feature is asked more strictly (:func:`check_distinct`): people and
+    other engines take é and É for one.
+
+    Example:
+        >>> fold("Straße_ID"), fold("É") == fold("é")
+        ('straße_id', False)
+    """
+    return name.lower() if name.isascii() else _CAPITALS.sub(lambda one: one[0].lower(), name)
 
 
 def columns(names: object) -> tuple[str, ...]:
@@ -53,7 +70,7 @@ def in_order(items: object, noun: str) -> tuple[object, ...]:
 
 
 def check_distinct(names: Iterable[str], noun: str) -> None:
-    """Refuse names that are equal, or equal but for case (DuckDB takes them for one).
+    """Refuse names that are equal, or equal but for case, whatever the letters.
 
     Raises:
         FeatureError: naming the first such pair.

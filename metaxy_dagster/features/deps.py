@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from metaxy_dagster.errors import FeatureError
-from metaxy_dagster.features.columns import Columns, columns, in_order
+from metaxy_dagster.features.columns import Columns, columns, fold, in_order
 from metaxy_dagster.features.filters import Filter
 from metaxy_dagster.features.frozen import FrozenMapping
 from metaxy_dagster.features.keys import CoercibleToFeatureKey, FeatureKey
@@ -122,15 +122,15 @@ class FeatureDep(FrozenModel):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        gone = {name.casefold() for name in self.rename}
-        gone -= {name.casefold() for name in self.rename.values()}
+        gone = {fold(name) for name in self.rename}
+        gone -= {fold(name) for name in self.rename.values()}
         used = {
             "select": self.select or (),
             "lineage": self.lineage.on or (),
             "filters": sorted({name for one in self.filters for name in one.columns}),
         }
         for argument, names in used.items():
-            old = [name for name in names if name.casefold() in gone]
+            old = [name for name in names if fold(name) in gone]
             if old:
                 raise FeatureError(
                     f"{self._subject({'feature': self.feature})}: {argument} uses a column by the"
@@ -141,8 +141,8 @@ class FeatureDep(FrozenModel):
         return self
 
     def _renamed(self, column: str) -> str:
-        folded = column.casefold()
-        return next(new for old, new in self.rename.items() if old.casefold() == folded)
+        folded = fold(column)
+        return next(new for old, new in self.rename.items() if fold(old) == folded)
 
     @classmethod
     def _subject(cls, data: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
@@ -196,8 +197,9 @@ def _schema(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
     required = {f.alias or name for name, f in declared.items() if f.is_required()}
     required |= {*spec.id_columns, *(name for f in spec.fields for name in f.columns or ())}
     allowed = {f.alias or name for name, f in declared.items()} | required
-    missing = sorted(required - set(stored))
-    unknown = sorted(set(stored) - allowed) if declared else []
+    there, known = set(map(fold, stored)), set(map(fold, allowed))
+    missing = sorted(name for name in required if fold(name) not in there)
+    unknown = sorted(name for name in stored if fold(name) not in known) if declared else []
     metadata = {"columns": len(stored), "missing": missing, "unknown": unknown}
     faults = [
         f"{what} {', '.join(names)}"

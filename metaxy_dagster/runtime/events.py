@@ -10,6 +10,7 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureGraph, FeatureKey, Filter
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.features.info import feature_info
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime.scope import Scope
@@ -85,7 +86,7 @@ def _metadata(store: MetadataStore, key: FeatureKey, found: FeatureSummary) -> d
         said = _descriptions(store.graph.feature_class(key))
         metadata[c.KEY_COLUMN_SCHEMA] = dg.TableSchema(
             columns=[
-                dg.TableColumn(name, kind, description=said.get(name.casefold()))
+                dg.TableColumn(name, kind, description=said.get(fold(name)))
                 for name, kind in found.schema.items()
             ]
         )
@@ -96,7 +97,7 @@ def _metadata(store: MetadataStore, key: FeatureKey, found: FeatureSummary) -> d
 def _descriptions(feature_class: type | None) -> dict[str, str | None]:
     """What a feature class says of its columns; the stored types say nothing of that."""
     declared: Mapping[str, Any] = getattr(feature_class, "model_fields", {})
-    return {(info.alias or name).casefold(): info.description for name, info in declared.items()}
+    return {fold(info.alias or name): info.description for name, info in declared.items()}
 
 
 def _failures(store: MetadataStore, found: FeatureSummary) -> dict[str, Any]:

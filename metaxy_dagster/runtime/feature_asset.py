@@ -15,6 +15,7 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import FeatureKey, FrozenMapping, declared_feature
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.runtime.scope import Scope, Value, partition_choices
 
 __all__ = ["FeatureAsset"]
@@ -143,11 +144,11 @@ class FeatureAsset:
         Yields:
             One error per column.
         """
-        kinds = {name.casefold(): kind for name, kind in declared.items()}
+        kinds = {fold(name): kind for name, kind in declared.items()}
         keys = {**dict.fromkeys(self.partition_by.values(), c.KEY_PARTITION_BY)}
         keys |= dict.fromkeys(self.contribution, c.KEY_PARTITION)
         for column, key in keys.items():
-            kind = kinds.get(column.casefold(), _MISSING)
+            kind = kinds.get(fold(column), _MISSING)
             if kind is _MISSING:
                 near = difflib.get_close_matches(column, declared, n=1)
                 hint = f"name {near[0]!r}" if near else "name one of these"

@@ -10,6 +10,7 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime._compat import Step
@@ -141,8 +142,8 @@ def _whole(store: MetadataStore, feature: FeatureKey, scope: Scope) -> Source:
     if not columns:
         found = store.read(feature).collect_schema()
         columns = [name for name in found if name not in c.SYSTEM_COLUMNS]
-    present = {name.casefold() for name in schema}
-    known = all(name.casefold() in present for name in scope.columns)
+    present = {fold(name) for name in schema}
+    known = all(fold(name) in present for name in scope.columns)
     filters = scope.filters(schema) if known else ()
     return Source(
         lambda: store.read(feature, columns=columns, filters=filters),

@@ -10,6 +10,7 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError, MetaxyError
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
@@ -107,8 +108,8 @@ def _within(scope: Scope, table: pa.Table, asset: FeatureAsset) -> pa.Table:
         FrameError: they cannot be filled in, or rows belong to other partitions.
     """
     made = nw.from_native(table, eager_only=True)
-    present = {name.casefold() for name in made.columns}
-    absent = [column for column in scope.columns if column.casefold() not in present]
+    present = {fold(name) for name in made.columns}
+    absent = [column for column in scope.columns if fold(column) not in present]
     unknown = [column for column in absent if column not in scope.constants]
     if unknown:
         raise FrameError(
@@ -123,8 +124,17 @@ def _within(scope: Scope, table: pa.Table, asset: FeatureAsset) -> pa.Table:
         raise FrameError(
             "the frame holds samples of other partitions than this run's",
             feature=str(asset.feature),
-            found=foreign.select(*scope.columns).unique().head(_SHOWN).rows(named=True),
+            found=foreign.select(*_named(made.columns, scope))
+            .unique()
+            .head(_SHOWN)
+            .rows(named=True),
             allowed=[str(one) for one in scope.filters({})],
             remedy="return only samples of the partitions that the run was started for",
         )
     return made.to_arrow()
+
+
+def _named(columns: list[str], scope: Scope) -> list[str]:
+    """The columns of a frame that a scope decides by, as the frame names them."""
+    decides = set(map(fold, scope.columns))
+    return [name for name in columns if fold(name) in decides]

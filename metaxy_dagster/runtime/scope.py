@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from metaxy_dagster.features import And, Compare, Filter, In, Or
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import narwhals as nw
 
 __all__ = ["Choice", "Scope", "Value", "Window", "partition_choices"]
@@ -62,9 +63,14 @@ class Choice:
         ]
         return spans[0] if len(spans) == 1 else Or(tuple(spans))
 
-    def expression(self, kind: Any) -> nw.Expr:
-        """The choice as a narwhals expression over a column of this narwhals type."""
-        column = nw.col(self.column)
+    def expression(self, name: str, schema: Mapping[str, Any]) -> nw.Expr:
+        """The choice as a narwhals expression.
+
+        Args:
+            name: the column as a frame has it, maybe in another case.
+            schema: the frame's columns with their narwhals types.
+        """
+        column, kind = nw.col(name), schema[name]
         if self.windows and kind.is_temporal():
             convert = _converter(kind)
             return _either(
@@ -129,9 +135,9 @@ class Scope:
         """
         if not self:
             return ()
-        folded = {name.casefold(): kind for name, kind in kinds.items()}
+        folded = {fold(name): kind for name, kind in kinds.items()}
         parts = [
-            [one.filter(folded.get(one.column.casefold(), "")) for one in each]
+            [one.filter(folded.get(fold(one.column), "")) for one in each]
             for each in self.alternatives
         ]
         if len(parts) == 1:
@@ -140,17 +146,17 @@ class Scope:
 
     def expression(self, schema: Mapping[str, Any]) -> nw.Expr:
         """The scope as a narwhals expression over a frame with this narwhals schema."""
-        kinds = {name.casefold(): kind for name, kind in schema.items()}
+        names = {fold(name): name for name in schema}
         return _either(
-            reduce(and_, [one.expression(kinds[one.column.casefold()]) for one in each])
+            reduce(and_, [one.expression(names[fold(one.column)], schema) for one in each])
             for each in self.alternatives
         )
 
     def restrict(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """The rows of a frame that belong to the scope; all of them if it lacks the columns."""
         schema = frame.collect_schema()
-        present = {name.casefold() for name in schema}
-        if not self or any(column.casefold() not in present for column in self.columns):
+        present = {fold(name) for name in schema}
+        if not self or any(fold(column) not in present for column in self.columns):
             return frame
         return frame.filter(self.expression(schema))
 

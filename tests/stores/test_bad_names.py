@@ -19,8 +19,8 @@ from metaxy_dagster.features import (
     FieldSpec,
     LineageRelationship,
 )
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb.identifiers import fold
 from metaxy_dagster.stores.protocol import WriteMode
 
 T = pa.table

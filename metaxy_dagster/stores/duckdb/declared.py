@@ -9,7 +9,8 @@ from typing import Any, Final, Union, get_args, get_origin
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureSpec
-from metaxy_dagster.stores.duckdb.identifiers import fold, quote
+from metaxy_dagster.features.columns import fold
+from metaxy_dagster.stores.duckdb.identifiers import quote
 
 __all__ = ["declared_types", "no_rows", "system_types"]
 

@@ -18,7 +18,7 @@ from metaxy_dagster.features import (
     Or,
     parse_filter,
 )
-from metaxy_dagster.stores.duckdb.identifiers import fold
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb.provenance import Values
 
 __all__ = ["FilterLike", "condition", "parsed"]

@@ -11,7 +11,6 @@ from metaxy_dagster.features import FeatureKey
 __all__ = [
     "CATALOG",
     "columns",
-    "fold",
     "history_table",
     "literal",
     "pending_table",
@@ -24,7 +23,6 @@ __all__ = [
 # What may stand for itself in a table name: lower case, no double underscore, so that the
 # joined name reads back in one way only.
 _PLAIN = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
-_CAPITALS = re.compile("[A-Z]+")
 _MAX_PLAIN = 60
 # The name under which the file is attached, whatever the file is called.
 CATALOG = "metaxy_store"
@@ -48,16 +46,6 @@ def literal(text: str) -> str:
         "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
-
-
-def fold(name: str) -> str:
-    """What two names that DuckDB takes for one have in common: it ignores the case of A to Z.
-
-    Example:
-        >>> fold("Straße_ID"), fold("É") == fold("é")
-        ('straße_id', False)
-    """
-    return name.lower() if name.isascii() else _CAPITALS.sub(lambda one: one[0].lower(), name)
 
 
 def columns(names: Iterable[str], alias: str | None = None) -> str:

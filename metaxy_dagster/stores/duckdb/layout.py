@@ -23,10 +23,10 @@ import duckdb
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb.entries import Commits, State, read_entries
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
-    fold,
     history_table,
     quote,
     table_of,

@@ -11,11 +11,12 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey, FeatureSpec, Filter
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog, selection
 from metaxy_dagster.stores.duckdb.declared import declared_types, no_rows, system_types
 from metaxy_dagster.stores.duckdb.filtering import condition
-from metaxy_dagster.stores.duckdb.identifiers import columns, fold, history_table, quote
+from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter, ParentField
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, UNCHANGED
 from metaxy_dagster.stores.duckdb import layout, provenance
 from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, find_candidates, has_news
@@ -23,7 +24,7 @@ from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
 from metaxy_dagster.stores.duckdb.declared import no_rows
 from metaxy_dagster.stores.duckdb.entries import Watermark
 from metaxy_dagster.stores.duckdb.filtering import condition
-from metaxy_dagster.stores.duckdb.identifiers import columns, fold, quote
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query
 from metaxy_dagster.stores.duckdb.types import INTEGERS
@@ -431,11 +432,13 @@ class OpenResolve:
         Raises:
             FeatureError: two upstreams bring a column of the same name.
         """
+        # Beside each other, é and É are refused too: the increment goes to other engines.
         owners: dict[str, str] = {}
+        ids = set(map(fold, self._plan.spec.id_columns))
         for view in self._views:
             for name in view.user_columns():
                 other = owners.setdefault(name.casefold(), str(view.key))
-                if other != str(view.key) or name in self._plan.spec.id_columns:
+                if other != str(view.key) or fold(name) in ids:
                     raise FeatureError(
                         f"upstreams {other!r} and {str(view.key)!r} both bring column {name!r}",
                         feature=str(self._plan.key),

@@ -15,6 +15,7 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan, FieldKey
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.checks import (
     check_columns,
     check_id_values,
@@ -23,7 +24,7 @@ from metaxy_dagster.stores.checks import (
 )
 from metaxy_dagster.stores.counts import ORPHANED, STATUS
 from metaxy_dagster.stores.duckdb.bulk import even_batches
-from metaxy_dagster.stores.duckdb.identifiers import columns, fold, quote
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import struct_type
 from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
 from metaxy_dagster.stores.duckdb.scratch import scratch

@@ -50,6 +50,7 @@ def stored_types(
     """
     if found is None:
         return {name: _storable(kind) for name, kind in staged.types.items()}
+    # Letters of any case count here: É for a stored é is told below, as what it is.
     arrived = {name.casefold() for name in staged.types}
     missing = [name for name in found.columns if name.casefold() not in arrived]
     if missing and not replace:

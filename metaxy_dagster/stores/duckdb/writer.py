@@ -12,6 +12,7 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.catalog import Catalog
@@ -19,7 +20,6 @@ from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Content, Entry, 
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
-    fold,
     history_table,
     pending_table,
     quote,
