@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from metaxy_dagster.errors import FeatureError
 
@@ -53,6 +53,10 @@ class FrozenModel(BaseModel):
         except ValidationError as error:
             raise self._refusal(error, data) from None
 
+    # To pydantic it is the constructor that every model has: `model_validate` need not go through
+    # it, which would lose `strict`, `context` and its other options on the way.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         """Show the first field as positional in ``help()`` and to who inspects the class."""
@@ -64,7 +68,12 @@ class FrozenModel(BaseModel):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Build from a mapping, as pydantic does; bad input raises a FeatureError."""
+        """Build from a mapping, as pydantic does; bad input raises a FeatureError.
+
+        All of pydantic's options hold. With ``strict=True`` nothing is taken for a truth value or a
+        number that is none; what stands for a key, a spec, a filter or a dependency still does, and
+        the arguments of a nested one are read as its own constructor reads them.
+        """
         try:
             return super().model_validate(obj, **options)
         except ValidationError as error:
@@ -76,7 +85,7 @@ class FrozenModel(BaseModel):
         try:
             return super().model_validate_json(json_data, **options)
         except ValidationError as error:
-            raise cls._refusal(error, json_data) from None
+            raise cls._refusal(error, _parsed(json_data)) from None
 
     @classmethod
     def _subject(cls, data: Mapping[str, object]) -> str:
@@ -107,6 +116,18 @@ class FrozenModel(BaseModel):
         )
 
     @classmethod
+    def _owner(cls, path: Iterable[str]) -> type[FrozenModel]:
+        """The model whose argument is at fault, where one model is an argument of another."""
+        owner: type[FrozenModel] = cls
+        for part in path:
+            field = owner.model_fields.get(part)
+            kind = field.annotation if field is not None else None
+            if not (isinstance(kind, type) and issubclass(kind, FrozenModel)):
+                return cls
+            owner = kind
+        return owner
+
+    @classmethod
     def _fault(cls, detail: ErrorDetails, given: Mapping[str, object]) -> FeatureError:
         """One of pydantic's complaints in our terms; what we raised ourselves is only located."""
         where = ".".join(map(str, detail["loc"]))
@@ -116,17 +137,17 @@ class FrozenModel(BaseModel):
             if where:
                 raised.problem = f"{_joined(subject, where)}: {raised.problem}"
             return raised
-        if detail["type"] == "missing":
+        if detail["type"] in ("missing", "extra_forbidden"):
+            *path, name = map(str, detail["loc"])
+            owner = cls._owner(path)
+            lacks = detail["type"] == "missing"
             return FeatureError(
-                f"{subject or cls.__name__} lacks {where!r}",
-                allowed=", ".join(cls.model_fields),
-                remedy=f"add {where}=…",
-            )
-        if detail["type"] == "extra_forbidden":
-            return FeatureError(
-                f"{subject or cls.__name__} has no argument {where!r}",
-                allowed=", ".join(cls.model_fields),
-                remedy=did_you_mean(where, cls.model_fields, "drop it"),
+                f"{_joined(subject, '.'.join(path)) or owner.__name__} "
+                + (f"lacks {name!r}" if lacks else f"has no argument {name!r}"),
+                allowed=", ".join(owner.model_fields),
+                remedy=f"add {name}=…"
+                if lacks
+                else did_you_mean(name, owner.model_fields, "drop it"),
             )
         _, _, allowed = detail["msg"].partition("Input should be ")
         return FeatureError(
@@ -136,6 +157,14 @@ class FrozenModel(BaseModel):
             allowed=allowed or None,
             remedy=f"correct {where or f'the arguments of {cls.__name__}'}",
         )
+
+
+def _parsed(text: str | bytes | bytearray) -> object:
+    """What JSON text says, for an error that names it; nothing where it is no JSON."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return None
 
 
 def _joined(*names: str) -> str:

@@ -218,6 +218,16 @@ CASES: dict[str, Callable[[], object]] = {
     "a later field depends on no upstream": lambda: FeatureSpec(
         "a", id_columns=["id"], fields=["y", FieldSpec("x", deps=[FieldDep("w")])]
     ),
+    "a lineage without its type": lambda: FeatureDep.coerce(
+        {"feature": "a", "lineage": {"on": ["x"]}}
+    ),
+    "a lineage with an argument that it does not have": lambda: FeatureDep.coerce(
+        {"feature": "a", "lineage": {"type": "aggregation", "One": ["x"]}}
+    ),
+    "a dependency in JSON": lambda: FeatureDep.model_validate_json(
+        '{"feature": "a", "optional": "perhaps"}'
+    ),
+    "a dependency in what is no JSON": lambda: FeatureDep.model_validate_json('{"feature": '),
 }
 
 

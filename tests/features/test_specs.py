@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
@@ -353,3 +354,30 @@ def test_the_longest_column_name_is_allowed():
     assert FeatureSpec("a", id_columns=["x" * 255]).id_columns == ("x" * 255,)
     with pytest.raises(FeatureError, match="255"):
         FeatureSpec("a", id_columns=["x" * 256])
+
+
+@pytest.mark.parametrize(
+    ("build", "given_as"),
+    [(FeatureDep.model_validate, dict), (FeatureDep.model_validate_json, json.dumps)],
+)
+@pytest.mark.parametrize("value", ["yes", 1, "true"])
+def test_strict_takes_nothing_for_a_truth_value_that_is_none(build, given_as, value):
+    given = {"feature": "video", "optional": value}
+    assert build(given_as(given)).optional is True
+    with pytest.raises(FeatureError, match="'video', optional: not valid") as caught:
+        build(given_as(given), strict=True)
+    assert caught.value.allowed == "a valid boolean"
+
+
+def test_strict_refuses_nothing_that_is_meant():
+    given = {
+        "feature": "video",
+        "optional": True,
+        "select": ["a"],
+        "rename": {"b": "c"},
+        "filters": "a > 1",
+        "lineage": "aggregation",
+        "fields_mapping": "all",
+    }
+    strict = FeatureDep.model_validate(given, strict=True)
+    assert strict == FeatureDep.model_validate(given) == FeatureDep(**given)
