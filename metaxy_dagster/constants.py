@@ -13,6 +13,7 @@ KEY_PARTITION: Final = "metaxy/partition"
 KEY_INPUT: Final = "metaxy/input"
 KEY_WRITE: Final = "metaxy/write"
 KEY_BATCH_SIZE: Final = "metaxy/batch_size"
+KEY_UNRETURNED: Final = "metaxy/unreturned"
 KEY_CHECKS: Final = "metaxy/checks"
 KEY_PARTITION_BY: Final = "partition_by"
 INLINE_KEYS: Final = (KEY_ID_COLUMNS, KEY_FIELDS, KEY_DEPS)
@@ -21,6 +22,7 @@ READ_KEYS: Final = (
     *INLINE_KEYS,
     KEY_INPUT,
     KEY_BATCH_SIZE,
+    KEY_UNRETURNED,
     KEY_WRITE,
     KEY_PARTITION,
     KEY_PARTITION_BY,
@@ -38,6 +40,7 @@ KEY_ORPHANED: Final = "metaxy/orphaned"
 KEY_WRITTEN: Final = "metaxy/written"
 KEY_UNCHANGED: Final = "metaxy/unchanged"
 KEY_DELETED: Final = "metaxy/deleted"
+KEY_EMPTY: Final = "metaxy/empty"
 KEY_PREVIEW: Final = "metaxy/preview"
 KEY_FAILED: Final = "metaxy/failed"
 KEY_QUARANTINED: Final = "metaxy/quarantined"
@@ -77,6 +80,11 @@ INPUT_MODES: Final = (INPUT_ALL, INPUT_INCREMENT)
 WRITE_UPSERT: Final = "upsert"
 WRITE_REPLACE: Final = "replace"
 WRITE_MODES: Final = (WRITE_UPSERT, WRITE_REPLACE)
+UNRETURNED_PENDING: Final = "pending"
+UNRETURNED_EMPTY: Final = "empty"
+UNRETURNED_MODES: Final = (UNRETURNED_PENDING, UNRETURNED_EMPTY)
+# All pending samples that a written frame lacks.
+EMPTY_REST: Final = "rest"
 CHECKS_ALL: Final = "all"
 CHECKS_NONE: Final = "none"
 

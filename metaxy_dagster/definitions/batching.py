@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from metaxy_dagster.constants import INPUT_ALL, INPUT_INCREMENT, KEY_BATCH_SIZE, KEY_INPUT
+from metaxy_dagster.constants import INPUT_INCREMENT, KEY_BATCH_SIZE, KEY_INPUT
+from metaxy_dagster.definitions.increments import only_with_increment
 from metaxy_dagster.definitions.plan import Change
 from metaxy_dagster.definitions.skipping import BODY
 from metaxy_dagster.errors import DefinitionsError
@@ -43,18 +44,7 @@ def batch_faults(asset: Asset, feature: FeatureKey) -> Iterator[DefinitionsError
             allowed="a whole number, at least 1",
             remedy=f'set metadata "{KEY_BATCH_SIZE}": 1000 on the asset, or remove it',
         )
-    mode = asset.metadata.get(KEY_INPUT, INPUT_ALL)
-    if mode != INPUT_INCREMENT:
-        yield DefinitionsError(
-            f'metadata "{KEY_BATCH_SIZE}" is for assets that take only their pending samples',
-            **where,
-            found=f'"{KEY_INPUT}": "{mode}"'
-            if KEY_INPUT in asset.metadata
-            else f'no "{KEY_INPUT}", which is "{INPUT_ALL}"',
-            allowed=f'"{KEY_INPUT}": "{INPUT_INCREMENT}"',
-            remedy=f'set metadata "{KEY_INPUT}": "{INPUT_INCREMENT}" on the asset, or remove '
-            f'"{KEY_BATCH_SIZE}"',
-        )
+    yield from only_with_increment(asset, feature, KEY_BATCH_SIZE)
 
 
 def wanted_size(metadata: Mapping[str, Any]) -> int | None:

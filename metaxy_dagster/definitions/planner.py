@@ -16,6 +16,7 @@ from metaxy_dagster.definitions.collect import Scan, UnitKind, collect
 from metaxy_dagster.definitions.collector import collector_held
 from metaxy_dagster.definitions.conditions import fill_condition
 from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
+from metaxy_dagster.definitions.increments import unreturned_faults
 from metaxy_dagster.definitions.merge import Filled, fill
 from metaxy_dagster.definitions.notices import general_notices
 from metaxy_dagster.definitions.partitions import metadata_faults, partition_faults
@@ -220,6 +221,7 @@ def _check_metadata(scan: Scan, declared: Declared, work: _Work) -> None:
         if feature is not None:
             work.note(metadata_faults(asset, feature, declared.graph))
             work.note(batch_faults(asset, feature))
+            work.note(unreturned_faults(asset, feature))
         elif stray := stray_keys(asset):
             message = f"{', '.join(stray)} without metaxy/feature: the asset is left alone"
             work.notices.append(Notice(NoticeKind.LEFT_ALONE, message, asset.name))

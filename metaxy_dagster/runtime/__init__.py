@@ -19,6 +19,7 @@ _HOMES = {
         "DeleteSamples",
         "delete",
     ),
+    "metaxy_dagster.runtime.empties": ("report_empty",),
     "metaxy_dagster.runtime.failures": ("report_failures",),
     "metaxy_dagster.runtime.io_manager": ("MetaxyIOManager",),
     "metaxy_dagster.runtime.observable": ("observable_metaxy_asset",),
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.runtime.checks import build_feature_checks
     from metaxy_dagster.runtime.dagster_type import feature_to_dagster_type
     from metaxy_dagster.runtime.deletion import DeleteSamples, delete
+    from metaxy_dagster.runtime.empties import report_empty
     from metaxy_dagster.runtime.failures import report_failures
     from metaxy_dagster.runtime.io_manager import MetaxyIOManager
     from metaxy_dagster.runtime.observable import observable_metaxy_asset
@@ -81,6 +83,7 @@ __all__ = [
     "generate_observe_results",
     "observable_metaxy_asset",
     "pending_samples",
+    "report_empty",
     "report_failures",
     "retry",
     "select_metaxy_assets",

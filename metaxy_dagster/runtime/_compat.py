@@ -69,6 +69,7 @@ class Step:
         outputs: the assets that the node was asked to produce.
         shared: what all steps of a graph asset have in common, in whatever process each runs;
             ``None`` where the asset is one step.
+        runs: the run, and those whose results its steps go on from.
     """
 
     run_id: str
@@ -76,6 +77,7 @@ class Step:
     attempt: tuple[str, int]
     outputs: tuple[StepOutput, ...]
     shared: str | None = None
+    runs: tuple[str, ...] = ()
 
 
 def running_step(context: InputContext | OutputContext) -> Step | None:
@@ -106,17 +108,20 @@ def _step(step: Any) -> Step:
         )
     attempt = (step.step.key, step.previous_attempt_count)
     node = step.node_handle.root.name
-    shared = f"{_first_run(step, node)}:{node}" if step.is_in_graph_asset else None
-    return Step(step.run_id, node, attempt, outputs, shared)
+    if not step.is_in_graph_asset:
+        return Step(step.run_id, node, attempt, outputs, runs=(step.run_id,))
+    runs = _runs(step, node)
+    return Step(step.run_id, node, attempt, outputs, f"{runs[-1]}:{node}", runs)
 
 
-def _first_run(step: Any, node: str) -> str:
-    """The run whose results the steps of a graph asset go on from.
+def _runs(step: Any, node: str) -> tuple[str, ...]:
+    """The runs whose results the steps of a graph asset go on from, the first one last.
 
     A run that was started again from where another one failed leaves out the steps that were
     done; the others go on from what those gave.
     """
     run = step.dagster_run
+    found = [str(run.run_id)]
     wanted = {
         one.key.partition("[")[0]
         for one in step.execution_plan.steps
@@ -129,7 +134,8 @@ def _first_run(step: Any, node: str) -> str:
         if earlier is None:
             break
         run = earlier
-    return str(run.run_id)
+        found.append(str(run.run_id))
+    return tuple(found)
 
 
 def _partition_keys(step: Any, spec: dg.AssetSpec) -> tuple[str, ...] | None:

@@ -24,6 +24,7 @@ __all__ = [
     "batch_size",
     "batching_op",
     "first_batch",
+    "in_batches",
     "op_batch_size",
     "why_not_in_batches",
     "with_batches",
@@ -114,10 +115,17 @@ def first_batch(loaded: Loaded, made: Callable[[Source], Any], name: str, size: 
     return made(part(increment if batch is None else batch))
 
 
-def with_batches(step: Step | None, last: WriteResult) -> WriteResult:
-    """What a step has changed: its batches, and the write of its output."""
+def in_batches(step: Step | None) -> bool:
+    """Whether the function of a step was called in batches, each of which is written."""
     work = None if step is None else work_of(step)
-    results = [*(work.written if work is not None else ()), last]
+    return work is not None and bool(work.inputs)
+
+
+def with_batches(step: Step | None, last: WriteResult) -> WriteResult:
+    """What a step has changed: its batches, what it reported as empty, its output."""
+    work = None if step is None else work_of(step)
+    earlier = [] if work is None else [r for r in work.written if r.feature == last.feature]
+    results = [*earlier, last]
     return WriteResult(
         last.feature,
         max(one.commit for one in results),
@@ -125,6 +133,7 @@ def with_batches(step: Step | None, last: WriteResult) -> WriteResult:
         updated=sum(one.updated for one in results),
         unchanged=sum(one.unchanged for one in results),
         deleted=sum(one.deleted for one in results),
+        empty=sum(one.empty for one in results),
     )
 
 

@@ -140,6 +140,8 @@ def write_metadata(result: WriteResult, counts: Counts | None) -> dict[str, Any]
         result: the write.
         counts: the increment that it answered; without one, its own counts are reported.
     """
+    # Only where there are any: most features never have some, and would plot a flat line.
+    empty = {c.KEY_EMPTY: result.empty} if result.empty else {}
     return {
         c.KEY_NEW: result.new if counts is None else counts.new,
         c.KEY_STALE: result.updated if counts is None else counts.stale,
@@ -147,6 +149,7 @@ def write_metadata(result: WriteResult, counts: Counts | None) -> dict[str, Any]
         c.KEY_WRITTEN: result.written,
         c.KEY_UNCHANGED: result.unchanged,
         c.KEY_DELETED: result.deleted,
+        **empty,
         c.KEY_MATERIALIZED_IN_RUN: result.written,
     }
 

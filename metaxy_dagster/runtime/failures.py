@@ -7,13 +7,16 @@ from typing import Any
 
 import dagster as dg
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.errors import RunError
-from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
-from metaxy_dagster.runtime.work import StepWork, current_work
-from metaxy_dagster.stores import FailureResult, Increment
+from metaxy_dagster.features import CoercibleToFeatureKey
+from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.runtime._compat import Step
+from metaxy_dagster.runtime.work import current_work, increment_of
+from metaxy_dagster.stores import FailureResult, Increment, MetadataStore
 from metaxy_dagster.stores.failures import SampleError
 
-__all__ = ["report_failures"]
+__all__ = ["note_reported", "report_failures"]
 
 
 def report_failures(
@@ -73,7 +76,7 @@ def report_failures(
             "arguments, from the thread that runs it",
             remedy="elsewhere, call store.record_failures(feature, samples, error, increment=...)",
         )
-    increment = _chosen(work, feature)
+    increment = increment_of(work, feature, "failed")
     result = work.store.record_failures(
         increment.feature,
         samples,
@@ -90,17 +93,16 @@ def report_failures(
     return result
 
 
-def _chosen(work: StepWork, feature: CoercibleToFeatureKey | None) -> Increment:
-    by_feature = {increment.feature: increment for increment in work.increments.values()}
-    if feature is not None and FeatureKey(feature) in by_feature:
-        return by_feature[FeatureKey(feature)]
-    if feature is None and len(by_feature) == 1:
-        return next(iter(by_feature.values()))
-    raise RunError(
-        "nothing says for which feature the samples failed"
-        if feature is None
-        else "the running step does not compute this feature from its inputs",
-        found=None if feature is None else str(FeatureKey(feature)),
-        allowed=sorted(map(str, by_feature)),
-        remedy="pass feature=, one of these",
-    )
+def note_reported(store: MetadataStore, step: Step, increment: Increment) -> None:
+    """Let an increment know of failures that other processes reported for the same steps.
+
+    Args:
+        store: where they were noted.
+        step: the running step.
+        increment: of the feature that is computed.
+    """
+    failures = store.failures(increment.feature)
+    of_runs = failures.filter(nw.col(c.COL_MATERIALIZATION_ID).is_in(list(step.runs)))
+    found = of_runs.select(*increment.sample_columns).collect(backend="pyarrow").to_native()
+    if found.num_rows:
+        increment.note_failed(found)

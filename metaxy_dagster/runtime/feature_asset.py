@@ -29,6 +29,7 @@ class FeatureAsset:
         asset_key: the asset.
         feature: its feature.
         increment: whether its inputs hold only pending samples.
+        unreturned_empty: whether pending samples that it does not return yielded nothing.
         write: ``"upsert"``, ``"replace"``, or ``None`` for what fits the frame.
         partition_by: the column that holds the Dagster partition key, under ``""``; or the
             columns by the names of their dimensions.
@@ -46,6 +47,7 @@ class FeatureAsset:
     asset_key: dg.AssetKey
     feature: FeatureKey
     increment: bool = False
+    unreturned_empty: bool = False
     write: str | None = None
     partition_by: Mapping[str, str] = field(default_factory=FrozenMapping)
     contribution: Mapping[str, tuple[Value, ...]] = field(default_factory=FrozenMapping)
@@ -67,6 +69,7 @@ class FeatureAsset:
             asset_key,
             feature,
             increment=values[c.KEY_INPUT] == c.INPUT_INCREMENT,
+            unreturned_empty=values[c.KEY_UNRETURNED] == c.UNRETURNED_EMPTY,
             write=values[c.KEY_WRITE],
             partition_by=FrozenMapping(values[c.KEY_PARTITION_BY]),
             contribution=FrozenMapping(values[c.KEY_PARTITION]),
@@ -298,6 +301,7 @@ def _refused(
 _Reader: TypeAlias = Callable[[dg.AssetKey, Mapping[str, Any]], Any]
 _READERS: Mapping[str, _Reader] = {
     c.KEY_INPUT: partial(_choice, key=c.KEY_INPUT, allowed=c.INPUT_MODES),
+    c.KEY_UNRETURNED: partial(_choice, key=c.KEY_UNRETURNED, allowed=c.UNRETURNED_MODES),
     c.KEY_WRITE: partial(_choice, key=c.KEY_WRITE, allowed=c.WRITE_MODES),
     c.KEY_PARTITION_BY: _partition_by,
     c.KEY_PARTITION: _contribution,

@@ -10,15 +10,16 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from metaxy_dagster.runtime import _compat
-from metaxy_dagster.runtime.batching import batch_size, first_batch, with_batches
+from metaxy_dagster.runtime.batching import batch_size, first_batch, in_batches, with_batches
 from metaxy_dagster.runtime.conversion import Source, convert
 from metaxy_dagster.runtime.events import feature_state, write_metadata
+from metaxy_dagster.runtime.failures import note_reported
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.inputs import load_frame, pin, resolve_shared
 from metaxy_dagster.runtime.output import located, own_rows, write_output
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
-from metaxy_dagster.stores import MetadataStore, WriteResult
+from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 
 __all__ = ["MetaxyIOManager"]
 
@@ -114,9 +115,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             keys = context.asset_partition_keys if partitioned else None
             definition = context.asset_partitions_def if partitioned else None
             scope = asset.scope(keys, definition)
-            increment = self._increments.taken(
-                step, asset.asset_key, lambda: resolve_shared(self.store, step) if step else {}
-            )
+            increment = self._taken(step, asset)
             events: dict[str, Any] = {}
             written: dict[str, int] = {}
             # Collected before the store is locked: a lazy frame runs the user's code.
@@ -131,6 +130,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                         increment=increment,
                         run_id=context.run_id,
                         max_deleted_share=self.max_deleted_share,
+                        batched=in_batches(step),
                     )
                     result = with_batches(step, result)
                     counts = increment.counts if increment is not None else None
@@ -146,6 +146,17 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(said)
         _compat.set_data_version(context, state.data_version)
 
+    def _taken(self, step: _compat.Step | None, asset: FeatureAsset) -> Increment | None:
+        """The increment that an output answers, and what is known to have failed of it."""
+        if step is None:
+            return None
+        increment = self._increments.taken(
+            step, asset.asset_key, lambda: resolve_shared(self.store, step)
+        )
+        if increment is not None and step.shared is not None and asset.unreturned_empty:
+            note_reported(self.store, step, increment)
+        return increment
+
 
 def _at_once(store: MetadataStore, rows: int | None) -> contextlib.AbstractContextManager[object]:
     """Write and look in one go; a large frame is hashed before others are kept waiting."""
@@ -158,4 +169,5 @@ def _summary(result: WriteResult) -> str:
     return (
         f"feature {result.feature}: {result.new} new, {result.updated} updated, "
         f"{result.unchanged} unchanged, {result.deleted} deleted"
+        + (f", {result.empty} empty" if result.empty else "")
     )

@@ -41,6 +41,7 @@ def write_output(
     increment: Increment | None,
     run_id: str,
     max_deleted_share: float,
+    batched: bool = False,
 ) -> WriteResult:
     """Write what an asset returned.
 
@@ -52,6 +53,7 @@ def write_output(
         increment: what its inputs were resolved from; ``None`` for a root.
         run_id: stored with each row.
         max_deleted_share: how much a replace may delete.
+        batched: whether batches have answered the increment already, and said what is empty.
 
     Raises:
         FrameError: the frame is refused; nothing was written.
@@ -61,6 +63,7 @@ def write_output(
             asset.feature,
             frame,
             increment=increment,
+            empty=c.EMPTY_REST if asset.unreturned_empty and not batched else None,
             delete_orphaned=True,
             materialization_id=run_id,
         )

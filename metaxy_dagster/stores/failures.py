@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.late import pyarrow as pa
-from metaxy_dagster.stores.frames import to_arrow
+from metaxy_dagster.stores.samples import named_samples
 
 __all__ = ["FailureResult", "SampleError", "failed_samples"]
 
@@ -64,17 +64,7 @@ def failed_samples(
     Raises:
         FrameError: no frame, sample columns are missing, or not one error per sample.
     """
-    rows = isinstance(samples, Sequence) and all(isinstance(row, Mapping) for row in samples)
-    table = pa.Table.from_pylist(list(samples)) if rows else to_arrow(samples, feature)
-    missing = [name for name in names if name not in table.column_names]
-    if missing and table.num_rows:
-        raise FrameError(
-            "failed samples are named by the columns of the increment",
-            feature=feature,
-            found=f"missing {missing}; the frame has {table.column_names}",
-            allowed=f"all of {list(names)}",
-            remedy="pass rows of the increment's frame, or of an upstream that has these columns",
-        )
+    table = named_samples(samples, names=names, feature=feature, what="failed samples")
     several = not isinstance(error, str | BaseException)
     errors = list(error) if several else [error] * table.num_rows  # type: ignore[arg-type]
     if len(errors) != table.num_rows:

@@ -20,6 +20,7 @@ from metaxy_dagster.stores.counts import (
     Counts,
     having,
 )
+from metaxy_dagster.stores.samples import typed_as
 from metaxy_dagster.stores.spool import Spool
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ class Increment:
         self._filled = filled
         # The same in a file, if batches were asked for before anything else.
         self._spooled: _Spooled | None = None
+        # Samples of it, or of its batches, that were reported as failed.
+        self._failed: list[pa.Table] = []
 
     @property
     def feature(self) -> FeatureKey:
@@ -204,6 +207,22 @@ class Increment:
     def orphaned_ids(self) -> pa.Table:
         """The sample columns of the orphaned samples, M rows."""
         return self._with_status(ORPHANED).select(list(self.sample_columns))
+
+    @property
+    def failed(self) -> pa.Table | None:
+        """The sample columns of those that were reported as failed since it was resolved."""
+        noted = self.whole._failed  # noqa: SLF001 - another of the same class
+        return pa.concat_tables(noted) if noted else None
+
+    def note_failed(self, samples: pa.Table) -> None:
+        """Note samples that were reported as failed, so that they do not count as empty.
+
+        Args:
+            samples: rows with the sample columns.
+        """
+        known = samples.select(list(self.sample_columns))
+        typed = typed_as(known, self.delta, feature=str(self._feature))
+        self.whole._failed.append(typed)  # noqa: SLF001 - another of the same class
 
     @property
     def open_count(self) -> int:

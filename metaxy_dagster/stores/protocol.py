@@ -33,6 +33,7 @@ class WriteResult:
         updated: samples that were stored and differ now.
         unchanged: samples of the frame that were stored just so; they are left alone.
         deleted: samples that are stored no more.
+        empty: samples that are known now to yield nothing, and were not before.
 
     Example:
         >>> WriteResult(FeatureKey("a"), 1, new=2, updated=1, unchanged=7, deleted=0).written
@@ -45,6 +46,7 @@ class WriteResult:
     updated: int
     unchanged: int
     deleted: int
+    empty: int = 0
 
     @property
     def written(self) -> int:
@@ -126,6 +128,7 @@ class MetadataStore(abc.ABC):
         frame: Any,
         *,
         increment: Increment | None = None,
+        empty: Any = None,
         mode: WriteMode = "upsert",
         delete_orphaned: bool = False,
         max_deleted_share: float | None = None,

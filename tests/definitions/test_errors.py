@@ -71,6 +71,18 @@ FAULTS = {
         [asset("x", "video/raw", **{"metaxy/write": ["upsert"]})],
         ("x", "video/raw", "['upsert']", "metaxy/write"),
     ),
+    "samples that are not returned": (
+        [asset("x", "video/raw", **{"metaxy/input": "increment", "metaxy/unreturned": "done"})],
+        ("x", "video/raw", "'done'", "metaxy/unreturned"),
+    ),
+    "samples that are not returned, of all": (
+        [asset("x", "video/raw", **{"metaxy/unreturned": "empty"})],
+        ("x", "video/raw", 'no "metaxy/input", which is "all"', 'or remove "metaxy/unreturned"'),
+    ),
+    "samples that are not returned, in another mode": (
+        [asset("x", "video/raw", **{"metaxy/input": "all", "metaxy/unreturned": "empty"})],
+        ("x", "video/raw", '"metaxy/input": "all"', '"metaxy/input": "increment"'),
+    ),
     "a partition that is no mapping": (
         [asset("x", "video/raw", **{"metaxy/partition": "camera"})],
         ("x", "video/raw", "'camera'", "metaxy/partition"),
@@ -133,6 +145,19 @@ def test_each_fault_is_one_error_that_says_all(features, case):
         assert remedy in error.remedy
     with pytest.raises(MetaxyErrorGroup):
         plan.apply()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"metaxy/unreturned": "pending"},
+        {"metaxy/input": "increment", "metaxy/unreturned": "pending"},
+        {"metaxy/input": "increment", "metaxy/unreturned": "empty"},
+    ],
+)
+def test_what_becomes_of_samples_that_are_not_returned(features, more):
+    given = dg.Definitions(assets=[asset("x", "video/raw", **more)])
+    assert not plan_definitions(given, features=features).errors
 
 
 def test_all_faults_are_raised_together(features):

@@ -104,3 +104,23 @@ def test_a_commit_that_is_not_there_is_refused(store: mxd.DuckDBMetadataStore, c
     store.write("image", images({1: ("a", "b")}))
     with pytest.raises(mxd.StoreError, match="no commit"):
         store.resolve_update("thumb", as_of=commit)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_failed_in_one_process_is_not_empty_in_another(folder: Path, stopped: bool) -> None:
+    """Also where the run that reported it failed, and another goes on from its results."""
+    store = open_store(folder)
+    (folder / "thins").touch()
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        if stopped:
+            (folder / "fails").touch()
+            failed = execute(instance)
+            assert store.resolve_update("thumb").counts == mxd.Counts(3, 0, 0)
+            (folder / "fails").unlink()
+            options = dg.ReexecutionOptions.from_failure(failed.run_id, instance)
+            assert execute(instance, reexecution_options=options).success
+        else:
+            assert execute(instance).success
+    assert set(stored(store, "thumb")) == {3}
+    new = store.resolve_update("thumb").new.collect().to_native()
+    assert new.column("id").to_pylist() == [0], "of 1 and 2 it is known that they yield nothing"

@@ -61,6 +61,65 @@ def test_only_history_goes(store: DuckDBMetadataStore) -> None:
     assert (again.rows_removed, again.commit) == (0, 0)
 
 
+def empty_scores(store: DuckDBMetadataStore) -> None:
+    """Samples 1 and 2 yield nothing, and then 1 does again, computed from something else."""
+    for number, path in enumerate("pq"):
+        found = [{"id": 1}, {"id": 2}][: 2 - number]
+        everything = store.resolve_update("score", keep_unchanged=True)
+        store.write("score", pa.table({}), increment=everything, empty=found)
+        store.write("image", image(1, path))
+
+
+def test_ended_marks_of_empty_samples_go(store: DuckDBMetadataStore) -> None:
+    empty_scores(store)
+    store.drop("image")
+    store.write("image", image(2, "z"))
+    before = statuses(store.resolve_update("score", keep_unchanged=True))
+    result = store.compact(older_than=NOW)
+    removed = {str(key): n for key, n in result.removed.items()}
+    assert removed == {"score": 3}, "the rows of two samples, and a mark"
+    assert sum(result.kept.values()) == 0
+    assert outside(store, "SELECT count(*) FROM empty.score") == [(2,)]
+    assert statuses(store.resolve_update("score", keep_unchanged=True)) == before
+    again = store.compact(older_than=NOW)
+    assert (again.rows_removed, again.commit) == (0, 0)
+    assert outside(store, "SELECT count(*) FROM empty.score") == [(2,)]
+    store.delete("score")
+    store.compact(older_than=NOW)
+    assert outside(store, "SELECT count(*) FROM empty.score") == [(0,)]
+    assert store.compact(older_than=NOW).rows_removed == 0
+
+
+def test_a_moment_whose_marks_were_compacted_away_is_refused(store: DuckDBMetadataStore) -> None:
+    increment = store.resolve_update("score")
+    empty_scores(store)
+    early = store.resolve_update("score")
+    pinned = store.pin("marked")
+    empty_scores(store)
+    store.compact(older_than=NOW, before=pinned)
+    assert early.counts.new == 1, "as of the pin"
+    with pytest.raises(StoreError, match="compacted away"):
+        increment.delta  # noqa: B018 - it is what is refused
+    kept = store.compact(older_than=NOW, dry_run=True)
+    assert {str(key): n for key, n in kept.kept.items() if n} == {"image": 2, "score": 2}
+
+
+def test_the_list_of_commits_still_tells_of_marks(store: DuckDBMetadataStore) -> None:
+    """Commits go, but not the one that says that there are marks."""
+    empty_scores(store)
+    for path in "ab":
+        store.write(
+            "score", pa.table({"id": [1], "score": [0.0]}), increment=store.resolve_update("score")
+        )
+        store.write("image", image(1, path))
+    before = statuses(store.resolve_update("score", keep_unchanged=True))
+    assert store.compact(older_than=NOW).commits_removed
+    assert statuses(store.resolve_update("score", keep_unchanged=True)) == before
+    store.drop("score")
+    store.compact(older_than=NOW)
+    assert store.resolve_update("score").counts.new == 2
+
+
 def test_within_the_horizon_nothing_goes(store: DuckDBMetadataStore) -> None:
     before = digest(store.path)
     assert store.compact(rewrite=False).rows_removed == 0

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,6 +43,7 @@ from metaxy_dagster.features import (
     LineageRelationship,
 )
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
+from metaxy_dagster.stores.counts import ORPHANED
 from oracle import Oracle, Row
 
 EXAMPLES = int(os.environ.get("METAXY_ORACLE_EXAMPLES", "10"))
@@ -84,8 +86,10 @@ class Taken:
         """The pending samples and the orphaned ones."""
         return asked_by(self.increment)
 
-    def write(self, frame: pa.Table, *, orphans: bool) -> None:
-        self.store.write(self.key, frame, increment=self.increment, delete_orphaned=orphans)
+    def write(self, frame: pa.Table, *, orphans: bool, empty: Any = None) -> None:
+        self.store.write(
+            self.key, frame, increment=self.increment, delete_orphaned=orphans, empty=empty
+        )
 
 
 class TakenElsewhere:
@@ -99,8 +103,21 @@ class TakenElsewhere:
     def asked(self) -> tuple[set[Any], list[Any]]:
         return self._asked
 
-    def write(self, frame: pa.Table, *, orphans: bool) -> None:
-        self.process.submit(answer_taken, self.store, self.number, frame, orphans).result()
+    def write(self, frame: pa.Table, *, orphans: bool, empty: Any = None) -> None:
+        self.process.submit(answer_taken, self.store, self.number, frame, orphans, empty).result()
+
+
+@dataclass
+class Held:
+    """What was resolved and is not answered yet, and what it must say whenever it is asked."""
+
+    key: str
+    taken: Taken | TakenElsewhere
+    expected: dict[Any, Any]
+    version: str
+    then: int
+    # Unknown once the past was erased.
+    statuses: dict[Any, str] | None
 
 
 class Machine(RuleBasedStateMachine):
@@ -111,7 +128,7 @@ class Machine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "m.duckdb"
         self.versions: dict[str, int] = {}
-        self.held: list[tuple[str, Taken | TakenElsewhere, dict[Any, Any], str]] = []
+        self.held: list[Held] = []
         # What sessions and lazy frames of earlier steps must still show.
         self.session: tuple[DuckDBMetadataStore, dict[str, dict[Any, Row]]] | None = None
         self.frames: list[tuple[str, nw.LazyFrame[Any], dict[Any, Row]]] = []
@@ -279,8 +296,9 @@ class Machine(RuleBasedStateMachine):
         self.store = self.writers[who]
         key = data.draw(st.sampled_from(self.derived))
         taken, expected = self.take(key), self.oracle.expected(key)
-        version = self.graph.feature_version(key)
-        self.answer(data, key, taken, expected, version, versions=versions, orphans=orphans)
+        version, now = self.graph.feature_version(key), self.oracle.now
+        held = Held(key, taken, expected, version, now, self.oracle.resolve(key))
+        self.answer(data, held, versions=versions, orphans=orphans)
 
     @rule(number=st.integers(0, 5), who=writer)
     def compute_all(self, number: int, who: int) -> None:
@@ -294,7 +312,9 @@ class Machine(RuleBasedStateMachine):
         key = self.derived[number]
         version = self.graph.feature_version(key)
         self.keep_since()
-        self.held.append((key, self.take(key), self.oracle.expected(key), version))
+        expected, statuses = self.oracle.expected(key), self.oracle.resolve(key)
+        taken = self.take(key)
+        self.held.append(Held(key, taken, expected, version, self.oracle.now, statuses))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), orphans=st.booleans(), again=st.booleans())
@@ -304,24 +324,18 @@ class Machine(RuleBasedStateMachine):
         The writer may still have an older graph, and two may answer one increment.
         """
         number = data.draw(st.integers(0, len(self.held) - 1))
-        key, taken, expected, version = self.held[number]
+        held = self.held[number]
         if not again:
             del self.held[number]
-        self.answer(data, key, taken, expected, version, versions=False, orphans=orphans)
+        self.answer(data, held, versions=False, orphans=orphans)
 
-    def answer(
-        self,
-        data: st.DataObject,
-        key: str,
-        taken: Taken | TakenElsewhere,
-        expected: dict[Any, Any],
-        version: str,
-        *,
-        versions: bool,
-        orphans: bool,
-    ) -> None:
+    def answer(self, data: st.DataObject, held: Held, *, versions: bool, orphans: bool) -> None:
+        key, taken, expected, version = held.key, held.taken, held.expected, held.version
         names = list(taken.names)
         pending, gone = taken.asked()
+        if held.statuses is not None:
+            assert pending == {s for s, status in held.statuses.items() if status != "orphaned"}
+            assert set(gone) == held.statuses.keys() - pending
         chosen = [s for s in sorted(pending, key=repr) if data.draw(st.booleans())]
         self.touched.add(key)
         rows, written = [], []
@@ -331,12 +345,14 @@ class Machine(RuleBasedStateMachine):
                 provenance = expected[sample]
                 own = {f: f"u{data.draw(small)}" for f in provenance} if versions else provenance
                 rows.append({**values, c.COL_DATA_VERSION_BY_FIELD: own})
-                written.append(Row(values, provenance, own, version))
+                written.append(Row(values, provenance, own, version, given=True))
+        empty, found = self.draw_empty(data, held, pending - set(chosen))
         if rows:
-            taken.write(pa.Table.from_pylist(rows), orphans=orphans)
+            taken.write(pa.Table.from_pylist(rows), orphans=orphans, empty=empty)
             self.oracle.upsert(key, written)
-        elif orphans:
-            taken.write(pa.table({"whatever": pa.array([], pa.int64())}), orphans=True)
+        elif orphans or empty is not None:
+            frame = pa.table({"whatever": pa.array([], pa.int64())})
+            taken.write(frame, orphans=orphans, empty=empty)
         if orphans:
             kept = {tuple(row.values[n] for n in names) for row in written}
             doomed = [
@@ -345,6 +361,17 @@ class Machine(RuleBasedStateMachine):
                 if (sample := tuple(row.values[n] for n in names)) in gone and sample not in kept
             ]
             self.oracle.delete(key, doomed)
+        self.oracle.mark(key, {sample: expected[sample] for sample in found})
+
+    def draw_empty(self, data: st.DataObject, held: Held, left: set[Any]) -> tuple[Any, set[Any]]:
+        """What is said of empty samples, and which of those without rows are meant."""
+        said = data.draw(st.sampled_from([None, None, "some", c.EMPTY_REST]))
+        if said == c.EMPTY_REST:
+            return said, left - self.oracle.changed_since(held.key, held.then)
+        if said is None:
+            return None, set()
+        found = {sample for sample in sorted(left, key=repr) if data.draw(st.booleans())}
+        return [dict(zip(held.taken.names, sample, strict=True)) for sample in found], found
 
     @rule()
     def begin_session(self) -> None:
@@ -423,6 +450,15 @@ class Machine(RuleBasedStateMachine):
             self.frames.clear()
             self.end_session()
         self.oracle.delete(key, doomed)
+        names = self.oracle.sample_columns(key) if key in self.derived else []
+        ended = set()
+        if column in names:
+            ended = {s for s in self.oracle.empty(key) if s[names.index(column)] > limit}
+        for sample in ended:
+            del self.oracle.empty(key)[sample]
+        if not soft:
+            for held in self.held:
+                held.statuses = None
 
     def keep_since(self) -> None:
         if not (self.held or self.frames or self.session):
@@ -436,8 +472,8 @@ class Machine(RuleBasedStateMachine):
         """No answer changes by it, also to what was asked before as far as that is kept."""
         self.store = self.writers[who]
         if not kept:
-            for _, taken, _, _ in self.held:
-                taken.asked()
+            for held in self.held:
+                held.taken.asked()
             self.frames.clear()
             self.end_session()
             self.since = None
@@ -482,6 +518,7 @@ class Machine(RuleBasedStateMachine):
                 self.agrees(key, self.store.resolve_update(key))
             counted = self.derived[self.steps % len(self.derived)]
             self.counts_agree(counted)
+            self.unchanged_agree(counted)
             for key in self.touched:
                 self.reads_agree(key)
             full = self.full.resolve_update(counted).delta
@@ -519,6 +556,14 @@ class Machine(RuleBasedStateMachine):
         counts = self.store.resolve_update(key).counts
         wanted = list(self.oracle.resolve(key).values())
         assert (counts.new, counts.stale, counts.orphaned) == tuple(map(wanted.count, STATUSES))
+
+    def unchanged_agree(self, key: str) -> None:
+        delta = self.store.resolve_update(key, keep_unchanged=True).delta
+        names = self.oracle.sample_columns(key)
+        found = [
+            tuple(r[n] for n in names) for r in delta.to_pylist() if r[c.COL_STATUS] > ORPHANED
+        ]
+        assert (set(found), len(found)) == (self.oracle.unchanged(key), len(set(found)))
 
     def reads_agree(self, key: str) -> None:
         wanted = self.oracle.stored(key)

@@ -181,6 +181,76 @@ UNTOLD: list[tuple[str, Callable[[DuckDBMetadataStore], None], dict[Any, str]]] 
 ]
 
 
+def mark_elsewhere(store: DuckDBMetadataStore) -> None:
+    """Another writer finds the changed sample empty; it was stale, and needs nothing now."""
+    change_video(store)
+    elsewhere = DuckDBMetadataStore(store.path, graph=graph(), max_incremental_share=0)
+    increment = elsewhere.resolve_update("crop")
+    elsewhere.write("crop", pa.table({}), increment=increment, empty=[{"id": 2}])
+
+
+def mark_and_change(store: DuckDBMetadataStore) -> None:
+    mark_elsewhere(store)
+    store.write("video", pa.table({"id": [2], "x": [100]}))
+
+
+def mark_and_delete_own(store: DuckDBMetadataStore) -> None:
+    mark_elsewhere(store)
+    store.resolve_update("crop").delta  # noqa: B018 - somebody looks in between
+    store.delete("crop", filters="id = 2")
+
+
+def mark_and_erase_own(store: DuckDBMetadataStore) -> None:
+    mark_elsewhere(store)
+    store.delete("crop", filters="id = 2", soft=False)
+
+
+def mark_and_delete_video(store: DuckDBMetadataStore) -> None:
+    mark_elsewhere(store)
+    delete_video(store)
+
+
+def mark_an_older_state(store: DuckDBMetadataStore) -> None:
+    change_video(store)
+    increment = store.resolve_update("crop")
+    increment.delta  # noqa: B018 - as of now
+    store.write("video", pa.table({"id": [2], "x": [100]}))
+    store.write("crop", pa.table({}), increment=increment, empty="rest")
+
+
+def mark_by_an_older_answer(store: DuckDBMetadataStore) -> None:
+    """Of which the watermark takes no note: somebody who resolved later knows more."""
+    older = store.resolve_update("crop", keep_unchanged=True)
+    older.delta  # noqa: B018 - as of now
+    change_video(store)
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
+    store.write("crop", pa.table({}), increment=older, empty=[{"id": 1}])
+
+
+def mark_children(store: DuckDBMetadataStore) -> None:
+    change_video(store)
+    increment = store.resolve_update("child")
+    store.write("child", pa.table({}), increment=increment, empty="rest")
+
+
+def mark_children_and_change(store: DuckDBMetadataStore) -> None:
+    mark_children(store)
+    store.write("video", pa.table({"id": [2], "x": [100]}))
+
+
+CASES += [
+    ("crop", mark_elsewhere, {}),
+    ("crop", mark_and_change, {2: "new"}),
+    ("crop", mark_and_delete_own, {2: "new"}),
+    ("crop", mark_and_erase_own, {2: "new"}),
+    ("crop", mark_and_delete_video, {}),
+    ("crop", mark_an_older_state, {2: "new"}),
+    ("crop", mark_by_an_older_answer, {2: "stale"}),
+    ("child", mark_children, {}),
+    ("child", mark_children_and_change, {2: "new"}),
+]
+
+
 @pytest.mark.parametrize(
     ("key", "change", "expected"), CASES, ids=[f"{k}-{c.__name__}" for k, c, _ in CASES]
 )
@@ -192,10 +262,10 @@ def test_a_change_is_found(
     expected: dict[Any, str],
 ) -> None:
     answer(store, key, store.resolve_update(key))
-    narrowed.clear()
     change(store)
+    narrowed.clear()
     assert found(store, key) == expected
-    erased = change in (erase_video, erase_own)
+    erased = change in (erase_video, erase_own, mark_and_erase_own)
     assert bool(narrowed) is not erased, "erased rows leave no trace, so all must be looked at"
     if narrowed:
         assert narrowed[0] is not None
@@ -361,6 +431,60 @@ def test_what_others_wrote_meanwhile_is_not_taken_for_known(store: DuckDBMetadat
     store.delete("crop", filters="id = 5")
     answer(store, "crop", increment)
     assert found(store, "crop") == {5: "new"}
+
+
+def empty(store: DuckDBMetadataStore, increment: Increment, *ids: int) -> None:
+    found = [{"id": one} for one in ids]
+    store.write("crop", pa.table({}), increment=increment, empty=found)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_empty_samples_are_not_looked_at_again(
+    store: DuckDBMetadataStore, narrowed: list[int | None], behind: bool
+) -> None:
+    increment = store.resolve_update("crop")
+    store.write("crop", pa.table({"id": [1], "v": [1]}), increment=increment, empty=[{"id": 2}])
+    if behind:
+        change_video(store)
+    empty(store, store.resolve_update("crop"), 3, 4)
+    narrowed.clear()
+    again = {2: "new"} if behind else {}
+    assert found(store, "crop") == {**dict.fromkeys((5, 6), "new"), **again}
+    assert narrowed == [len(again) + 2]
+
+
+def test_what_others_did_to_empty_samples_is_not_lost(store: DuckDBMetadataStore) -> None:
+    """A mark that somebody ends, or puts back, between a question and its answer."""
+    older = store.resolve_update("crop")
+    older.delta  # noqa: B018 - as of now
+    change_video(store)
+    increment = store.resolve_update("crop")
+    store.write("crop", pa.table({"id": [5], "value": [1]}), increment=increment)
+    empty(store, store.resolve_update("crop"), 1, 2, 3)
+    add_video(store)
+    increment = store.resolve_update("crop")
+    assert {row["id"] for row in increment.delta.to_pylist()} == {4, 6, 7}
+    store.delete("crop", filters="id = 1")
+    empty(store, older, 2)
+    answer(store, "crop", increment)
+    assert found(store, "crop") == {1: "new", 2: "new"}
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_empty_samples_count_among_those_that_are_known(
+    store: DuckDBMetadataStore, narrowed: list[int | None], marked: bool
+) -> None:
+    half = DuckDBMetadataStore(store.path, graph=graph(), max_incremental_share=0.5)
+    increment = half.resolve_update("crop", filters=None if marked else "id <= 2")
+    frame = pa.table({"id": [1, 2], "v": [1, 1]})
+    half.write("crop", frame, increment=increment, empty="rest" if marked else None)
+    if not marked:
+        half.delete("video", filters="id > 2")
+        half.write("crop", pa.table({}), increment=half.resolve_update("crop"))
+    half.write("video", pa.table({"id": [1, 2], "x": [8, 9]}))
+    narrowed.clear()
+    assert found(half, "crop") == {1: "stale", 2: "stale"}
+    assert narrowed == [2 if marked else None]
 
 
 def test_orphans_left_alone_stay_orphaned(store: DuckDBMetadataStore) -> None:

@@ -59,6 +59,8 @@ class Repository:
         self.rows = dict(rows)
         self.given: dict[str, list[list[int]]] = {}
         self.leave_out: set[int] = set()
+        # With "empty", some pixels, labels and pairs yield nothing.
+        self.unreturned = "pending"
         self.fails: str | None = None
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -68,34 +70,46 @@ class Repository:
             raise RuntimeError(name)
 
     def assets(self, mode: str = "increment") -> list[dg.AssetsDefinition]:
+        more = {"input": mode, "metaxy/unreturned": self.unreturned}
+        empty = self.unreturned == "empty"
+
         @dg.asset(**feature("image"))
         def image():
             return images(self.rows)
 
-        @dg.asset(**feature("thumb", input=mode))
+        @dg.asset(**feature("thumb", **more))
         def thumb(image: pl.DataFrame) -> pl.DataFrame:
             self.note("thumb", image)
             self.meanwhile()
-            kept = image.filter(~pl.col("id").is_in(self.leave_out))
+            left = pl.col("id").is_in(self.leave_out)
+            if empty and len(image.filter(left)):
+                mxd.report_failures(image.filter(left), "left out")
+            kept = image.filter(~left, (pl.col("pixels") != "r") | (not empty))
             return kept.select("id", thumb=pl.col("pixels").str.to_uppercase())
 
-        @dg.asset(**feature("name", input=mode))
+        @dg.asset(**feature("name", **more))
         def name(image: pl.DataFrame) -> pl.DataFrame:
             self.note("name", image)
-            return image.select("id", name=pl.col("label").str.to_uppercase())
+            kept = image.filter((pl.col("label") != "m") | (not empty))
+            return kept.select("id", name=pl.col("label").str.to_uppercase())
 
-        @dg.asset(**feature("pair", input=mode))
+        @dg.asset(**feature("pair", **more))
         def pair(thumb: pl.DataFrame, name: pl.DataFrame) -> pl.DataFrame:
             self.note("pair", thumb, name)
             joined = thumb.join(name, on="id")
-            return joined.select("id", pair=pl.col("thumb") + pl.col("name"))
+            made = joined.select("id", pair=pl.col("thumb") + pl.col("name"))
+            return made.filter((pl.col("pair") != "QL") | (not empty))
 
         return [image, thumb, name, pair]
 
     def expected(self) -> dict[str, dict[int, tuple[str, ...]]]:
         upper = {i: (p.upper(), n.upper()) for i, (p, n) in self.rows.items()}
+        nothing = {"R", "M", "QL"} if self.unreturned == "empty" else set()
+        thumbs = {i: p for i, (p, _) in upper.items() if p not in nothing}
+        names = {i: n for i, (_, n) in upper.items() if n not in nothing}
+        pairs = {i: thumbs[i] + names[i] for i in thumbs.keys() & names.keys()}
         return {
-            "thumb": {i: (p,) for i, (p, _) in upper.items()},
-            "name": {i: (n,) for i, (_, n) in upper.items()},
-            "pair": {i: (p + n,) for i, (p, n) in upper.items()},
+            "thumb": {i: (p,) for i, p in thumbs.items()},
+            "name": {i: (n,) for i, n in names.items()},
+            "pair": {i: (one,) for i, one in pairs.items() if one not in nothing},
         }

@@ -43,6 +43,17 @@ class Row:
     provenance: dict[str, str]
     data_version: dict[str, str]
     feature_version: str
+    # Whether its data versions are the user's own, and when it was written.
+    given: bool = False
+    at: int = 0
+
+
+@dataclass
+class Mark:
+    """A sample that was computed and yielded nothing."""
+
+    provenance: dict[str, str]
+    at: int
 
 
 @dataclass
@@ -59,9 +70,15 @@ class Oracle:
     def __init__(self, graph: FeatureGraph) -> None:
         self.graph = graph
         self.rows: dict[str, dict[Ids, Row]] = {}
+        self.marks: dict[str, dict[Ids, Mark]] = {}
+        # Counts what was done.
+        self.now = 0
 
     def stored(self, key: str) -> dict[Ids, Row]:
         return self.rows.setdefault(key, {})
+
+    def empty(self, key: str) -> dict[Ids, Mark]:
+        return self.marks.setdefault(key, {})
 
     # What is expected
 
@@ -163,6 +180,8 @@ class Oracle:
         result = {}
         for sample in expected.keys() | stored.keys():
             if sample not in stored:
+                if self.is_empty(key, sample, expected[sample]):
+                    continue
                 result[sample] = "new"
             elif sample not in expected:
                 result[sample] = "orphaned"
@@ -170,11 +189,29 @@ class Oracle:
                 result[sample] = "stale"
         return result
 
+    def is_empty(self, key: str, sample: Ids, provenance: dict[str, str]) -> bool:
+        mark = self.empty(key).get(sample)
+        return mark is not None and mark.provenance == provenance
+
+    def unchanged(self, key: str) -> set[Ids]:
+        """Samples that need nothing."""
+        return self.expected(key).keys() - self.resolve(key).keys()
+
+    def changed_since(self, key: str, then: int) -> set[Ids]:
+        """Samples of which rows or marks were written after a moment, and are still there."""
+        names = self.sample_columns(key)
+        rows = [r for r in self.stored(key).values() if r.at > then]
+        written = {tuple(row.values[name] for name in names) for row in rows}
+        return written | {s for s, mark in self.empty(key).items() if mark.at > then}
+
     # What is done
 
     def upsert(self, key: str, rows: Iterable[Row]) -> None:
+        self.now += 1
         plan = self.graph.plan(FeatureKey(key))
         written = list(rows)
+        for row in written:
+            self.empty(key).pop(tuple(row.values[n] for n in self.sample_columns(key)), None)
         if any(dep.lineage_type == "expansion" for dep in plan.deps):
             names = self.sample_columns(key)
             provenance = {tuple(r.values[n] for n in names): r.provenance for r in written}
@@ -184,7 +221,22 @@ class Oracle:
                     del self.stored(key)[ids]
         for row in written:
             ids = tuple(row.values[name] for name in plan.spec.id_columns)
-            self.stored(key)[ids] = row
+            before = self.stored(key).get(ids)
+            row.at = self.now if before is None else before.at
+            if row != before:
+                self.stored(key)[ids] = row
+                row.at = self.now
+
+    def mark(self, key: str, samples: Mapping[Ids, dict[str, str]]) -> None:
+        """Samples with their provenances were computed and yielded nothing."""
+        self.now += 1
+        names = self.sample_columns(key)
+        for ids, row in list(self.stored(key).items()):
+            if tuple(row.values[n] for n in names) in samples:
+                del self.stored(key)[ids]
+        for sample, provenance in samples.items():
+            if not self.is_empty(key, sample, provenance):
+                self.empty(key)[sample] = Mark(provenance, self.now)
 
     def delete(self, key: str, ids: Iterable[Ids]) -> None:
         for one in ids:

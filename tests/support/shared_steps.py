@@ -10,7 +10,8 @@ from feature_runs import IO_MANAGER, feature, images
 import metaxy_dagster as mxd
 
 # A folder with the store; the file ``fails`` in it lets the last op fail, ``meddles`` lets the
-# first one write to the root while the graph is half done.
+# first one write to the root while the graph is half done, ``thins`` lets it report one sample as
+# failed and one as empty, and leave out a third.
 FOLDER = "METAXY_TEST_FOLDER"
 ROWS = {i: (f"p{i}", f"l{i}") for i in range(4)}
 MOVED = {**ROWS, 0: ("moved", "l0"), 9: ("p9", "l9")}
@@ -33,6 +34,10 @@ def scale(image: pl.DataFrame) -> pl.DataFrame:
     (folder / "seen").write_text(str(sorted(image["id"].to_list())))
     if (folder / "meddles").exists():
         open_store(folder).write("image", images(MOVED))
+    if (folder / "thins").exists():
+        mxd.report_failures([{"id": 0}], "torn")
+        mxd.report_empty([{"id": 1}])
+        image = image.filter(pl.col("id") > 2)
     return image.select("id", "pixels")
 
 
@@ -52,7 +57,9 @@ def finish(scaled: pl.DataFrame) -> pl.DataFrame:
     return scaled.select("id", thumb=pl.col("pixels").str.to_uppercase())
 
 
-@dg.graph_asset(metadata=feature("thumb", input="increment")["metadata"])
+@dg.graph_asset(
+    metadata=feature("thumb", input="increment", **{"metaxy/unreturned": "empty"})["metadata"]
+)
 def thumb(image):
     return finish(again(image, scale(image)))
 

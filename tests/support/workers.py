@@ -148,10 +148,12 @@ def take(store: DuckDBMetadataStore, key: str) -> tuple[int, tuple[str, ...], se
     return number, increment.sample_columns, *asked_by(increment)
 
 
-def answer_taken(store: DuckDBMetadataStore, number: int, frame: pa.Table, orphans: bool) -> None:
+def answer_taken(
+    store: DuckDBMetadataStore, number: int, frame: pa.Table, orphans: bool, empty: Any
+) -> None:
     """Write the answer to an increment that was taken here."""
     increment = _TAKEN[number]
-    store.write(increment.feature, frame, increment=increment, delete_orphaned=orphans)
+    store.write(increment.feature, frame, increment=increment, delete_orphaned=orphans, empty=empty)
 
 
 def call(

@@ -9,6 +9,7 @@ import duckdb
 from metaxy_dagster.features import DepPlan, FeatureKey, FeaturePlan
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.empties import Marks
 from metaxy_dagster.stores.duckdb.entries import Watermark
 from metaxy_dagster.stores.duckdb.identifiers import (
     columns,
@@ -41,6 +42,7 @@ def find_candidates(
     *,
     mark: Watermark,
     max_share: float,
+    marks: Marks | None = None,
 ) -> int | None:
     """Collect the candidates in a temporary table, which is not made if there can be none.
 
@@ -50,7 +52,9 @@ def find_candidates(
         keys: its sample columns.
         catalog: which features are stored.
         mark: since when.
-        max_share: of the stored samples, up to which candidates are worth it.
+        max_share: of the samples that need nothing to be known, up to which candidates are worth
+            it.
+        marks: samples that yielded nothing.
 
     Returns:
         Their number, or ``None`` if they cannot be told, or are too many to be worth it.
@@ -64,6 +68,8 @@ def find_candidates(
     named = {name: name for name in keys}
     if own.commits.newest > mark.own_commit:
         parts += _changed(plan.key, named, mark.own_commit)
+        if marks is not None:
+            parts.append(marks.typed(own.types).changed(mark.own_commit))
     for dep in plan.deps:
         table = catalog.get(dep.upstream.key)
         if table is None or table.commits.newest <= mark.upstream_commit:
@@ -80,11 +86,20 @@ def find_candidates(
         f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS SELECT {columns(keys)}"
         f" FROM ({' UNION '.join(parts)}) WHERE {known}"
     ).fetchall()
-    if not number:
-        return 0
-    content = catalog.entry(plan.key).content
-    stored = layout.count(connection, table_of(plan.key)) if content is None else content.rows
-    return None if number > max_share * stored else int(number)
+    if number > max_share * _known(connection, plan.key, catalog, marks):
+        return None
+    return int(number)
+
+
+def _known(
+    connection: duckdb.DuckDBPyConnection, key: FeatureKey, catalog: Catalog, marks: Marks | None
+) -> int:
+    """How many samples of a feature something is known of."""
+    content = catalog.entry(key).content
+    rows = layout.count(connection, table_of(key)) if content is None else content.rows
+    return (
+        rows if marks is None else rows + layout.count(connection, f"({marks.of(catalog.commit)})")
+    )
 
 
 def _changed(key: FeatureKey, names: dict[str, str], since: int) -> list[str]:

@@ -26,7 +26,14 @@ from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout, retention
 from metaxy_dagster.stores.duckdb.compactable import CompactionResult
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, columns, history_table, literal, quote
+from metaxy_dagster.stores.duckdb.identifiers import (
+    CATALOG,
+    columns,
+    empty_table,
+    history_table,
+    literal,
+    quote,
+)
 
 __all__ = ["compact"]
 
@@ -42,6 +49,7 @@ class _Excess:
     """What can be removed of one feature's history."""
 
     key: FeatureKey
+    table: str
     condition: str
     rows: int
     kept: int
@@ -66,8 +74,7 @@ def compact(
         newest = 0 if state is None else state.newest
         horizon = _horizon(connection, newest, older_than, before)
         found = list(_excess(connection, horizon, keep_versions))
-        removed = {one.key: one.rows for one in found if one.rows}
-        kept = {one.key: one.kept for one in found}
+        removed, kept = _summed(found)
         commit = 0
         if dry_run:
             commits = layout.count(connection, _needless(horizon))
@@ -124,12 +131,43 @@ def _excess(
         ).fetchall()
         removed, total, ended = map(int, found)
         if total:
-            yield _Excess(key, condition, removed, total - removed, ended)
+            yield _Excess(key, table, condition, removed, total - removed, ended)
+    marked = connection.execute(
+        f"SELECT feature FROM {CATALOG}.metaxy.features WHERE emptied > 0 ORDER BY 1"
+    ).fetchall()
+    for (name,) in marked:
+        # Of samples that yielded nothing; there is no row to keep a version of.
+        yield from _excess_marks(connection, FeatureKey(name), horizon)
+
+
+def _excess_marks(
+    connection: duckdb.DuckDBPyConnection, key: FeatureKey, horizon: int
+) -> Iterator[_Excess]:
+    table, condition = empty_table(key), f"{_ENDED} <= {horizon}"
+    (found,) = connection.execute(
+        f"SELECT count(*) FILTER ({condition}), count({_ENDED}),"
+        f" coalesce(max({_ENDED}) FILTER ({condition}), 0) FROM {table}"
+    ).fetchall()
+    removed, total, ended = map(int, found)
+    if total:
+        yield _Excess(key, table, condition, removed, total - removed, ended)
+
+
+def _summed(found: list[_Excess]) -> tuple[dict[FeatureKey, int], dict[FeatureKey, int]]:
+    """Rows that go and rows that stay, by feature."""
+    removed: dict[FeatureKey, int] = {}
+    kept: dict[FeatureKey, int] = {}
+    for one in found:
+        kept[one.key] = kept.get(one.key, 0) + one.kept
+        if one.rows:
+            removed[one.key] = removed.get(one.key, 0) + one.rows
+    return removed, kept
 
 
 def _needless(horizon: int) -> str:
     """The commits that nothing needs: neither recent, nor the newest of its kind for a feature."""
-    ended, erased = "updated > 0 OR deleted > 0", "kind NOT IN ('write', 'delete')"
+    ended = "updated > 0 OR deleted > 0"
+    erased = f"kind NOT IN ('write', 'delete', '{layout.KIND_EMPTY}')"
     newest = (
         f"SELECT max(commit) FROM {_COMMITS} UNION ALL SELECT unnest([max(commit),"
         f" max(commit) FILTER ({ended}), max(commit) FILTER ({erased})])"
@@ -145,12 +183,15 @@ def _remove(
     connection: duckdb.DuckDBPyConnection, found: list[_Excess], horizon: int, newest: int
 ) -> tuple[int, int]:
     """Remove rows and commits in one transaction: the commit's number, and how many it removed."""
-    removed = {str(one.key): one.ended for one in found if one.rows}
+    removed: dict[str, int] = {}
+    for one in found:
+        if one.rows:
+            removed[str(one.key)] = max(one.ended, removed.get(str(one.key), 0))
     connection.execute("BEGIN TRANSACTION")
     commit = newest + 1 if removed else 0
     for one in found:
         if one.rows:
-            connection.execute(f"DELETE FROM {history_table(one.key)} WHERE {one.condition}")
+            connection.execute(f"DELETE FROM {one.table} WHERE {one.condition}")
     now = dt.datetime.now(dt.UTC)
     for name in removed:
         # Of a kind that makes watermarks void: rows are gone that a later resolve would look for.

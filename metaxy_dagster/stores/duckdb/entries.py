@@ -39,15 +39,24 @@ class Commits:
         newest: whatever it did.
         ended: the last one that superseded or deleted a row.
         erased: the last one that left no trace of what it did in the history.
+        emptied: the last one that found samples empty; 0 also if the feature was dropped since.
     """
 
     newest: int = 0
     ended: int = 0
     erased: int = 0
+    emptied: int = 0
 
-    def after(self, commit: int, *, ended: bool, erased: bool = False) -> Commits:
+    def after(
+        self, commit: int, *, ended: bool, erased: bool = False, emptied: bool = False
+    ) -> Commits:
         """The newest commits when one more was made."""
-        return Commits(commit, commit if ended else self.ended, commit if erased else self.erased)
+        return Commits(
+            commit,
+            commit if ended else self.ended,
+            commit if erased else self.erased,
+            commit if emptied else self.emptied,
+        )
 
 
 @dataclass(frozen=True)
@@ -168,12 +177,14 @@ def _entry(  # noqa: PLR0917 - the columns of a row, in their order
     newest: int,
     ended: int,
     erased: int,
+    emptied: int,
     fingerprint: str | None,
     *numbers: Any,
 ) -> Entry:
     mark = None if fingerprint is None else Watermark(fingerprint, *numbers[:3])
     content = None if numbers[3] is None else Content(*numbers[3:])
-    return Entry(version, spec, stored, Commits(newest, ended, erased), failed, mark, content)
+    commits = Commits(newest, ended, erased, emptied)
+    return Entry(version, spec, stored, commits, failed, mark, content)
 
 
 def save(

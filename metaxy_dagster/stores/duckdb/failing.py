@@ -63,7 +63,7 @@ class FailureStore(FileStore):
         asked, delta = source.origin(increment.source), increment.delta
         with self._file.connect("w") as connection:
             state = layout.ensure_format(connection)
-            return quarantine.record(
+            noted = quarantine.record(
                 connection,
                 key,
                 failed,
@@ -74,6 +74,8 @@ class FailureStore(FileStore):
                 by_version=plan.is_root,
                 materialization_id=materialization_id,
             )
+        increment.note_failed(failed)
+        return noted
 
     def failures(
         self,

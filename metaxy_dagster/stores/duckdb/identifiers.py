@@ -11,6 +11,7 @@ from metaxy_dagster.features import FeatureKey
 __all__ = [
     "CATALOG",
     "columns",
+    "empty_table",
     "history_table",
     "literal",
     "pending_table",
@@ -91,6 +92,11 @@ def history_table(key: FeatureKey) -> str:
 def pending_table(key: FeatureKey) -> str:
     """The quoted, qualified name of the table of samples that a resolve left unanswered."""
     return f"{CATALOG}.pending.{quote(table_name(key))}"
+
+
+def empty_table(key: FeatureKey) -> str:
+    """The quoted, qualified name of the table of samples that were computed to nothing."""
+    return f"{CATALOG}.empty.{quote(table_name(key))}"
 
 
 def quarantine_table(key: FeatureKey) -> str:

@@ -5,6 +5,7 @@
 * ``metaxy.commits``: one row per write; its number orders everything (a clock never does).
 * ``metaxy.features``: what is known of each feature as a whole, see :mod:`.entries`.
 * ``pending.<feature>``: samples that an earlier resolve found out about and nobody answered.
+* ``empty.<feature>``: samples that were computed and yielded nothing; only where there are any.
 * ``metaxy.format``: the version of this layout.
 
 Data versions are NULL where they are the provenance, which is nearly everywhere.
@@ -37,6 +38,7 @@ __all__ = [
     "COL_COMMIT",
     "COL_ENDED",
     "FORMAT_VERSION",
+    "KIND_EMPTY",
     "Table",
     "count",
     "create",
@@ -50,6 +52,8 @@ __all__ = [
 FORMAT_VERSION = 3
 COL_COMMIT = c.COL_COMMIT
 COL_ENDED = c.COL_ENDED
+# Commits of this kind found samples empty, whatever else they did.
+KIND_EMPTY = "empty"
 
 _TIMESTAMP = "TIMESTAMP WITH TIME ZONE"
 # Stored in both tables, in this order, behind the user's columns.
@@ -77,6 +81,7 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.features (
     feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL, feature_version VARCHAR, spec VARCHAR,
     stored BOOLEAN NOT NULL, failed BOOLEAN NOT NULL,
     newest BIGINT NOT NULL, ended BIGINT NOT NULL, erased BIGINT NOT NULL,
+    emptied BIGINT NOT NULL,
     fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT,
     content_rows BIGINT, content_low HUGEINT, content_high HUGEINT);
 """

@@ -104,6 +104,7 @@ def _gather_entries(connection: duckdb.DuckDBPyConnection) -> None:
         f"CREATE TABLE {metaxy}.features (feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL,"
         " feature_version VARCHAR, spec VARCHAR, stored BOOLEAN NOT NULL, failed BOOLEAN NOT NULL,"
         " newest BIGINT NOT NULL, ended BIGINT NOT NULL, erased BIGINT NOT NULL,"
+        " emptied BIGINT NOT NULL,"
         " fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT,"
         " content_rows BIGINT, content_low HUGEINT, content_high HUGEINT)"
     )
@@ -130,7 +131,7 @@ def _gather_entries(connection: duckdb.DuckDBPyConnection) -> None:
     for feature, version, spec, stored, *commits in rows:
         name = table_name(FeatureKey(feature))
         connection.execute(
-            f"INSERT INTO {metaxy}.features VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL,"
+            f"INSERT INTO {metaxy}.features VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, NULL, NULL,"
             " NULL, NULL, NULL, NULL)",
             [feature, name, version, spec, stored, name in failed, *commits],
         )

@@ -183,6 +183,7 @@ def settle(
     *,
     table: str | None,
     answered: Answered | None,
+    marked: str | None = None,
 ) -> None:
     """Forget failures of samples that were written since, or that nothing asks for any more.
 
@@ -192,15 +193,17 @@ def settle(
         names: its sample columns.
         table: of the feature's rows; ``None`` if there is none yet.
         answered: the increment that was written to; ``None`` if it does not list all samples.
+        marked: the table of samples that yielded nothing; ``None`` if this write found none.
     """
     if _columns(connection, key) is None:
         return
     gone = "FALSE"
-    if table is not None:
-        gone = (
-            f"EXISTS (SELECT 1 FROM {table} t WHERE {_same(names, 'o', 't')}"
-            f" AND t.{quote(COL_COMMIT)} > o.{quote(COL_COMMIT)})"
-        )
+    for one in (table, marked):
+        if one is not None:
+            gone += (
+                f" OR EXISTS (SELECT 1 FROM {one} t WHERE {_same(names, 'o', 't')}"
+                f" AND t.{quote(COL_COMMIT)} > o.{quote(COL_COMMIT)})"
+            )
     if answered is not None:
         connection.register(_LISTED, answered.ids((NEW, STALE, QUARANTINED)))
         pending = f"SELECT 1 FROM {_LISTED} l WHERE {_same(names, 'o', 'l')}"

@@ -18,16 +18,17 @@ from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter, ParentField
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, UNCHANGED
-from metaxy_dagster.stores.duckdb import layout, provenance
+from metaxy_dagster.stores.duckdb import provenance
 from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, find_candidates, has_news
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
 from metaxy_dagster.stores.duckdb.declared import no_rows
+from metaxy_dagster.stores.duckdb.empties import Marks, find_marks
 from metaxy_dagster.stores.duckdb.entries import Watermark
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query
-from metaxy_dagster.stores.duckdb.types import INTEGERS
+from metaxy_dagster.stores.duckdb.stored import StoredSide
 from metaxy_dagster.stores.duckdb.views import UpstreamView, join_order, sample_columns
 from metaxy_dagster.stores.duckdb.watermark import fingerprint, read_watermark
 
@@ -80,9 +81,13 @@ class Resolve:
         """
         keys = [self.plan.key, *(dep.upstream.key for dep in self.plan.deps)]
         catalog = read_catalog(connection, keys, self.commit)
-        found = self._candidates(connection, catalog) if compare else None
+        if not compare:
+            return OpenResolve(self, catalog)
+        known = catalog.entry(self.plan.key).commits
+        marks = find_marks(connection, self.plan.key, self.sample_columns, known)
+        found = self._candidates(connection, catalog, marks)
         candidates = None if found is None else CANDIDATES
-        return OpenResolve(self, catalog, candidates, is_settled=found == 0)
+        return OpenResolve(self, catalog, candidates, marks, is_settled=found == 0)
 
     @property
     def is_whole(self) -> bool:
@@ -109,12 +114,16 @@ class Resolve:
             return None
         return read_watermark(self.plan, self.fingerprint, catalog)
 
-    def _candidates(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> int | None:
+    def _candidates(
+        self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, marks: Marks | None
+    ) -> int | None:
         mark = self._mark(catalog)
         if mark is None:
             return None
         keys, share = self.sample_columns, self.max_incremental_share
-        return find_candidates(connection, self.plan, keys, catalog, mark=mark, max_share=share)
+        return find_candidates(
+            connection, self.plan, keys, catalog, mark=mark, max_share=share, marks=marks
+        )
 
 
 @dataclass
@@ -124,6 +133,7 @@ class OpenResolve:
     resolve: Resolve
     catalog: Catalog
     candidates: str | None = None
+    marks: Marks | None = None
     # Nothing can have changed: there is nothing to compare.
     is_settled: bool = False
     carried: tuple[str, ...] = ()
@@ -137,6 +147,16 @@ class OpenResolve:
             for i, dep in enumerate(self._plan.deps)
         ]
         self._keys = self.resolve.sample_columns
+        self._stored = StoredSide(
+            self._plan,
+            self.resolve.feature_version,
+            self._keys,
+            self.catalog,
+            self._views,
+            self.resolve.samples,
+            self.candidates,
+            self.marks,
+        )
 
     def delta(self, *, filled: bool = False, ordered: bool = False) -> Query:
         """Sample columns, status, provenance by field, provenance.
@@ -263,26 +283,15 @@ class OpenResolve:
             for view in self._views
         ]
         clauses.append(f"expected AS ({self._expected()})")
-        if self._own is not None:
-            clauses.append(f"own AS ({self._stored(self._own)})")
+        if not self._stored.is_empty:
+            resolve = self.resolve
+            own = self._stored.sql(resolve.filters, resolve.stale_when, self.values)
+            clauses.append(f"own AS ({own})")
         return "WITH " + ", ".join(clauses)
 
     def _nothing(self) -> str:
         """What :meth:`delta` selects, without a row, in the same types."""
-        own = self.stored_types
-        views = [view for view in self._views if view.table is not None]
-        selected = []
-        for name in self._keys:
-            kinds = [own[name]]
-            if self._are_integers(name, own[name]):
-                # As in a join, the widest of them.
-                kinds += [
-                    view.table.types[view.dep.source_columns[name]]
-                    for view in views
-                    if view.table is not None and name in view.dep.join_columns
-                ]
-            typed = ", ".join(f"NULL::{kind}" for kind in kinds)
-            selected.append(f"coalesce({typed}) AS {quote(name)}")
+        selected = [self._stored.no_keys()]
         entries = {str(field.key): "NULL" for field in self._plan.fields}
         selected += [
             f"NULL::UTINYINT AS {quote(STATUS)}",
@@ -336,84 +345,31 @@ class OpenResolve:
         present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in self._keys)
         carried = "".join(f", {quote(name)}" for name in self.carried)
         return (
-            f"SELECT {self._typed_keys()}, {struct} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
+            f"SELECT {self._stored.typed_keys()}, {struct} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
             f" {whole} AS {quote(c.COL_PROVENANCE)}, metaxy_in_scope,"
             f" TRUE AS metaxy_present{carried}"
             f" FROM (SELECT {columns(self._keys)}, {hashed},"
             f" {scope} AS metaxy_in_scope{carried} FROM {source} WHERE {present})"
         )
 
-    def _typed_keys(self) -> str:
-        """Ids in the type in which they are stored, so that both sides compare alike."""
-        types: Mapping[str, str] = {} if self._own is None else self._own.types
-        return ", ".join(
-            f"{quote(name)}::{types[name]} AS {quote(name)}"
-            if name in types and not self._are_integers(name, types[name])
-            else quote(name)
-            for name in self._keys
-        )
-
-    def _are_integers(self, name: str, stored: str) -> bool:
-        """Integers of any width compare as they are; an expected one may exceed the stored type."""
-        if stored not in INTEGERS:
-            return False
-        if self._plan.is_root:
-            samples = self.resolve.samples
-            return samples is not None and pa.types.is_integer(samples.schema.field(name).type)
-        found = {
-            view.table.types[view.dep.source_columns[name]] if view.table is not None else ""
-            for view in self._views
-            if name in view.dep.join_columns
-        }
-        return found <= INTEGERS
-
-    def _stored(self, own: layout.Table) -> str:
-        """What is stored: one row per sample, or per parent in an expansion."""
-        names = {name: quote(name) for name in own.columns}
-        scope, forced = (
-            condition(one, names, self.values, where="the stored feature", types=own.types)
-            for one in (self.resolve.filters, self.resolve.stale_when)
-        )
-        forced = forced if self.resolve.stale_when else "FALSE"
-        if self._plan.is_root:
-            current = f"{self.values.bind(self.resolve.feature_version)}::VARCHAR"
-            forced = f"({forced} OR {quote(c.COL_FEATURE_VERSION)} IS DISTINCT FROM {current})"
-        stored = (*own.columns, c.COL_PROVENANCE, c.COL_FEATURE_VERSION)
-        rows = self.catalog.rows(self._plan.key, stored)
-        keys = columns(self._keys)
-        if self.candidates is not None:
-            rows = f"SELECT * FROM ({rows}) SEMI JOIN {self.candidates} USING ({keys})"
-        if self._keys == self._plan.spec.id_columns:
-            return (
-                f"SELECT {keys}, {quote(c.COL_PROVENANCE)} AS metaxy_stored,"
-                f" {scope} AS metaxy_in_scope, {forced} AS metaxy_forced,"
-                f" TRUE AS metaxy_present FROM ({rows})"
-            )
-        one = quote(c.COL_PROVENANCE)
-        # A parent whose children were written under different provenances is stale.
-        return (
-            f"SELECT {keys}, CASE WHEN min({one}) = max({one}) THEN min({one}) END"
-            f" AS metaxy_stored, bool_or({scope}) AS metaxy_in_scope,"
-            f" bool_or({forced}) AS metaxy_forced, TRUE AS metaxy_present"
-            f" FROM ({rows}) GROUP BY {keys}"
-        )
-
     def _compared(self) -> str:
         """Expected samples beside stored ones; without any of these, all are new."""
-        if self._own is None:
+        if self._stored.is_empty:
             return "FROM expected e WHERE e.metaxy_in_scope"
         return (
             f"FROM expected e FULL JOIN own o USING ({columns(self._keys)}) WHERE {self._wanted()}"
         )
 
     def _status(self) -> str:
-        if self._own is None:
+        if self._stored.is_empty:
             return f"{NEW}::UTINYINT"
         changed = (
             f"(e.{quote(c.COL_PROVENANCE)} IS DISTINCT FROM o.metaxy_stored OR o.metaxy_forced)"
         )
+        # Of a sample that yielded nothing nothing is stored: computing it again makes it new.
+        empty = f" WHEN o.metaxy_empty AND {changed} THEN {NEW}" if self.marks else ""
         return (
-            "(CASE WHEN o.metaxy_present IS NULL THEN 0"
+            f"(CASE WHEN o.metaxy_present IS NULL THEN {NEW}{empty}"
             f" WHEN e.metaxy_present IS NULL THEN {ORPHANED}"
             f" WHEN {changed} THEN {STALE} ELSE {UNCHANGED} END)::UTINYINT"
         )

@@ -23,7 +23,7 @@ from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
 from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.increment import Increment, IncrementSource
 
-__all__ = ["DuckDBIncrementSource", "answered_by", "origin"]
+__all__ = ["DuckDBIncrementSource", "answered_by", "origin", "resolved_at"]
 
 _DELTA_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE)
 # Opening the file again costs more than reading so few rows.
@@ -141,6 +141,14 @@ def origin(source: IncrementSource) -> DuckDBIncrementSource | None:
     """The resolve behind an increment, if it is one of a DuckDB file."""
     inner = source.source if isinstance(source, WithoutQuarantined) else source
     return inner if isinstance(inner, DuckDBIncrementSource) else None
+
+
+def resolved_at(increment: Increment | None, file: DuckDBFile) -> int | None:
+    """The commit as of which an increment was resolved, if it is of this very file."""
+    source = None if increment is None else origin(increment.source)
+    if source is None or source.file.path != file.path:
+        return None
+    return source.resolve.commit
 
 
 def answered_by(increment: Increment | None, file: DuckDBFile) -> Answered | None:

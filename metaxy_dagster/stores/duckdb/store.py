@@ -14,14 +14,22 @@ from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.checks import declared_columns
 from metaxy_dagster.stores.duckdb.compactable import CompactableStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote, table_name, table_of
+from metaxy_dagster.stores.duckdb.identifiers import (
+    CATALOG,
+    empty_table,
+    quote,
+    table_name,
+    table_of,
+)
 from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.empties import empty_samples
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.protocol import FeatureSummary, WriteMode, WriteResult
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import (
         catalog,
+        empties,
         entries,
         layout,
         pins,
@@ -35,16 +43,19 @@ if TYPE_CHECKING:
         summary,
         versions,
         views,
+        write,
         writer,
     )
 else:
-    catalog, entries, layout, pins, quarantine, query, reader, resolve = late_modules(
+    catalog, empties, entries, layout, pins, quarantine, query, reader = late_modules(
         __package__,
-        *("catalog", "entries", "layout", "pins", "quarantine", "query", "reader", "resolve"),
+        *("catalog", "empties", "entries", "layout", "pins", "quarantine", "query", "reader"),
     )
     # The snapshot brings pandas.
-    snapshot, source, staging, summary, versions, views, writer = late_modules(
-        __package__, "snapshot", "source", "staging", "summary", "versions", "views", "writer"
+    resolve, snapshot, source, staging, summary, versions, views, write, writer = late_modules(
+        __package__,
+        *("resolve", "snapshot", "source", "staging", "summary", "versions", "views"),
+        *("write", "writer"),
     )
 
 __all__ = ["DuckDBMetadataStore"]
@@ -90,6 +101,7 @@ class DuckDBMetadataStore(CompactableStore):
         frame: Any,
         *,
         increment: Increment | None = None,
+        empty: Any = None,
         mode: WriteMode = "upsert",
         delete_orphaned: bool = False,
         max_deleted_share: float | None = None,
@@ -106,6 +118,11 @@ class DuckDBMetadataStore(CompactableStore):
                 ``increment`` is given. A root's provenance is the content of its columns.
             increment: the increment that the frame was computed from; its provenance is
                 brought to the rows by id.
+            empty: samples of the increment that were computed and yielded nothing: a frame or
+                dictionaries with the increment's sample columns, or ``"rest"`` for all pending
+                ones that the frame lacks and that were not reported as failed. Rows that are
+                stored of them end. They are pending again when what they are computed from
+                changes.
             mode: ``"upsert"`` adds and updates; with ``"replace"`` the frame is the whole state
                 and stored samples that it lacks are deleted.
             delete_orphaned: also delete the increment's orphaned samples.
@@ -134,6 +151,9 @@ class DuckDBMetadataStore(CompactableStore):
             )
         version = self.graph.feature_version(key)
         declared = declared_columns(self.graph.feature_class(key))
+        answered = source.answered_by(increment, self._file)
+        resolved_at = source.resolved_at(increment, self._file)
+        nothing = empty_samples(empty, plan, increment, resolved_at)
         staged = staging.prepare(plan, version, frame, increment=increment, declared=declared)
         values = Values()
         upstreams = [dep.upstream.key for dep in plan.deps]
@@ -149,22 +169,28 @@ class DuckDBMetadataStore(CompactableStore):
                     where=f"feature {str(key)!r}",
                     types=table.types,
                 )
-            how = writer.Write(
+            how = write.Write(
                 replace=mode == c.WRITE_REPLACE,
                 scope=where,
                 scope_values=values,
                 orphans=increment.orphaned_ids if increment and delete_orphaned else None,
                 max_deleted_share=max_deleted_share,
                 materialization_id=materialization_id,
-                answered=source.answered_by(increment, self._file),
+                answered=answered,
+                empty=nothing,
                 versioned=versioned,
             )
             applied = writer.Writer(connection, key, known)
             result = applied.write(staged, how)
             if applied.entry.failed:
-                stored = table_of(key) if table is not None or result.commit else None
+                changed = result.written or result.deleted
                 quarantine.settle(
-                    connection, key, views.sample_columns(plan), table=stored, answered=how.answered
+                    connection,
+                    key,
+                    views.sample_columns(plan),
+                    table=table_of(key) if table is not None or changed else None,
+                    answered=how.answered,
+                    marked=empty_table(key) if result.empty else None,
                 )
         if not applied.entry.failed:
             catalog.remember(connection, known, key, applied.entry, result.commit)
@@ -174,6 +200,9 @@ class DuckDBMetadataStore(CompactableStore):
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
     ) -> WriteResult:
         """Delete the stored samples for which the filters hold (all of them without filters).
+
+        Samples that were found empty are pending again if the filters hold for them: they have
+        no other columns than those of the increment, so a filter on others holds for none.
 
         Args:
             feature: key, spec or class.
@@ -185,20 +214,22 @@ class DuckDBMetadataStore(CompactableStore):
         values = Values()
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key])
-            table = known.get(key)
-            if table is None:
+            table, commits = known.get(key), known.entry(key).commits
+            marks = empties.find_marks(connection, key, views.sample_columns(plan), commits)
+            if table is None and marks is None:
                 return WriteResult(key, 0, 0, 0, 0, 0)
-            names = {name: quote(name) for name in (*table.columns, *layout.STORED_COLUMNS)}
-            where = condition(
-                parsed(filters),
-                names,
-                values,
-                where=f"feature {str(key)!r}",
-                types=table.types,
-            )
+            only, said = parsed(filters), f"feature {str(key)!r}"
+            where = ending = None
+            if table is not None:
+                names = {name: quote(name) for name in (*table.columns, *layout.STORED_COLUMNS)}
+                where = condition(only, names, values, where=said, types=table.types)
+            if marks is not None and marks.has(one for part in only for one in part.columns):
+                names, bound = {name: quote(name) for name in marks.types}, Values()
+                ended = condition(only, names, bound, where=said, types=marks.types)
+                ending = (marks, ended, bound)
             version = self.graph.feature_version(key)
             applied = writer.Writer(connection, key, known)
-            return applied.delete(plan.spec, version, where, values, soft=soft)
+            return applied.delete(plan.spec, version, where, values, soft=soft, marks=ending)
 
     def drop(self, feature: CoercibleToFeatureKey) -> None:
         """Forget a feature with all its samples and history; a feature not stored is no error."""
@@ -378,23 +409,19 @@ class DuckDBMetadataStore(CompactableStore):
                 known = catalog.read_catalog(connection, (), commit, beside=involved)
                 commit = known.commit
                 if known.entry(key).failed:
+                    names, only = views.sample_columns(plan), version if plan.is_root else None
                     held = quarantine.held(
-                        connection,
-                        key,
-                        views.sample_columns(plan),
-                        limit=self._max_attempts,
-                        version=version if plan.is_root else None,
+                        connection, key, names, limit=self._max_attempts, version=only
                     )
         if as_of is not None:
             commit = pins.checked(as_of, commit, key)
-        only, stale = parsed(filters), parsed(stale_when)
         asked = resolve.Resolve(
             plan,
             version,
             commit,
             expected,
-            only,
-            stale,
+            parsed(filters),
+            parsed(stale_when),
             keep_unchanged,
             self._max_share,
             {dep.upstream.key: self.graph.feature_class(dep.upstream.key) for dep in plan.deps},

@@ -18,6 +18,7 @@ from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.empties import Marks
 from metaxy_dagster.stores.duckdb.entries import Entry, Watermark
 from metaxy_dagster.stores.duckdb.identifiers import (
     columns,
@@ -125,6 +126,7 @@ def advance(
     *,
     commit: int,
     done: Done,
+    marks: Marks | None = None,
 ) -> Watermark | None:
     """What is known after a write, inside its transaction; to be kept with the feature.
 
@@ -135,6 +137,7 @@ def advance(
         answered: the increment that the write answers.
         commit: the newest commit.
         done: the samples that need nothing more.
+        marks: those that there were before it, with ids in the types of the feature's table.
     """
     known = entry.watermark
     stored = known if known is not None and known.fingerprint == answered.fingerprint else None
@@ -147,6 +150,8 @@ def advance(
     others = None
     if entry.commits.newest > since:
         others = _own_changes(key, answered.sample_columns, (since, commit), done.by)
+        if marks is not None:
+            others += f" UNION ALL {marks.changed(since, commit, but=done.by)}"
     if stored is not None and same:
         left = _strike(connection, key, answered, done, before=before, others=others)
     elif answered.open_count > _MAX_PENDING + done.rows:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import duckdb
-import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
@@ -16,52 +15,32 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.empties import EMPTIED, Marks, NewMarks, collect, find_marks
 from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Content, Entry, Watermark, save
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     columns,
+    empty_table,
     history_table,
     pending_table,
     quote,
     table_of,
 )
+from metaxy_dagster.stores.duckdb.removal import Removal
 from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage
 from metaxy_dagster.stores.duckdb.types import stored_types
 from metaxy_dagster.stores.duckdb.versions import moved
-from metaxy_dagster.stores.duckdb.watermark import Answered, Done, advance, is_behind
+from metaxy_dagster.stores.duckdb.views import sample_columns
+from metaxy_dagster.stores.duckdb.watermark import Done, advance, is_behind
+from metaxy_dagster.stores.duckdb.write import Write
 from metaxy_dagster.stores.protocol import WriteResult
 
-__all__ = ["Write", "Writer"]
+__all__ = ["Writer"]
 
 _CHANGED = "metaxy_changed"
-_REMOVED = "metaxy_removed"
 _ORPHANS = "metaxy_orphans"
 # Beyond so many rows the data version is found out when it is asked for.
 _HASHED_AT_ONCE = 20_000
-
-
-@dataclass(frozen=True)
-class Write:
-    """How a staged frame is to be applied.
-
-    Attributes:
-        replace: stored samples that the frame lacks are deleted.
-        scope: a SQL condition, with its values: only these stored rows may be deleted.
-        orphans: sample columns of stored rows to delete in the same transaction.
-        max_deleted_share: refuse to delete more than this share of the stored rows.
-        materialization_id: stored with each written row.
-        answered: the increment that the write answers, to be noted in the watermark.
-        versioned: note the data version, however many rows must be hashed for it.
-    """
-
-    replace: bool = False
-    scope: str = "TRUE"
-    scope_values: Mapping[str, object] | None = None
-    orphans: pa.Table | None = None
-    max_deleted_share: float | None = None
-    materialization_id: str | None = None
-    answered: Answered | None = None
-    versioned: bool = False
 
 
 class Writer:
@@ -95,13 +74,13 @@ class Writer:
         if not self._catalog.exists:
             layout.create(self._connection)
         if staged.is_nothing:
-            return self._only_orphans(staged, how)
+            return self._without_rows(staged, how)
         with compressed(self._connection, staged.table, 1 + len(staged.plan.fields)):
             return self._write(staged, how)
 
     def _write(self, staged: Staged, how: Write) -> WriteResult:
         connection, key = self._connection, staged.plan.key
-        found = self._catalog.get(key)
+        found, marks = self._catalog.get(key), self._marks(staged)
         connection.execute("BEGIN TRANSACTION")
         types = stored_types(connection, staged, found, replace=how.replace)
         entries = [str(field.key) for field in staged.plan.fields]
@@ -115,23 +94,29 @@ class Writer:
         )
         # A new feature has nothing to compare with: its rows go straight in.
         stage(connection, staged, types, once=found is None)
+        empty = self._collect_empty(staged, how, marks, stage=STAGE)
         if found is None:
-            result = self._insert_all(staged, how)
+            result = self._insert_all(staged, how, empty)
         else:
-            result = self._insert_changed(staged, how)
+            result = self._insert_changed(staged, how, empty)
         if not result.commit:
             connection.execute("ROLLBACK")
             return result
-        spec, version, watermark = staged.plan.spec, staged.feature_version, self.entry.watermark
+        if marks is not None:
+            marks.end(connection, result.commit, STAGE if found is None else _CHANGED)
+        spec, version = staged.plan.spec, staged.feature_version
+        empty.keep(connection, result.commit, version, how.materialization_id)
+        watermark = self.entry.watermark
         if how.answered is not None:
-            watermark = self._advance(staged, how, how.answered, result)
+            earlier = None if marks is None else marks.typed(types)
+            watermark = self._advance(staged, how, result.commit, earlier)
         content = self._content(spec, types, result, always=how.versioned)
         self._log(result, "write", version, how.materialization_id)
         self._note(spec, version, result, watermark=watermark, content=content)
         connection.execute("COMMIT")
         return result
 
-    def _insert_all(self, staged: Staged, how: Write) -> WriteResult:
+    def _insert_all(self, staged: Staged, how: Write, empty: NewMarks) -> WriteResult:
         """The first rows of a feature."""
         rows, key = staged.table.num_rows, staged.plan.key
         if not rows:
@@ -139,42 +124,68 @@ class Writer:
         created = f"SELECT *, NULL::TIMESTAMPTZ AS {quote(c.COL_CREATED_AT)} FROM {STAGE}"
         written = self._insert(key, created, self._next_commit, how.materialization_id)
         check_asked_for(self._connection, staged, written)
-        return WriteResult(key, self._next_commit, rows, 0, 0, 0)
+        return WriteResult(key, self._next_commit, rows, 0, 0, 0, empty.number)
 
-    def _insert_changed(self, staged: Staged, how: Write) -> WriteResult:
+    def _insert_changed(self, staged: Staged, how: Write, empty: NewMarks) -> WriteResult:
         """Compare the stage with what is stored, and bring that up to date."""
         key, rows = staged.plan.key, staged.table.num_rows
-        changed = self._mark_changed(staged)
-        updated, deleted = self._mark_removed(staged, how)
-        if not changed and not deleted:
-            return WriteResult(key, 0, 0, 0, rows, 0)
-        if updated or deleted:
-            self._end(key, self._next_commit)
+        changed, removal = self._mark_changed(staged), self._removal(staged, how)
+        updated, deleted = removal.updated, removal.deleted
+        commit = self._next_commit if changed or deleted or empty.number else 0
+        if commit:
+            removal.end(commit, self._now)
         if changed:
             source = f"SELECT * EXCLUDE (metaxy_rid) FROM {_CHANGED}"
-            self._insert(key, source, self._next_commit, how.materialization_id)
-        return WriteResult(
-            key, self._next_commit, changed - updated, updated, rows - changed, deleted
-        )
+            self._insert(key, source, commit, how.materialization_id)
+        new, unchanged = changed - updated, rows - changed
+        return WriteResult(key, commit, new, updated, unchanged, deleted, empty.number)
 
     @property
     def _next_commit(self) -> int:
         return self._catalog.commit + 1
 
+    def _marks(self, staged: Staged) -> Marks | None:
+        """Samples that were found empty before."""
+        names = sample_columns(staged.plan)
+        return find_marks(self._connection, staged.plan.key, names, self.entry.commits)
+
+    def _collect_empty(
+        self, staged: Staged, how: Write, marks: Marks | None, *, stage: str | None
+    ) -> NewMarks:
+        """Which samples the write finds empty."""
+        key, names = staged.plan.key, staged.sample_columns
+        if how.empty is None or staged.delta is None:
+            return NewMarks(key, names, marks, 0)
+        return collect(
+            self._connection,
+            key,
+            staged.delta,
+            how.empty,
+            names=names,
+            marks=marks,
+            stage=stage,
+            table=None if self._catalog.get(key) is None else table_of(key),
+        )
+
     def _advance(
-        self, staged: Staged, how: Write, answered: Answered, result: WriteResult
+        self, staged: Staged, how: Write, commit: int, marks: Marks | None
     ) -> Watermark | None:
-        """What is known after this write."""
-        key, rows = staged.plan.key, staged.table.num_rows
+        """What is known after a write of rows."""
+        key, rows, answered = staged.plan.key, staged.table.num_rows, how.answered
+        if answered is None:
+            return self.entry.watermark
         # Of a new feature, all that is stored was written now.
         tables = [STAGE if self._catalog.get(key) is not None else table_of(key)]
         if how.orphans is not None and how.orphans.num_rows:
             self._connection.register(_ORPHANS, how.orphans)
             tables.append(_ORPHANS)
             rows += how.orphans.num_rows
-        one_each = answered.sample_columns == staged.plan.spec.id_columns
-        done = Done(tables, rows, result.commit, one_each)
-        return advance(self._connection, key, self.entry, answered, commit=result.commit, done=done)
+        one_each = answered.sample_columns == staged.plan.spec.id_columns and how.empty is None
+        tables += [] if how.empty is None else [EMPTIED]
+        done = Done(tables, rows, commit, one_each)
+        return advance(
+            self._connection, key, self.entry, answered, commit=commit, done=done, marks=marks
+        )
 
     def _content(
         self, spec: FeatureSpec, types: Mapping[str, str], result: WriteResult, *, always: bool
@@ -192,53 +203,83 @@ class Writer:
         ended = result.updated > 0 or result.deleted > 0
         return moved(self._connection, spec, types, before, result.commit, ended=ended)
 
-    def _only_orphans(self, staged: Staged, how: Write) -> WriteResult:
+    def _without_rows(self, staged: Staged, how: Write) -> WriteResult:
         """An increment for which nothing was returned: the frame's columns tell nothing."""
-        connection, spec = self._connection, staged.plan.spec
-        result = WriteResult(spec.key, 0, 0, 0, 0, 0)
-        if self._catalog.get(spec.key) is None:
-            return result
-        if how.orphans is not None and how.orphans.num_rows:
-            connection.register(_ORPHANS, how.orphans)
-            keys = columns(how.orphans.column_names)
-            rows = f"SELECT r.rowid FROM {table_of(spec.key)} r SEMI JOIN {_ORPHANS} USING ({keys})"
-            where = f"rowid IN ({rows})"
-            result = self.delete(spec, staged.feature_version, where, {}, soft=True)
-        if how.answered is not None and is_behind(self._catalog, staged.plan, how.answered):
-            connection.execute("BEGIN TRANSACTION")
-            newest, done = self._catalog.commit + (result.commit > 0), Done(by=result.commit)
-            mark = advance(connection, spec.key, self.entry, how.answered, commit=newest, done=done)
+        connection, spec, version = self._connection, staged.plan.spec, staged.feature_version
+        found, marks = self._catalog.get(spec.key), self._marks(staged)
+        connection.execute("BEGIN TRANSACTION")
+        empty = self._collect_empty(staged, how, marks, stage=None)
+        deleted, entry = 0, self.entry
+        if found is not None and (how.empty is not None or how.has_orphans):
+            removal = Removal(connection, spec.key)
+            self._remove_named(removal, how)
+            removal.end(self._next_commit, self._now)
+            deleted = removal.deleted
+        commit = self._next_commit if deleted or empty.number else 0
+        result = WriteResult(spec.key, commit, 0, 0, 0, deleted, empty.number)
+        if commit:
+            empty.keep(connection, commit, version, how.materialization_id)
+            content = None
+            if found is not None:
+                content = self._content(spec, found.types, result, always=how.versioned)
+            self._log(result, "delete", version, how.materialization_id)
+            self._note(spec, version, result, watermark=entry.watermark, content=content)
+        answered = how.answered
+        if (
+            found is not None
+            and answered is not None
+            and (empty.number or is_behind(self._catalog, staged.plan, answered))
+        ):
+            newest = commit or self._catalog.commit
+            done = Done(() if how.empty is None else (EMPTIED,), 0, commit, one_each=False)
+            earlier = None if marks is None else marks.typed(found.types)
+            mark = advance(
+                connection, spec.key, entry, answered, commit=newest, done=done, marks=earlier
+            )
             self.entry = replace(self.entry, watermark=mark)
             save(connection, spec.key, self.entry, known=True)
-            connection.execute("COMMIT")
+        connection.execute("COMMIT")
         return result
 
     def delete(
         self,
         spec: FeatureSpec,
         version: str,
-        where: str,
+        where: str | None,
         values: Mapping[str, object],
         *,
         soft: bool,
+        marks: tuple[Marks, str, Mapping[str, object]] | None = None,
     ) -> WriteResult:
-        """Delete the stored rows for which a condition holds, with their history if not soft."""
+        """Delete the stored rows for which a condition holds, with their history if not soft.
+
+        Args:
+            spec: the feature.
+            version: its version.
+            where: the condition; ``None`` if the feature has no rows.
+            values: of the condition.
+            soft: keep the rows in the history.
+            marks: of samples that yielded nothing, and the condition for those to end, with its
+                values.
+        """
         connection, key, commit = self._connection, spec.key, self._next_commit
         connection.execute("BEGIN TRANSACTION")
-        deleted = self._count(
-            f"CREATE OR REPLACE TEMP TABLE {_REMOVED} AS SELECT rowid AS rid, TRUE AS gone"
-            f" FROM {table_of(key)} WHERE {where}",
-            values,
-        )
-        if not deleted:
+        deleted = ended = 0
+        if marks is not None:
+            found, ending, bound = marks
+            ended = found.end_where(connection, commit, ending, bound, keep=soft)
+        if where is not None:
+            removal = Removal(connection, key)
+            removal.add(where, values)
+            deleted = removal.deleted
+            if deleted and not soft:
+                removal.forget(spec)
+            removal.end(commit, self._now, keep=soft)
+        if not deleted and not ended:
             connection.execute("ROLLBACK")
             return WriteResult(key, 0, 0, 0, 0, 0)
-        if not soft:
-            self._forget(spec)
-        self._end(key, commit, keep=soft)
-        result = WriteResult(key, commit, 0, 0, 0, deleted)
-        content = None
-        if soft:
+        result, content = WriteResult(key, commit, 0, 0, 0, deleted), None
+        if soft and where is not None:
             types = self._catalog.tables[key].types
             content = self._content(spec, types, result, always=False)
         self._log(result, "delete" if soft else "hard delete", version, None)
@@ -250,13 +291,15 @@ class Writer:
     def drop(self, key: FeatureKey) -> None:
         """Forget a feature; its newest commits stay, so that no number is ever used twice."""
         connection, entry = self._connection, self.entry
-        if not entry.stored:
+        if not entry.stored and not entry.commits.emptied:
             return
         connection.execute("BEGIN TRANSACTION")
-        for table in (table_of(key), history_table(key), pending_table(key)):
+        tables = [table_of(key), history_table(key), pending_table(key)]
+        tables += [empty_table(key)] if entry.commits.emptied else []
+        for table in tables:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         commits = entry.commits.after(self._next_commit, ended=False, erased=True)
-        self.entry = Entry(commits=commits, failed=entry.failed)
+        self.entry = Entry(commits=replace(commits, emptied=0), failed=entry.failed)
         save(connection, key, self.entry, known=True)
         self._log(WriteResult(key, self._next_commit, 0, 0, 0, 0), "drop", None, None)
         connection.execute("COMMIT")
@@ -287,24 +330,17 @@ class Writer:
             f" WHERE r.rowid IS NULL OR NOT ({' AND '.join(terms)})"
         )
 
-    def _mark_removed(self, staged: Staged, how: Write) -> tuple[int, int]:
-        """Count the stored rows that end with this commit: superseded ones, and deleted ones."""
-        table, gone = table_of(staged.plan.key), 0
-        updated = self._count(
-            f"CREATE OR REPLACE TEMP TABLE {_REMOVED} AS SELECT metaxy_rid AS rid, FALSE AS gone"
-            f" FROM {_CHANGED} WHERE metaxy_rid IS NOT NULL"
-        )
+    def _removal(self, staged: Staged, how: Write) -> Removal:
+        """The stored rows that end with this write: superseded ones, and deleted ones."""
+        key = staged.plan.key
+        superseded = f"SELECT metaxy_rid AS rid FROM {_CHANGED} WHERE metaxy_rid IS NOT NULL"
+        removal = Removal(self._connection, key, superseded)
         ids = columns(staged.plan.spec.id_columns)
+        table = table_of(key)
         kept = f"SELECT r.rowid FROM {table} r SEMI JOIN {STAGE} USING ({ids})"
         if how.replace:
-            gone += self._remove(
-                f"({how.scope}) AND rowid NOT IN ({kept})", table, how.scope_values
-            )
-        if how.orphans is not None and how.orphans.num_rows:
-            self._connection.register(_ORPHANS, how.orphans)
-            keys = columns(how.orphans.column_names)
-            rows = f"SELECT r.rowid FROM {table} r SEMI JOIN {_ORPHANS} USING ({keys})"
-            gone += self._remove(f"rowid IN ({rows})", table)
+            removal.add(f"({how.scope}) AND rowid NOT IN ({kept})", how.scope_values)
+        self._remove_named(removal, how)
         if parents := staged.parent_columns:
             # Children under an older provenance of their parent go with it.
             keys, one = columns(parents), quote(c.COL_PROVENANCE)
@@ -313,18 +349,18 @@ class Writer:
                 f" FROM {STAGE} GROUP BY {keys}) USING ({keys})"
                 f" WHERE NOT list_contains(written, r.{one})"
             )
-            gone += self._remove(f"rowid IN ({rows}) AND rowid NOT IN ({kept})", table)
-        self._guard(staged, how, gone)
-        return updated, gone
+            removal.add(f"rowid IN ({rows}) AND rowid NOT IN ({kept})")
+        self._guard(staged, how, removal.deleted)
+        return removal
 
-    def _remove(
-        self, condition: str, table: str, values: Mapping[str, object] | None = None
-    ) -> int:
-        return self._count(
-            f"INSERT INTO {_REMOVED} SELECT rowid, TRUE FROM {table} WHERE {condition}"
-            f" AND rowid NOT IN (SELECT rid FROM {_REMOVED})",
-            values,
-        )
+    def _remove_named(self, removal: Removal, how: Write) -> None:
+        """Rows of samples that are to go: orphaned ones, and those that yielded nothing."""
+        if how.orphans is not None and how.has_orphans:
+            self._connection.register(_ORPHANS, how.orphans)
+            removal.add_samples(_ORPHANS, how.orphans.column_names)
+        if how.empty is not None:
+            found = self._connection.sql(f"SELECT * FROM {EMPTIED} LIMIT 0").columns
+            removal.add_samples(EMPTIED, [name for name in found if name != c.COL_PROVENANCE])
 
     def _guard(self, staged: Staged, how: Write, gone: int) -> None:
         if how.max_deleted_share is None or not how.replace or not gone:
@@ -341,19 +377,6 @@ class Writer:
                 'the samples, set metadata "metaxy/write": "upsert"',
             )
 
-    def _end(self, key: FeatureKey, commit: int, *, keep: bool = True) -> None:
-        """Take the removed rows out of the current state, into the history if they are kept."""
-        table = table_of(key)
-        if keep:
-            self._connection.execute(
-                f"INSERT INTO {history_table(key)} BY NAME SELECT r.*,"
-                f" $commit AS {quote(layout.COL_ENDED)}, CASE WHEN x.gone THEN $now::TIMESTAMPTZ"
-                f" END AS {quote(c.COL_DELETED_AT)} FROM {table} r JOIN {_REMOVED} x"
-                " ON r.rowid = x.rid",
-                {"commit": commit, "now": self._now},
-            )
-        self._connection.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT rid FROM {_REMOVED})")
-
     def _insert(
         self, key: FeatureKey, source: str, commit: int, materialization_id: str | None
     ) -> int:
@@ -369,14 +392,6 @@ class Writer:
         ).fetchall()
         return int(row[0])
 
-    def _forget(self, spec: FeatureSpec) -> None:
-        """Erase the history of the samples that are about to be deleted for good."""
-        same = " AND ".join(f"r.{quote(n)} = h.{quote(n)}" for n in spec.id_columns)
-        self._connection.execute(
-            f"DELETE FROM {history_table(spec.key)} h WHERE EXISTS (SELECT 1 FROM"
-            f" {table_of(spec.key)} r JOIN {_REMOVED} x ON r.rowid = x.rid WHERE {same})"
-        )
-
     def _note(
         self,
         spec: FeatureSpec,
@@ -389,12 +404,15 @@ class Writer:
     ) -> None:
         """Keep what is known of the feature after a commit."""
         before, ended = self.entry, result.updated > 0 or result.deleted > 0
+        commits = before.commits.after(
+            result.commit, ended=ended, erased=erased, emptied=result.empty > 0
+        )
         self.entry = replace(
             before,
             version=version,
             spec=spec.model_dump_json(),
-            stored=True,
-            commits=before.commits.after(result.commit, ended=ended, erased=erased),
+            stored=before.stored or result.new > 0,
+            commits=commits,
             watermark=watermark,
             content=content,
         )
@@ -403,6 +421,7 @@ class Writer:
     def _log(
         self, result: WriteResult, kind: str, version: str | None, materialization_id: str | None
     ) -> None:
+        kind = layout.KIND_EMPTY if result.empty else kind
         counts = [result.new, result.updated, result.deleted]
         row = [result.commit, str(result.feature), kind, *counts, version, materialization_id]
         marks = ", ".join("?" * (len(row) + 1))

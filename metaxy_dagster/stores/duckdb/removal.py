@@ -1,0 +1,86 @@
+"""The stored rows that end with a commit: collected first, then taken out of the current state."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+
+import duckdb
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.features import FeatureKey, FeatureSpec
+from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
+from metaxy_dagster.stores.duckdb.layout import COL_ENDED
+
+__all__ = ["Removal"]
+
+_REMOVED = "metaxy_removed"
+
+
+class Removal:
+    """Rows of one feature that are superseded, or gone.
+
+    Args:
+        connection: an open transaction.
+        key: the feature.
+        superseded: a SELECT of ``rid``, the numbers of the rows that others take the place of.
+
+    Attributes:
+        updated: how many rows are superseded.
+        deleted: how many are gone.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        key: FeatureKey,
+        superseded: str = "SELECT NULL::BIGINT AS rid WHERE FALSE",
+    ) -> None:
+        self._connection = connection
+        self._key = key
+        self.updated = self._count(
+            f"CREATE OR REPLACE TEMP TABLE {_REMOVED} AS SELECT rid, FALSE AS gone"
+            f" FROM ({superseded})"
+        )
+        self.deleted = 0
+
+    def add(self, condition: str, values: Mapping[str, object] | None = None) -> None:
+        """Rows for which a condition holds are gone, if they are not superseded."""
+        self.deleted += self._count(
+            f"INSERT INTO {_REMOVED} SELECT rowid, TRUE FROM {table_of(self._key)}"
+            f" WHERE ({condition}) AND rowid NOT IN (SELECT rid FROM {_REMOVED})",
+            values,
+        )
+
+    def add_samples(self, table: str, names: Sequence[str]) -> None:
+        """Rows of the samples that a table names are gone."""
+        stored = table_of(self._key)
+        rows = f"SELECT r.rowid FROM {stored} r SEMI JOIN {table} USING ({columns(names)})"
+        self.add(f"rowid IN ({rows})")
+
+    def end(self, commit: int, now: dt.datetime, *, keep: bool = True) -> None:
+        """Take the rows out of the current state, into the history if they are kept."""
+        if not self.updated and not self.deleted:
+            return
+        table = table_of(self._key)
+        if keep:
+            self._connection.execute(
+                f"INSERT INTO {history_table(self._key)} BY NAME SELECT r.*,"
+                f" $commit AS {quote(COL_ENDED)}, CASE WHEN x.gone THEN $now::TIMESTAMPTZ"
+                f" END AS {quote(c.COL_DELETED_AT)} FROM {table} r JOIN {_REMOVED} x"
+                " ON r.rowid = x.rid",
+                {"commit": commit, "now": now},
+            )
+        self._connection.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT rid FROM {_REMOVED})")
+
+    def forget(self, spec: FeatureSpec) -> None:
+        """Erase the history of the samples that are about to be deleted for good."""
+        same = " AND ".join(f"r.{quote(n)} = h.{quote(n)}" for n in spec.id_columns)
+        self._connection.execute(
+            f"DELETE FROM {history_table(spec.key)} h WHERE EXISTS (SELECT 1 FROM"
+            f" {table_of(spec.key)} r JOIN {_REMOVED} x ON r.rowid = x.rid WHERE {same})"
+        )
+
+    def _count(self, sql: str, values: Mapping[str, object] | None = None) -> int:
+        rows = self._connection.execute(sql, dict(values) if values else None).fetchall()
+        return int(rows[0][0])

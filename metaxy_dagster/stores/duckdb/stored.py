@@ -1,0 +1,173 @@
+"""The stored side of the comparison: what is known of each sample, and under which provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.features import FeaturePlan, Filter
+from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.empties import Marks
+from metaxy_dagster.stores.duckdb.filtering import condition
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.duckdb.types import INTEGERS
+from metaxy_dagster.stores.duckdb.views import UpstreamView
+
+__all__ = ["StoredSide"]
+
+
+@dataclass(frozen=True)
+class StoredSide:
+    """What is known of a feature's samples: rows, and marks of those that yielded nothing.
+
+    Attributes:
+        plan: the feature.
+        feature_version: a root's stored rows of another one are stale.
+        keys: the sample columns.
+        catalog: the tables, and the commit as of which they are read.
+        views: of the upstreams.
+        samples: for a root, the expected samples.
+        candidates: a table of samples; others are left out.
+        marks: samples that yielded nothing; ``None`` if there are none.
+    """
+
+    plan: FeaturePlan
+    feature_version: str
+    keys: tuple[str, ...]
+    catalog: Catalog
+    views: Sequence[UpstreamView]
+    samples: pa.Table | None = None
+    candidates: str | None = None
+    marks: Marks | None = None
+
+    @property
+    def table(self) -> layout.Table | None:
+        """The feature's table; ``None`` if no row was ever written."""
+        return self.catalog.get(self.plan.key)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known of any sample: all that are expected are new."""
+        return self.table is None and self.marks is None
+
+    def typed_keys(self) -> str:
+        """Expected ids in the type in which they are stored, so that both sides compare alike."""
+        types: Mapping[str, str] = {} if self.table is None else self.table.types
+        return ", ".join(
+            f"{quote(name)}::{types[name]} AS {quote(name)}"
+            if name in types and not self._are_integers(name, types[name])
+            else quote(name)
+            for name in self.keys
+        )
+
+    def no_keys(self) -> str:
+        """The sample columns in the types that a comparison gives them, with no value."""
+        types: Mapping[str, str] = {} if self.table is None else self.table.types
+        selected = []
+        for name in self.keys:
+            kinds = [types[name]]
+            if self._are_integers(name, types[name]):
+                # As in a join, the widest of them.
+                kinds += [kind for kind in self._upstream_types(name) if kind is not None]
+            typed = ", ".join(f"NULL::{kind}" for kind in kinds)
+            selected.append(f"coalesce({typed}) AS {quote(name)}")
+        return ", ".join(selected)
+
+    def _are_integers(self, name: str, stored: str) -> bool:
+        """Integers of any width compare as they are; an expected one may exceed the stored type."""
+        if stored not in INTEGERS:
+            return False
+        if self.plan.is_root:
+            given = self.samples
+            return given is not None and pa.types.is_integer(given.schema.field(name).type)
+        return {kind or "" for kind in self._upstream_types(name)} <= INTEGERS
+
+    def _upstream_types(self, name: str) -> list[str | None]:
+        """The types that a sample column has in the upstreams; ``None`` for those never written."""
+        return [
+            None if view.table is None else view.table.types[view.dep.source_columns[name]]
+            for view in self.views
+            if name in view.dep.join_columns
+        ]
+
+    def sql(self, filters: Sequence[Filter], stale_when: Sequence[Filter], values: Values) -> str:
+        """One row per sample (per parent in an expansion) of which something is known.
+
+        Args:
+            filters: only samples for which these hold are looked at.
+            stale_when: stored rows for which these hold count as stale.
+            values: receives the literals of both.
+        """
+        parts = []
+        if self.table is not None:
+            parts.append(self._rows(self.table, filters, stale_when, values))
+        if self.marks is not None:
+            parts.append(self._marked(self.marks, parts))
+        return " UNION ALL BY NAME ".join(parts)
+
+    def _rows(
+        self,
+        own: layout.Table,
+        filters: Sequence[Filter],
+        stale_when: Sequence[Filter],
+        values: Values,
+    ) -> str:
+        names = {name: quote(name) for name in own.columns}
+        scope, forced = (
+            condition(one, names, values, where="the stored feature", types=own.types)
+            for one in (filters, stale_when)
+        )
+        forced = forced if stale_when else "FALSE"
+        if self.plan.is_root:
+            current = f"{values.bind(self.feature_version)}::VARCHAR"
+            forced = f"({forced} OR {quote(c.COL_FEATURE_VERSION)} IS DISTINCT FROM {current})"
+        stored = (*own.columns, c.COL_PROVENANCE, c.COL_FEATURE_VERSION)
+        rows = self._narrowed(self.catalog.rows(self.plan.key, stored))
+        keys, one = columns(self.keys), quote(c.COL_PROVENANCE)
+        marked = "" if self.marks is None else ", FALSE AS metaxy_empty"
+        if self.keys == self.plan.spec.id_columns:
+            return (
+                f"SELECT {keys}, {one} AS metaxy_stored,"
+                f" {scope} AS metaxy_in_scope, {forced} AS metaxy_forced,"
+                f" TRUE AS metaxy_present{marked} FROM ({rows})"
+            )
+        # A parent whose children were written under different provenances is stale.
+        return (
+            f"SELECT {keys}, CASE WHEN min({one}) = max({one}) THEN min({one}) END"
+            f" AS metaxy_stored, bool_or({scope}) AS metaxy_in_scope,"
+            f" bool_or({forced}) AS metaxy_forced, TRUE AS metaxy_present{marked}"
+            f" FROM ({rows}) GROUP BY {keys}"
+        )
+
+    def _marked(self, marks: Marks, rows: Sequence[str]) -> str:
+        """Marks; never of a sample that has rows, whoever wrote them."""
+        keys = columns(self.keys)
+        found = self._narrowed(marks.typed(self._mark_types()).of(self.catalog.commit))
+        without = "".join(f" ANTI JOIN ({one}) USING ({keys})" for one in rows)
+        # Without an upstream that calls for it, a mark says nothing: it is in no scope.
+        return (
+            f"SELECT {keys}, {quote(c.COL_PROVENANCE)} AS metaxy_stored,"
+            " FALSE AS metaxy_in_scope, FALSE AS metaxy_forced,"
+            f" TRUE AS metaxy_present, TRUE AS metaxy_empty FROM ({found}){without}"
+        )
+
+    def _mark_types(self) -> dict[str, str]:
+        """The types of the expected ids, to which marks have to fit."""
+        types: Mapping[str, str] = {} if self.table is None else self.table.types
+        found = {}
+        for name in self.keys:
+            kinds = [types.get(name), *self._upstream_types(name)]
+            kind = next((one for one in kinds if one is not None), None)
+            # Of upstreams that were never written nothing is expected; NULL has this type.
+            found[name] = kind or "INTEGER"
+        return found
+
+    def _narrowed(self, rows: str) -> str:
+        if self.candidates is None:
+            return rows
+        return f"SELECT * FROM ({rows}) SEMI JOIN {self.candidates} USING ({columns(self.keys)})"

@@ -1,0 +1,44 @@
+"""How a frame is written, beside the frame itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from metaxy_dagster.stores.duckdb.watermark import Answered
+from metaxy_dagster.stores.empties import EmptySamples
+
+__all__ = ["Write"]
+
+
+@dataclass(frozen=True)
+class Write:
+    """How a staged frame is to be applied.
+
+    Attributes:
+        replace: stored samples that the frame lacks are deleted.
+        scope: a SQL condition, with its values: only these stored rows may be deleted.
+        orphans: sample columns of stored rows to delete in the same transaction.
+        max_deleted_share: refuse to delete more than this share of the stored rows.
+        materialization_id: stored with each written row.
+        answered: the increment that the write answers, to be noted in the watermark.
+        empty: samples of the increment that yielded nothing.
+        versioned: note the data version, however many rows must be hashed for it.
+    """
+
+    replace: bool = False
+    scope: str = "TRUE"
+    scope_values: Mapping[str, object] | None = None
+    orphans: pa.Table | None = None
+    max_deleted_share: float | None = None
+    materialization_id: str | None = None
+    answered: Answered | None = None
+    empty: EmptySamples | None = None
+    versioned: bool = False
+
+    @property
+    def has_orphans(self) -> bool:
+        """Whether orphaned samples are to be deleted."""
+        return self.orphans is not None and self.orphans.num_rows > 0

@@ -1,0 +1,75 @@
+"""Samples that a caller names: rows of a frame, or dictionaries, with the sample columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metaxy_dagster.errors import FrameError
+from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.frames import to_arrow
+
+__all__ = ["named_samples", "typed_as"]
+
+
+def named_samples(samples: Any, *, names: Sequence[str], feature: str, what: str) -> pa.Table:
+    """The samples as a table.
+
+    Args:
+        samples: a frame, or rows as dictionaries; columns beside the sample columns are ignored.
+        names: the columns that name a sample.
+        feature: named in errors.
+        what: what they are called in errors, such as ``"failed samples"``.
+
+    Returns:
+        N rows of the sample columns; no columns where there are no rows.
+
+    Raises:
+        FrameError: no frame, or sample columns are missing.
+
+    Example:
+        >>> rows = [{"id": 1, "score": 0.5}]
+        >>> named_samples(rows, names=["id"], feature="a", what="samples").to_pylist()
+        [{'id': 1}]
+    """
+    rows = isinstance(samples, Sequence) and all(isinstance(row, Mapping) for row in samples)
+    table = pa.Table.from_pylist(list(samples)) if rows else to_arrow(samples, feature)
+    missing = [name for name in names if name not in table.column_names]
+    if missing and table.num_rows:
+        raise FrameError(
+            f"{what} are named by the columns of the increment",
+            feature=feature,
+            found=f"missing {missing}; the frame has {table.column_names}",
+            allowed=f"all of {list(names)}",
+            remedy="pass rows of the increment's frame, or of an upstream that has these columns",
+        )
+    return table.select(list(names)) if table.num_rows else table.select([])
+
+
+def typed_as(samples: pa.Table, delta: pa.Table, *, feature: str) -> pa.Table:
+    """Samples in the types that an increment's list has them in.
+
+    Args:
+        samples: sample columns.
+        delta: the list.
+        feature: named in errors.
+
+    Raises:
+        FrameError: values that cannot be of these types.
+
+    Example:
+        >>> ids = pa.table({"id": pa.array([1], pa.int8())})
+        >>> typed_as(ids, pa.table({"id": [1, 2]}), feature="a").schema.field("id").type
+        DataType(int64)
+    """
+    wanted = pa.schema([delta.schema.field(name) for name in samples.column_names])
+    try:
+        return samples.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise FrameError(
+            "samples are named by values of another type than the increment's",
+            feature=feature,
+            found=f"{samples.schema.to_string(show_field_metadata=False)} ({error})",
+            allowed=wanted.to_string(show_field_metadata=False),
+            remedy="pass rows of the increment's frame, or of an upstream",
+        ) from error
