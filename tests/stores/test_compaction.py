@@ -104,6 +104,16 @@ def test_a_moment_whose_marks_were_compacted_away_is_refused(store: DuckDBMetada
     assert {str(key): n for key, n in kept.kept.items() if n} == {"image": 2, "score": 2}
 
 
+def test_marks_may_end_later_than_the_rows_before_them(store: DuckDBMetadataStore) -> None:
+    everything = store.resolve_update("score", keep_unchanged=True)
+    store.write("score", pa.table({}), increment=everything, empty=[{"id": 1}, {"id": 2}])
+    between = store.resolve_update("score")
+    store.delete("score", filters="id = 1")
+    store.compact(older_than=NOW)
+    with pytest.raises(StoreError, match="compacted away"):
+        between.delta  # noqa: B018 - it is what is refused
+
+
 def test_the_list_of_commits_still_tells_of_marks(store: DuckDBMetadataStore) -> None:
     """Commits go, but not the one that says that there are marks."""
     empty_scores(store)
