@@ -69,7 +69,7 @@ class Step:
         outputs: the assets that the node was asked to produce.
         shared: what all steps of a graph asset have in common, in whatever process each runs;
             ``None`` where the asset is one step.
-        runs: the run, and those whose results its steps go on from.
+        runs: of a graph asset, the run and those whose results its steps go on from.
     """
 
     run_id: str
@@ -109,7 +109,7 @@ def _step(step: Any) -> Step:
     attempt = (step.step.key, step.previous_attempt_count)
     node = step.node_handle.root.name
     if not step.is_in_graph_asset:
-        return Step(step.run_id, node, attempt, outputs, runs=(step.run_id,))
+        return Step(step.run_id, node, attempt, outputs)
     runs = _runs(step, node)
     return Step(step.run_id, node, attempt, outputs, f"{runs[-1]}:{node}", runs)
 

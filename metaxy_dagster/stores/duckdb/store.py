@@ -151,10 +151,10 @@ class DuckDBMetadataStore(CompactableStore):
             )
         version = self.graph.feature_version(key)
         declared = declared_columns(self.graph.feature_class(key))
+        staged = staging.prepare(plan, version, frame, increment=increment, declared=declared)
         answered = source.answered_by(increment, self._file)
         resolved_at = source.resolved_at(increment, self._file)
         nothing = empty_samples(empty, plan, increment, resolved_at)
-        staged = staging.prepare(plan, version, frame, increment=increment, declared=declared)
         values = Values()
         upstreams = [dep.upstream.key for dep in plan.deps]
         with self._file.connect("w") as connection:
