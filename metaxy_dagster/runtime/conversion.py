@@ -11,6 +11,7 @@ from metaxy_dagster.errors import RunError
 from metaxy_dagster.late import duckdb
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.scan import Scan
 
 __all__ = ["Source", "convert", "empty_frame", "has_empty_frame"]
 
@@ -22,10 +23,14 @@ class Source:
     Attributes:
         lazy: gives them as a lazy frame.
         table: gives them at once; for types that hold all rows this saves a copy.
+        scan: gives what an engine may ask for batches; ``None`` where that cannot be had.
+        within: what is left of the scan's rows.
     """
 
     lazy: Callable[[], nw.LazyFrame[Any]]
     table: Callable[[], pa.Table]
+    scan: Callable[[], Scan | pa.Table] | None = None
+    within: Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]] = lambda frame: frame
 
     @classmethod
     def of(cls, lazy: Callable[[], nw.LazyFrame[Any]]) -> Source:
@@ -39,6 +44,22 @@ def _polars(source: Source) -> Any:
     return pl.from_arrow(source.table())
 
 
+def _polars_lazy(source: Source) -> Any:
+    """Read when it is collected, and again each time; what is small was read already."""
+    if source.scan is None:
+        return _polars(source).lazy()
+    import polars as pl  # noqa: PLC0415 - an extra
+
+    found = source.scan()
+    if isinstance(found, pa.Table):
+        frame = pl.DataFrame(pl.from_arrow(found)).lazy()
+    else:
+        from metaxy_dagster.runtime.polars_scan import scanned  # noqa: PLC0415 - an extra
+
+        frame = scanned(found)
+    return source.within(nw.from_native(frame)).to_native()
+
+
 def _relation(source: Source) -> Any:
     native = source.lazy().to_native()
     if isinstance(native, duckdb.DuckDBPyRelation):
@@ -50,7 +71,7 @@ _CONVERSIONS: Mapping[tuple[str, str], Callable[[Source], Any]] = {
     ("narwhals", "LazyFrame"): lambda source: source.lazy(),
     ("narwhals", "DataFrame"): lambda source: nw.from_native(source.table(), eager_only=True),
     ("polars", "DataFrame"): _polars,
-    ("polars", "LazyFrame"): lambda source: _polars(source).lazy(),
+    ("polars", "LazyFrame"): _polars_lazy,
     ("pandas", "DataFrame"): lambda source: source.table().to_pandas(),
     ("pyarrow", "Table"): lambda source: source.table(),
     ("duckdb", "DuckDBPyRelation"): _relation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -21,6 +21,7 @@ from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.skipping import mark_idle
 from metaxy_dagster.runtime.work import StepWork, begin_work
 from metaxy_dagster.stores import Counts, Increment, MetadataStore
+from metaxy_dagster.stores.scan import Scan
 
 __all__ = ["Loaded", "column_kinds", "load_frame", "pin", "produced", "resolve", "resolve_shared"]
 
@@ -148,6 +149,7 @@ def _whole(store: MetadataStore, feature: FeatureKey, scope: Scope) -> Source:
     return Source(
         lambda: store.read(feature, columns=columns, filters=filters),
         lambda: store.read_table(feature, columns=columns, filters=filters),
+        lambda: store.scan(feature, columns=columns, filters=filters),
     )
 
 
@@ -159,9 +161,12 @@ def _upstream(
     def lazy() -> nw.LazyFrame[Any]:
         return scope.restrict(increment.upstream(feature, all_rows=all_rows))
 
+    def scan() -> Scan | pa.Table:
+        return increment.upstream_scan(feature, all_rows=all_rows)
+
     if scope:
-        return Source.of(lazy)
-    return Source(lazy, lambda: increment.upstream_table(feature, all_rows=all_rows))
+        return replace(Source.of(lazy), scan=scan, within=scope.restrict)
+    return Source(lazy, lambda: increment.upstream_table(feature, all_rows=all_rows), scan)
 
 
 def resolve(

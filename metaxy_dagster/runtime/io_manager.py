@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.batching import batch_size, first_batch, in_batches, with_batches
 from metaxy_dagster.runtime.conversion import Source, convert
@@ -20,6 +21,7 @@ from metaxy_dagster.runtime.inputs import load_frame, pin, resolve_shared
 from metaxy_dagster.runtime.output import located, own_rows, write_output
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
+from metaxy_dagster.stores.frames import Rows
 
 __all__ = ["MetaxyIOManager"]
 
@@ -118,9 +120,10 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             increment = self._taken(step, asset)
             events: dict[str, Any] = {}
             written: dict[str, int] = {}
-            # Collected before the store is locked: a lazy frame runs the user's code.
+            # Collected before the store is locked: a lazy frame runs the user's code. The rest
+            # of a large one is collected by the write, before it locks the store.
             frame = None if obj is None else own_rows(obj, asset, scope)
-            with _at_once(self.store, None if frame is None else frame.num_rows):
+            with _at_once(self.store, frame):
                 if frame is not None:
                     result = write_output(
                         self.store,
@@ -158,9 +161,11 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         return increment
 
 
-def _at_once(store: MetadataStore, rows: int | None) -> contextlib.AbstractContextManager[object]:
+def _at_once(
+    store: MetadataStore, frame: "Rows | None"
+) -> contextlib.AbstractContextManager[object]:
     """Write and look in one go; a large frame is hashed before others are kept waiting."""
-    if rows is None or rows > _AT_ONCE:
+    if not isinstance(frame, pa.Table) or frame.num_rows > _AT_ONCE:
         return contextlib.nullcontext()
     return store.connected("w")
 

@@ -16,7 +16,7 @@ from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
-from metaxy_dagster.stores.frames import to_arrow
+from metaxy_dagster.stores.frames import Rows, column_names, to_rows
 
 __all__ = ["located", "own_rows", "write_output"]
 
@@ -35,7 +35,7 @@ def located(asset_key: dg.AssetKey) -> Iterator[None]:
 def write_output(
     store: MetadataStore,
     asset: FeatureAsset,
-    frame: pa.Table,
+    frame: Rows,
     *,
     scope: Scope,
     increment: Increment | None,
@@ -67,7 +67,7 @@ def write_output(
             delete_orphaned=True,
             materialization_id=run_id,
         )
-    stamped = c.COL_PROVENANCE_BY_FIELD in frame.column_names
+    stamped = c.COL_PROVENANCE_BY_FIELD in column_names(frame)
     if increment is None and not stamped and not store.graph.plan(asset.feature).is_root:
         raise FrameError(
             "the provenance of these rows is unknown, so later changes could not be detected",
@@ -89,19 +89,31 @@ def write_output(
     )
 
 
-def own_rows(frame: Any, asset: FeatureAsset, scope: Scope) -> pa.Table:
-    """What an asset returned, as an Arrow table with the columns of its partition.
+def own_rows(frame: Any, asset: FeatureAsset, scope: Scope) -> Rows:
+    """What an asset returned, as Arrow rows with the columns of its partition.
 
     Args:
         frame: anything narwhals accepts, one row per sample.
         asset: the asset.
         scope: the samples that are the asset's own in this run.
 
+    Returns:
+        A table; for a lazy frame beyond a size a reader, which runs the user's code while the
+        store collects it.
+
     Raises:
         FrameError: it is no frame, or has rows of other partitions.
     """
-    table = to_arrow(frame, str(asset.feature))
-    return _within(scope, table, asset) if scope and table.column_names else table
+    rows = to_rows(frame, str(asset.feature))
+    if not scope or not column_names(rows):
+        return rows
+    if isinstance(rows, pa.Table):
+        return _within(scope, rows, asset)
+    # Of no rows, to know the columns; it refuses columns that are missing, too.
+    schema = _within(scope, rows.schema.empty_table(), asset).schema
+    parts = (_within(scope, pa.Table.from_batches([batch]), asset) for batch in rows)
+    batches = (batch for part in parts for batch in part.cast(schema).to_batches())
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def _within(scope: Scope, table: pa.Table, asset: FeatureAsset) -> pa.Table:

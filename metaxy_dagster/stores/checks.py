@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
@@ -10,14 +10,19 @@ from metaxy_dagster.features import FeaturePlan
 from metaxy_dagster.late import pyarrow as pa
 
 __all__ = [
+    "SHOWN",
+    "SeenIds",
+    "SeenProvenance",
     "check_columns",
     "check_id_values",
     "check_provenance",
     "declared_columns",
     "is_struct_of_text",
+    "not_unique",
 ]
 
-_SHOWN = 5
+# Examples in an error.
+SHOWN = 5
 
 
 def check_columns(table: pa.Table, plan: FeaturePlan, declared: Mapping[str, bool] | None) -> None:
@@ -65,39 +70,87 @@ def check_id_values(table: pa.Table, plan: FeaturePlan) -> None:
     Raises:
         FrameError: with some of the ids concerned.
     """
-    ids = list(plan.spec.id_columns)
-    feature = str(plan.key)
-    for name in ids:
-        nulls = table.column(name).null_count
-        if nulls:
-            raise FrameError(
-                f"id column {name!r} has nulls",
-                feature=feature,
-                found=f"{nulls} of {table.num_rows} rows",
-                remedy="give every sample an id, or drop the rows without one",
-            )
+    seen = SeenIds(plan)
+    seen.add(table)
+    seen.check_nulls()
+    if seen.ascend:
+        return
     import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
 
+    ids = list(plan.spec.id_columns)
     column = table.column(ids[0])
-    simple = pa.types.is_integer(column.type) or pa.types.is_string(column.type)
     # The usual cases first, each several times faster than the next.
-    if len(ids) == 1 and simple:
-        ascends = pc.less(column.slice(0, table.num_rows - 1), column.slice(1))
-        if table.num_rows < 2 or pc.all(ascends).as_py():  # noqa: PLR2004 - a pair
-            return
+    if len(ids) == 1 and _is_simple(column.type):  # noqa: SIM102 - the second is costly
         if pc.count_distinct(column).as_py() == table.num_rows:
             return
     groups = table.select(ids).group_by(ids).aggregate([([], "count_all")])
     if groups.num_rows < table.num_rows:
         doubled = groups.filter(pc.greater(groups.column("count_all"), 1))
-        raise FrameError(
-            "ids must be unique within one write",
-            feature=feature,
-            found=f"{doubled.num_rows} ids occur more than once, for example "
-            f"{doubled.slice(0, _SHOWN).to_pylist()}",
-            remedy=f"drop the duplicates, or add the column that tells the rows apart to "
-            f"id_columns {ids}",
-        )
+        raise not_unique(plan, doubled.num_rows, doubled.slice(0, SHOWN).to_pylist())
+
+
+def not_unique(plan: FeaturePlan, number: int, examples: Sequence[object]) -> FrameError:
+    """The error of ids that occur more than once."""
+    return FrameError(
+        "ids must be unique within one write",
+        feature=str(plan.key),
+        found=f"{number} ids occur more than once, for example {list(examples)}",
+        remedy=f"drop the duplicates, or add the column that tells the rows apart to "
+        f"id_columns {list(plan.spec.id_columns)}",
+    )
+
+
+def _is_simple(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind))
+
+
+class SeenIds:
+    """What the ids of a frame are like, of which one part is seen after the other.
+
+    Attributes:
+        ascend: whether each is greater than the one before it, so that all are unique; only
+            found out of a single column of integers or texts.
+    """
+
+    def __init__(self, plan: FeaturePlan) -> None:
+        self._plan = plan
+        self._rows = 0
+        self._nulls = dict.fromkeys(plan.spec.id_columns, 0)
+        self._last: pa.ChunkedArray | None = None
+        self.ascend = len(plan.spec.id_columns) == 1
+
+    def add(self, part: pa.Table) -> None:
+        """See some more rows."""
+        self._rows += part.num_rows
+        for name in self._nulls:
+            self._nulls[name] += part.column(name).null_count
+        if not self.ascend or not part.num_rows:
+            return
+        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
+
+        column = part.column(self._plan.spec.id_columns[0])
+        self.ascend = _is_simple(column.type)
+        if self.ascend:
+            ascend = pc.less(column.slice(0, part.num_rows - 1), column.slice(1))
+            self.ascend = pc.all(ascend, min_count=0).as_py()
+        if self.ascend and self._last is not None:
+            self.ascend = bool(pc.less(self._last[0], column[0]).as_py())
+        self._last = column.slice(part.num_rows - 1)
+
+    def check_nulls(self) -> None:
+        """Refuse ids that are null.
+
+        Raises:
+            FrameError: with their number.
+        """
+        for name, nulls in self._nulls.items():
+            if nulls:
+                raise FrameError(
+                    f"id column {name!r} has nulls",
+                    feature=str(self._plan.key),
+                    found=f"{nulls} of {self._rows} rows",
+                    remedy="give every sample an id, or drop the rows without one",
+                )
 
 
 def check_provenance(table: pa.Table, plan: FeaturePlan, feature_version: str) -> None:
@@ -106,30 +159,55 @@ def check_provenance(table: pa.Table, plan: FeaturePlan, feature_version: str) -
     Raises:
         FrameError: with what was found.
     """
-    feature = str(plan.key)
-    column = table.column(c.COL_PROVENANCE_BY_FIELD)
-    fields = {str(field.key) for field in plan.fields}
-    found: object = str(column.type)
-    nulls = column.null_count
-    if is_struct_of_text(column.type):
-        found = sorted(field.name for field in column.type)
-        nulls += sum(entry.null_count for entry in column.flatten())
-    if found != sorted(fields) or nulls:
-        raise FrameError(
-            f"{c.COL_PROVENANCE_BY_FIELD} must be a struct with one text per field in every row",
-            feature=feature,
-            found=f"{found}, {nulls} nulls",
-            allowed=sorted(fields),
-            remedy="keep the column as the increment gave it",
-        )
-    if c.COL_FEATURE_VERSION in table.column_names:
-        versions = set(table.column(c.COL_FEATURE_VERSION).unique().to_pylist())
-        if versions - {feature_version}:
+    seen = SeenProvenance(plan, feature_version)
+    seen.add(table)
+    seen.check()
+
+
+class SeenProvenance:
+    """What the provenance of a frame is like, of which one part is seen after the other."""
+
+    def __init__(self, plan: FeaturePlan, feature_version: str) -> None:
+        self._plan = plan
+        self._version = feature_version
+        self._fields = sorted(str(field.key) for field in plan.fields)
+        self._found: object = None
+        self._nulls = 0
+        self._versions: set[object] = set()
+
+    def add(self, part: pa.Table) -> None:
+        """See some more rows."""
+        column = part.column(c.COL_PROVENANCE_BY_FIELD)
+        self._found = str(column.type)
+        self._nulls += column.null_count
+        if is_struct_of_text(column.type):
+            self._found = sorted(field.name for field in column.type)
+            self._nulls += sum(entry.null_count for entry in column.flatten())
+        if c.COL_FEATURE_VERSION in part.column_names:
+            self._versions.update(part.column(c.COL_FEATURE_VERSION).unique().to_pylist())
+
+    def check(self) -> None:
+        """Refuse other fields, nulls, another version.
+
+        Raises:
+            FrameError: with what was found.
+        """
+        feature = str(self._plan.key)
+        if self._found != self._fields or self._nulls:
+            raise FrameError(
+                f"{c.COL_PROVENANCE_BY_FIELD} must be a struct with one text per field in every "
+                "row",
+                feature=feature,
+                found=f"{self._found}, {self._nulls} nulls",
+                allowed=self._fields,
+                remedy="keep the column as the increment gave it",
+            )
+        if self._versions - {self._version}:
             raise FrameError(
                 "the frame carries the provenance of another feature, or of another version",
                 feature=feature,
-                found=f"{c.COL_FEATURE_VERSION} {sorted(map(str, versions))}",
-                allowed=feature_version,
+                found=f"{c.COL_FEATURE_VERSION} {sorted(map(str, self._versions))}",
+                allowed=self._version,
                 remedy="drop the metaxy_ columns of the upstream and write with increment=, or "
                 "resolve again after the feature was changed",
             )

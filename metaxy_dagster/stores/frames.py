@@ -1,23 +1,27 @@
-"""Frames at the boundary: anything narwhals accepts comes in and becomes an Arrow table."""
+"""Frames at the boundary: anything narwhals accepts comes in and becomes Arrow rows."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores import lazy, spool
 
 if TYPE_CHECKING:
     from metaxy_dagster.features import FeatureSpec
 
-__all__ = ["check_ids", "to_arrow"]
+__all__ = ["Rows", "check_ids", "column_names", "to_arrow", "to_rows"]
+
+# In memory, or still on their way.
+Rows: TypeAlias = "pa.Table | pa.RecordBatchReader"
 
 ALLOWED_FRAMES = (
     "a polars, pandas or pyarrow table, a DuckDB relation, a lazy frame, or any other frame "
-    "that narwhals accepts"
+    "that narwhals accepts, or a pyarrow RecordBatchReader"
 )
 
 
@@ -39,6 +43,8 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         >>> to_arrow(pa.table({"id": [1, 2]}), "a").num_rows
         2
     """
+    if isinstance(frame, pa.RecordBatchReader):
+        frame = _whole(frame, feature)
     try:
         narwhal = nw.from_native(frame, pass_through=False)
     except TypeError as error:
@@ -63,6 +69,83 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         raise _unreadable(error, feature) from error
     _check_names(table.column_names, feature)
     return _decoded(table)
+
+
+def to_rows(frame: Any, feature: str) -> Rows:
+    """As :func:`to_arrow`, but what is lazy and large is collected as it is read.
+
+    Args:
+        frame: as for :func:`to_arrow`.
+        feature: named in errors.
+
+    Returns:
+        A table, or for a lazy frame beyond a size a reader that gives its rows once. Reading it
+        runs the user's code and raises what :func:`to_arrow` raises.
+
+    Example:
+        >>> import duckdb
+        >>> to_rows(duckdb.sql("SELECT range AS id FROM range(3)"), "a").num_rows
+        3
+    """
+    try:
+        parts = lazy.batches(frame)
+    except nw.exceptions.NarwhalsError as error:
+        raise _unreadable(error, feature) from error
+    if parts is None:
+        return to_arrow(frame, feature)
+    rows = _regular(parts, feature)
+    # Small frames are not worth a file, nor questions of their own.
+    held, size = [next(rows)], 0
+    for batch in rows:
+        held.append(batch)
+        size += batch.nbytes
+        if size > spool.IN_MEMORY:
+            schema = batch.schema
+            return pa.RecordBatchReader.from_batches(schema, _followed(held, rows))
+    return pa.Table.from_batches(held)
+
+
+def column_names(rows: Rows) -> list[str]:
+    """The columns, also of rows that were not read yet."""
+    return list(rows.schema.names)
+
+
+def _whole(reader: pa.RecordBatchReader, feature: str) -> pa.Table:
+    return pa.Table.from_batches(list(_regular(iter(reader), feature)), reader.schema)
+
+
+def _followed(first: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> Iterator[Any]:
+    """All batches in order; those read already are let go one by one."""
+    first.reverse()
+    while first:
+        yield first.pop()
+    yield from rest
+
+
+def _regular(batches: Iterator[pa.RecordBatch], feature: str) -> Iterator[pa.RecordBatch]:
+    """The batches of a lazy frame, checked, decoded, all with the columns of the first.
+
+    Raises:
+        FrameError: as of :func:`to_arrow`.
+    """
+    schema = None
+    while True:
+        try:
+            batch = next(batches, None)
+        except FrameError:
+            raise  # of a reader of ours, which has said it
+        except Exception as error:
+            # Collecting runs the user's own code in an engine of the user's choice.
+            raise _unreadable(error, feature) from error
+        if batch is None:
+            return
+        if schema is None:
+            _check_names(batch.schema.names, feature)
+            schema = _plain(batch.schema)
+        try:
+            yield batch.cast(schema)
+        except (ValueError, pa.ArrowException) as error:
+            raise _unreadable(error, feature) from error
 
 
 def _unreadable(error: Exception, feature: str) -> FrameError:
@@ -96,12 +179,17 @@ def _check_names(names: Sequence[object], feature: str) -> None:
 
 
 def _decoded(table: pa.Table) -> pa.Table:
+    schema = _plain(table.schema)
+    return table if schema.equals(table.schema, check_metadata=True) else table.cast(schema)
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Without dictionaries, which each batch has of its own, and without metadata."""
     fields = []
-    for field in table.schema:
+    for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         fields.append(pa.field(field.name, kind))
-    schema = pa.schema(fields)
-    return table if schema.equals(table.schema, check_metadata=True) else table.cast(schema)
+    return pa.schema(fields)
 
 
 def check_ids(table: pa.Table, spec: FeatureSpec) -> None:

@@ -16,12 +16,14 @@ from metaxy_dagster.stores.counts import (
     ORPHANED,
     QUARANTINED,
     STALE,
+    STATUS,
     UNCHANGED,
     Counts,
     having,
 )
 from metaxy_dagster.stores.samples import typed_as
-from metaxy_dagster.stores.spool import Spool
+from metaxy_dagster.stores.scan import Scan
+from metaxy_dagster.stores.spool import Spool, SpooledColumns
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -45,7 +47,7 @@ class IncrementSource(Protocol):
         """Sample columns, status and provenance of each listed sample."""
         ...
 
-    def filled(self) -> pa.Table | None:
+    def filled(self) -> pa.Table | Spool | None:
         """As :meth:`delta`, with the upstream columns behind; ``None`` where they may be large."""
         ...
 
@@ -65,11 +67,16 @@ class IncrementSource(Protocol):
         """Where rows may be kept that do not fit into memory."""
         ...
 
-    def delta_of(self, filled: pa.Table) -> pa.Table:
+    @property
+    def delta_columns(self) -> tuple[str, ...]:
+        """The columns of :meth:`delta`."""
+        ...
+
+    def delta_of(self, filled: pa.Table | Spool) -> pa.Table:
         """What :meth:`delta` gives, from :meth:`filled`."""
         ...
 
-    def frame_of(self, filled: pa.Table) -> nw.LazyFrame[Any]:
+    def frame_of(self, filled: pa.Table | Spool, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """What :meth:`frame` gives, from rows of :meth:`filled`."""
         ...
 
@@ -87,6 +94,10 @@ class IncrementSource(Protocol):
 
     def upstream_table(self, samples: pa.Table | None, key: FeatureKey) -> pa.Table:
         """As :meth:`upstream`, read at once."""
+        ...
+
+    def upstream_scan(self, samples: pa.Table | None, key: FeatureKey) -> Scan | pa.Table:
+        """As :meth:`upstream`, for an engine that asks for batches; few rows are read at once."""
         ...
 
 
@@ -115,7 +126,7 @@ class Increment:
         source: IncrementSource,
         delta: pa.Table | None = None,
         *,
-        filled: pa.Table | None = None,
+        filled: pa.Table | Spool | None = None,
         whole: Increment | None = None,
     ) -> None:
         self._feature = feature
@@ -163,11 +174,21 @@ class Increment:
             return self._source.delta_of(self._spooled.table())
         return self._source.delta()
 
+    @property
+    def listed(self) -> pa.Table | SpooledColumns:
+        """As :attr:`delta`, but what waits in a file stays there."""
+        if isinstance(self._filled, Spool) and "delta" not in self.__dict__:
+            return SpooledColumns(self._filled, self._source.delta_columns)
+        return self.delta
+
     @cached_property
     def counts(self) -> Counts:
         """How many samples are new, stale and orphaned; makes no frames."""
         if self._spooled is not None:
             return self._spooled.counts
+        if isinstance(self._filled, Spool):
+            parts = self._filled.parts([STATUS])
+            return sum(map(Counts.of, parts), Counts(0, 0, 0))
         if self._is_unknown:
             return self._source.counts()
         return Counts.of(self.delta)
@@ -260,6 +281,13 @@ class Increment:
         samples = None if all_rows else self._pending_ids
         return self._source.upstream_table(samples, FeatureKey(feature))
 
+    def upstream_scan(
+        self, feature: CoercibleToFeatureKey, *, all_rows: bool = False
+    ) -> Scan | pa.Table:
+        """As :meth:`upstream`, for an engine that asks for batches; few rows are read at once."""
+        samples = None if all_rows else self._pending_ids
+        return self._source.upstream_scan(samples, FeatureKey(feature))
+
     @property
     def _pending_ids(self) -> pa.Table:
         return self._with_status(NEW, STALE).select(list(self.sample_columns))
@@ -285,10 +313,10 @@ class Increment:
         if size < 1:
             message = f"batches need a size of at least 1, not {size}"
             raise ValueError(message)
-        if self._is_unknown:
+        if self._is_unknown or isinstance(self._filled, Spool):
             self._spooled = _Spooled.of(self._source)
         if self._spooled is not None:
-            filled, rows = self._spooled.filled, self._spooled.pending.rows
+            filled, rows = self._spooled.filled, self._spooled.pending.slice
         else:
             filled = self._filled is not None
             table = self.delta if self._filled is None else self._filled
@@ -309,9 +337,13 @@ class Increment:
             self._filled = self._source.filled()
         if self._filled is None:
             return self._source.frame(self.delta, statuses)
-        return self._source.frame_of(having(self._filled, statuses))
+        return self._source.frame_of(self._filled, statuses)
 
     def _with_status(self, *statuses: int) -> pa.Table:
+        if isinstance(self._filled, Spool) and "delta" not in self.__dict__:
+            found = self._filled.parts(self._source.delta_columns)
+            empty = self._filled.slice(0, 0).select(list(self._source.delta_columns))
+            return pa.concat_tables([empty, *(having(part, statuses) for part in found)])
         return having(self.delta, statuses)
 
     def __repr__(self) -> str:
@@ -368,11 +400,11 @@ class _Spooled:
         return cls(pending, others, filled, counts)
 
     def table(self) -> pa.Table:
-        return pa.concat_tables(spool.rows(0, len(spool)) for spool in (self.pending, self.others))
+        return pa.concat_tables(spool.slice(0, len(spool)) for spool in (self.pending, self.others))
 
     def ids(self, names: list[str], statuses: Sequence[int]) -> pa.Table:
         """Some columns of the rows with these statuses."""
-        empty = self.pending.rows(0, 0).select(names)
+        empty = self.pending.slice(0, 0).select(names)
         found = (
             having(part, statuses).select(names)
             for spool in (self.pending, self.others)

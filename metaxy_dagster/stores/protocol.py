@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.stores.failures import FailureResult, SampleError
     from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.scan import Scan
 
 __all__ = ["FeatureSummary", "MetadataStore", "WriteMode", "WriteResult"]
 
@@ -157,6 +158,16 @@ class MetadataStore(abc.ABC):
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """Read samples at once, as an Arrow table."""
+
+    @abc.abstractmethod
+    def scan(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: Any = None,
+        columns: Sequence[str] | None = None,
+    ) -> Scan:
+        """Read samples whenever an engine asks for batches of some columns."""
 
     @abc.abstractmethod
     def resolve_update(

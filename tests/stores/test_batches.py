@@ -31,6 +31,12 @@ def graph() -> FeatureGraph:
     return found
 
 
+@pytest.fixture(autouse=True, params=["in memory", "in a file"])
+def _where_rows_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "in a file":
+        monkeypatch.setattr(spool_module, "IN_MEMORY", 0)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> DuckDBMetadataStore:
     """Of crop 1-5 are stored; 2 is stale, 5 orphaned, 6-9 new. Of listed all are new."""
@@ -173,19 +179,19 @@ def test_a_spool_gives_back_any_slice(parts: list[int], start: int, number: int)
         done += part
     start = min(start, total)
     assert len(spool) == total
-    assert spool.rows(start, number).to_pylist() == rows.slice(start, number).to_pylist()
+    assert spool.slice(start, number).to_pylist() == rows.slice(start, number).to_pylist()
     assert [row for part in spool.parts() for row in part.to_pylist()] == rows.to_pylist()
 
 
 def test_a_spool_that_outgrows_memory_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_module, "_IN_MEMORY", 100)
+    monkeypatch.setattr(spool_module, "IN_MEMORY", 100)
     rows = pa.table({"i": range(1_000)})
     spool = Spool(rows.schema, tmp_path)
     for start in range(0, 1_000, 100):
         spool.append(rows.slice(start, 100))
-    assert spool.rows(450, 100).column("i").to_pylist() == list(range(450, 550))
+    assert spool.slice(450, 100).column("i").to_pylist() == list(range(450, 550))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,4 +199,4 @@ def test_a_directory_that_cannot_be_used_is_not(tmp_path: Path) -> None:
     rows = pa.table({"i": [1]})
     spool = Spool(rows.schema, tmp_path / "nowhere")
     spool.append(rows)
-    assert spool.rows(0, 1).num_rows == 1
+    assert spool.slice(0, 1).num_rows == 1

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG
+from metaxy_dagster.stores.spool import Spool
 
 __all__ = ["ROW_GROUP", "column_clauses", "compressed", "even_batches"]
 
@@ -54,7 +55,7 @@ def even_batches(table: pa.Table) -> pa.Table:
 
 @contextlib.contextmanager
 def compressed(
-    connection: duckdb.DuckDBPyConnection, table: pa.Table, hashes: int
+    connection: duckdb.DuckDBPyConnection, table: pa.Table | Spool, hashes: int
 ) -> Iterator[None]:
     """Write texts with ZSTD inside this block, if that pays.
 
@@ -85,7 +86,7 @@ def column_clauses(connection: duckdb.DuckDBPyConnection) -> Mapping[str, str]:
     return dict.fromkeys(_UNIFORM, "USING COMPRESSION dict_fsst")
 
 
-def _pays(table: pa.Table, hashes: int) -> bool:
+def _pays(table: pa.Table | Spool, hashes: int) -> bool:
     """Whether there are more hashes than columns that DuckDB's own choice makes very small."""
     if table.num_rows < _MANY:
         return False

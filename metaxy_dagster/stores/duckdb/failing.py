@@ -16,10 +16,10 @@ from metaxy_dagster.stores.failures import FailureResult, SampleError, failed_sa
 from metaxy_dagster.stores.increment import Increment
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb import layout, quarantine, query, source, staging, views
+    from metaxy_dagster.stores.duckdb import arrival, layout, quarantine, query, source, views
 else:
-    layout, quarantine, query, source, staging, views = late_modules(
-        __package__, "layout", "quarantine", "query", "source", "staging", "views"
+    arrival, layout, quarantine, query, source, views = late_modules(
+        __package__, "arrival", "layout", "quarantine", "query", "source", "views"
     )
 
 __all__ = ["FailureStore"]
@@ -55,7 +55,7 @@ class FailureStore(FileStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
-        staging.check_increment(increment, plan)
+        arrival.check_increment(increment, plan)
         failed = failed_samples(samples, error, names=increment.sample_columns, feature=str(key))
         if not failed.num_rows:
             return FailureResult(key, 0, 0)

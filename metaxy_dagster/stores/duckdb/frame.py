@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import duckdb
@@ -56,6 +56,21 @@ class StoreFrame(nw.LazyFrame[Any]):
         try:
             return super().collect(backend, **kwargs)
         except duckdb.Error as error:
+            if match := _OURS.search(str(error)):
+                raise _repeated(*match.groups()) from error
+            raise
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows, about so many at a time; one batch without rows first.
+
+        Raises:
+            StoreError: the store cannot be read now.
+        """
+        try:
+            found = self.to_native().to_arrow_reader(rows)
+            yield pa.RecordBatch.from_pylist([], schema=found.schema)
+            yield from found
+        except (duckdb.Error, pa.ArrowException) as error:
             if match := _OURS.search(str(error)):
                 raise _repeated(*match.groups()) from error
             raise

@@ -34,6 +34,8 @@ from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.increment import IncrementSource
+from metaxy_dagster.stores.scan import Scan
+from metaxy_dagster.stores.spool import Spool
 
 __all__ = [
     "SHOWN",
@@ -330,10 +332,15 @@ class WithoutQuarantined:
             self._delta = self._relabelled(self.source.delta())
         return self._delta
 
-    def filled(self) -> pa.Table | None:
+    def filled(self) -> pa.Table | Spool | None:
         """As the source lists it, with another status."""
         found = self.source.filled()
-        return None if found is None else self._relabelled(found)
+        if not isinstance(found, Spool):
+            return None if found is None else self._relabelled(found)
+        relabelled = Spool(found.schema, self.spool_directory)
+        for part in found.parts():
+            relabelled.append(self._relabelled(part))
+        return relabelled
 
     def is_slim(self) -> bool:
         """Whether :meth:`filled` gives anything."""
@@ -355,13 +362,18 @@ class WithoutQuarantined:
         """Where rows may be kept that do not fit into memory."""
         return self.source.spool_directory
 
-    def delta_of(self, filled: pa.Table) -> pa.Table:
+    @property
+    def delta_columns(self) -> tuple[str, ...]:
+        """The columns of :meth:`delta`."""
+        return self.source.delta_columns
+
+    def delta_of(self, filled: pa.Table | Spool) -> pa.Table:
         """What :meth:`delta` gives, from :meth:`filled`."""
         return self.source.delta_of(filled)
 
-    def frame_of(self, filled: pa.Table) -> nw.LazyFrame[Any]:
+    def frame_of(self, filled: pa.Table | Spool, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """What :meth:`frame` gives, from rows of :meth:`filled`."""
-        return self.source.frame_of(filled)
+        return self.source.frame_of(filled, statuses)
 
     def frame(self, delta: pa.Table, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """Ids, upstream columns and provenance of the samples with these statuses."""
@@ -378,6 +390,10 @@ class WithoutQuarantined:
     def upstream_table(self, samples: pa.Table | None, key: FeatureKey) -> pa.Table:
         """As :meth:`upstream`, read at once."""
         return self.source.upstream_table(samples, key)
+
+    def upstream_scan(self, samples: pa.Table | None, key: FeatureKey) -> Scan | pa.Table:
+        """As :meth:`upstream`, for an engine that asks for batches; few rows are read at once."""
+        return self.source.upstream_scan(samples, key)
 
     def _relabelled(self, table: pa.Table) -> pa.Table:
         import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and not always needed

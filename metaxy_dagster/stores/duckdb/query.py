@@ -36,9 +36,10 @@ class Query:
     values: Mapping[str, object] = field(default_factory=dict)
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
-    def select(self, columns: Sequence[str]) -> Query:
-        """The same rows, fewer columns."""
-        sql = f"SELECT {column_list(columns)} FROM ({self.sql})"
+    def select(self, columns: Sequence[str], limit: int | None = None) -> Query:
+        """The same rows, fewer columns; only some of them, if there is a limit."""
+        some = "" if limit is None else f" LIMIT {limit:d}"
+        sql = f"SELECT {column_list(columns)} FROM ({self.sql}){some}"
         return Query(sql, self.values, self.tables)
 
 

@@ -8,17 +8,23 @@ frame is read, not before: pyarrow's datasets bring pandas along.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from metaxy_dagster.stores.counts import STATUS, having
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
-from metaxy_dagster.stores.duckdb.query import Query, fetch
+from metaxy_dagster.stores.duckdb.query import Query, reader
+from metaxy_dagster.stores.lazy import BATCH_ROWS
+from metaxy_dagster.stores.spool import Spool
 
-__all__ = ["Snapshot"]
+__all__ = ["Listed", "Snapshot"]
+
+_READING: Final = threading.Lock()
 
 
 class Snapshot(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
@@ -47,16 +53,70 @@ class Snapshot(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
         **_options: object,
     ) -> pads.Scanner:
         """Called by whoever collects: read the needed columns, then apply the filter."""
-        wanted = list(columns) if columns else list(self._schema.names)
-        read = list(wanted)
-        if filter is not None:
-            # An expression does not tell its columns; a name too many costs little.
-            text = str(filter)
-            read += [name for name in self._schema.names if name in text and name not in read]
-        batches = self._read(read).to_reader()
-        return pads.Scanner.from_batches(batches, columns=wanted, filter=filter)
+        return _scanner(self._schema, columns, filter, lambda names: self._read(names).reader())
 
-    def _read(self, columns: Sequence[str]) -> pa.Table:
+    def batches(
+        self, columns: Sequence[str] | None = None, limit: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Read some columns, at least one, of at most so many rows."""
+        return iter(self._read(columns or self._schema.names, limit).reader())
+
+    def _read(self, columns: Sequence[str], limit: int | None = None) -> Spool:
+        """Bring the rows out of the file, which is let go before anyone computes with them."""
         schema = pa.schema([self._schema.field(name) for name in columns])
-        with self._file.connect("r") as connection:
-            return fetch(connection, self._make_query(connection).select(columns)).cast(schema)
+        spool = Spool(schema, self._file.path.parent)
+        # Engines ask in threads of their own, but a process can open a file but once.
+        with _READING, self._file.connect("r") as connection:
+            query = self._make_query(connection).select(columns, limit)
+            for batch in reader(connection, query, BATCH_ROWS):
+                spool.append(pa.Table.from_batches([batch.cast(schema)]))
+        return spool
+
+
+class Listed(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
+    """The rows of an increment that have certain statuses, from a file."""
+
+    def __init__(self, rows: Spool, names: Sequence[str], statuses: Sequence[int]) -> None:
+        # As in Snapshot.
+        self._rows = rows
+        self._names = names
+        self._statuses = statuses
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        return pa.schema([self._rows.schema.field(name) for name in self._names])
+
+    def scanner(
+        self,
+        columns: Sequence[str] | None = None,
+        filter: Any = None,  # noqa: A002 - pyarrow's name
+        **_options: object,
+    ) -> pads.Scanner:
+        """Called by whoever collects."""
+        return _scanner(self.schema, columns, filter, self._reader)
+
+    def _reader(self, names: Sequence[str]) -> pa.RecordBatchReader:
+        batches = (
+            batch
+            for part in self._rows.parts([*names, STATUS])
+            for batch in having(part, self._statuses).select(list(names)).to_batches()
+        )
+        schema = pa.schema([self._rows.schema.field(name) for name in names])
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _scanner(
+    schema: pa.Schema,
+    columns: Sequence[str] | None,
+    condition: Any,
+    read: Callable[[Sequence[str]], pa.RecordBatchReader],
+) -> pads.Scanner:
+    """Read the needed columns, then apply the filter."""
+    wanted = list(columns) if columns else list(schema.names)
+    needed = list(wanted)
+    if condition is not None:
+        # An expression does not tell its columns; a name too many costs little.
+        text = str(condition)
+        needed += [name for name in schema.names if name in text and name not in needed]
+    return pads.Scanner.from_batches(read(needed), columns=wanted, filter=condition)

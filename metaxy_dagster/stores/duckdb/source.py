@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import narwhals as nw
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
-from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts
+from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts, having
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.quarantine import WithoutQuarantined
 from metaxy_dagster.stores.duckdb.query import Query, fetch, lazy, nothing, reader
@@ -22,6 +22,11 @@ from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
 from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.increment import Increment, IncrementSource
+from metaxy_dagster.stores.scan import Scan
+from metaxy_dagster.stores.spool import Spool
+
+if TYPE_CHECKING:
+    from metaxy_dagster.stores.duckdb.snapshot import Snapshot
 
 __all__ = ["DuckDBIncrementSource", "answered_by", "origin", "resolved_at"]
 
@@ -59,11 +64,17 @@ class DuckDBIncrementSource:
         with self.file.connect("r") as connection:
             return fetch(connection, self._opened(connection).delta())
 
-    def filled(self) -> pa.Table | None:
+    def filled(self) -> pa.Table | Spool | None:
         """As :meth:`delta`, with the upstream columns behind; ``None`` where they may be large."""
         with self.file.connect("r") as connection:
             resolve = self._opened(connection)
-            return fetch(connection, resolve.delta(filled=True)) if resolve.is_slim else None
+            if not resolve.is_slim:
+                return None
+            batches = reader(connection, resolve.delta(filled=True), _STREAMED_ROWS)
+            spool = Spool(batches.schema, self.spool_directory)
+            for batch in batches:
+                spool.append(pa.Table.from_batches([batch]))
+        return spool.table() if spool.is_in_memory else spool
 
     def is_slim(self) -> bool:
         """Whether :meth:`filled` gives anything."""
@@ -82,15 +93,26 @@ class DuckDBIncrementSource:
         """Beside the file there is room for what is computed from it."""
         return self.file.path.parent
 
-    def delta_of(self, filled: pa.Table) -> pa.Table:
-        """What :meth:`delta` gives, from :meth:`filled`."""
-        return filled.select([*self.sample_columns, STATUS, *_DELTA_COLUMNS])
+    @property
+    def delta_columns(self) -> tuple[str, ...]:
+        """The columns of :meth:`delta`."""
+        return (*self.sample_columns, STATUS, *_DELTA_COLUMNS)
 
-    def frame_of(self, filled: pa.Table) -> nw.LazyFrame[Any]:
+    def delta_of(self, filled: pa.Table | Spool) -> pa.Table:
+        """What :meth:`delta` gives, from :meth:`filled`."""
+        return filled.select(list(self.delta_columns))
+
+    def frame_of(self, filled: pa.Table | Spool, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """What :meth:`frame` gives, from rows of :meth:`filled`."""
         known = {*self.sample_columns, STATUS, *_DELTA_COLUMNS}
         user = [name for name in filled.column_names if name not in known]
-        wanted = filled.select([*self.sample_columns, *user, *_DELTA_COLUMNS])
+        names = [*self.sample_columns, *user, *_DELTA_COLUMNS]
+        if isinstance(filled, Spool):
+            from metaxy_dagster.stores.duckdb.snapshot import Listed  # noqa: PLC0415 - brings pandas
+
+            wanted: Any = Listed(filled, names, statuses)
+        else:
+            wanted = having(filled, statuses).select(names)
         # Made as it is read: in memory it would be the same text over and over.
         return lazy(wanted, self.file, {c.COL_FEATURE_VERSION: self.resolve.feature_version})
 
@@ -117,24 +139,34 @@ class DuckDBIncrementSource:
         with self.file.connect("r") as connection:
             return fetch(connection, self.resolve.open(connection).upstream(samples, key))
 
+    def upstream_scan(self, samples: pa.Table | None, key: FeatureKey) -> Scan | pa.Table:
+        """As :meth:`upstream`, for an engine that asks for batches; few rows are read at once."""
+        rows = None if samples is None else samples.num_rows
+        return self._scan(lambda resolve: resolve.upstream(samples, key), rows)
+
     def _opened(self, connection: duckdb.DuckDBPyConnection) -> OpenResolve:
         resolve = self.resolve.open(connection, compare=True)
         self._own.update(resolve.stored_types)
         return resolve
 
     def _lazy(self, make: Callable[[OpenResolve], Query], samples: int | None) -> nw.LazyFrame[Any]:
-        """A frame that reads when it is collected; for few samples, one that was read already."""
+        return lazy(self._scan(make, samples), self.file)
+
+    def _scan(
+        self, make: Callable[[OpenResolve], Query], samples: int | None
+    ) -> Snapshot | pa.Table:
+        """Rows that are read when they are collected; for few samples, read already."""
 
         def query(connection: duckdb.DuckDBPyConnection) -> Query:
             return make(self.resolve.open(connection))
 
         with self.file.connect("r") as connection:
             if samples is not None and samples <= _READ_AT_ONCE:
-                return lazy(fetch(connection, query(connection)), self.file)
+                return fetch(connection, query(connection))
             schema = arrow_schema(connection, query(connection))
         from metaxy_dagster.stores.duckdb.snapshot import Snapshot  # noqa: PLC0415 - brings pandas
 
-        return lazy(Snapshot(self.file, schema, query), self.file)
+        return Snapshot(self.file, schema, query)
 
 
 def origin(source: IncrementSource) -> DuckDBIncrementSource | None:

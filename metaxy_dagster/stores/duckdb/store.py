@@ -2,68 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
-from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.checks import declared_columns
-from metaxy_dagster.stores.duckdb.compactable import CompactableStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import (
-    CATALOG,
     empty_table,
     quote,
-    table_name,
     table_of,
 )
 from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.duckdb.reading import ReadableStore
 from metaxy_dagster.stores.empties import empty_samples
 from metaxy_dagster.stores.increment import Increment
-from metaxy_dagster.stores.protocol import FeatureSummary, WriteMode, WriteResult
+from metaxy_dagster.stores.protocol import WriteMode, WriteResult
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import (
+        arrival,
         catalog,
         empties,
-        entries,
         layout,
         pins,
         quarantine,
-        query,
-        reader,
         resolve,
-        snapshot,
         source,
-        staging,
-        summary,
-        versions,
         views,
         write,
         writer,
     )
 else:
-    catalog, empties, entries, layout, pins, quarantine, query, reader = late_modules(
+    arrival, catalog, empties, layout, pins, quarantine, resolve, source, views = late_modules(
         __package__,
-        *("catalog", "empties", "entries", "layout", "pins", "quarantine", "query", "reader"),
+        *("arrival", "catalog", "empties", "layout", "pins", "quarantine", "resolve", "source"),
+        "views",
     )
-    # The snapshot brings pandas.
-    resolve, snapshot, source, staging, summary, versions, views, write, writer = late_modules(
-        __package__,
-        *("resolve", "snapshot", "source", "staging", "summary", "versions", "views"),
-        *("write", "writer"),
-    )
+    write, writer = late_modules(__package__, "write", "writer")
 
 __all__ = ["DuckDBMetadataStore"]
 
 _Filters: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | None"
 
 
-class DuckDBMetadataStore(CompactableStore):
+class DuckDBMetadataStore(ReadableStore):
     """Samples and their provenance in one DuckDB file.
 
     Several processes of one machine may use the file at once: every call opens it under an
@@ -151,7 +138,9 @@ class DuckDBMetadataStore(CompactableStore):
             )
         version = self.graph.feature_version(key)
         declared = declared_columns(self.graph.feature_class(key))
-        staged = staging.prepare(plan, version, frame, increment=increment, declared=declared)
+        staged = arrival.prepare(
+            plan, version, frame, increment=increment, declared=declared, file=self._file
+        )
         answered = source.answered_by(increment, self._file)
         resolved_at = source.resolved_at(increment, self._file)
         nothing = empty_samples(empty, plan, increment, resolved_at)
@@ -159,19 +148,10 @@ class DuckDBMetadataStore(CompactableStore):
         upstreams = [dep.upstream.key for dep in plan.deps]
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key], beside=upstreams)
-            table, where = known.get(key), "TRUE"
-            if table is not None and scope is not None:
-                names = {name: quote(name) for name in table.columns}
-                where = condition(
-                    parsed(scope),
-                    names,
-                    values,
-                    where=f"feature {str(key)!r}",
-                    types=table.types,
-                )
+            table = known.get(key)
             how = write.Write(
                 replace=mode == c.WRITE_REPLACE,
-                scope=where,
+                scope="TRUE" if table is None else _condition(table, parsed(scope), values),
                 scope_values=values,
                 orphans=increment.orphaned_ids if increment and delete_orphaned else None,
                 max_deleted_share=max_deleted_share,
@@ -221,8 +201,7 @@ class DuckDBMetadataStore(CompactableStore):
             only, said = parsed(filters), f"feature {str(key)!r}"
             where = ending = None
             if table is not None:
-                names = {name: quote(name) for name in (*table.columns, *layout.STORED_COLUMNS)}
-                where = condition(only, names, values, where=said, types=table.types)
+                where = _condition(table, only, values, *layout.STORED_COLUMNS)
             if marks is not None and marks.has(one for part in only for one in part.columns):
                 names, bound = {name: quote(name) for name in marks.types}, Values()
                 ended = condition(only, names, bound, where=said, types=marks.types)
@@ -242,132 +221,6 @@ class DuckDBMetadataStore(CompactableStore):
             writer.Writer(connection, key, known).drop(key)
             if known.entry(key).failed:
                 quarantine.forget(connection, key, "TRUE", {})
-
-    # Reading
-
-    def read(
-        self,
-        feature: CoercibleToFeatureKey,
-        *,
-        filters: _Filters = None,
-        columns: Sequence[str] | None = None,
-        history: bool = False,
-    ) -> nw.LazyFrame[Any]:
-        """Read samples as they are now; the frame stays usable after the session.
-
-        Args:
-            feature: key, spec or class.
-            filters: text such as ``"height > 720"``, several of them, or a narwhals expression.
-            columns: which columns; all of them, system columns included, by default.
-            history: also superseded and deleted rows, oldest first.
-
-        Returns:
-            A lazy frame over a snapshot. It opens the file only while it is collected, and only
-            the columns and rows that are needed then are read.
-
-        Raises:
-            StoreError: unknown columns, or the file cannot be read.
-        """
-        _, plan = self._plan(feature)
-        expression = filters if isinstance(filters, nw.Expr) else None
-        with self._file.connect("r") as connection:
-            read = reader.Read(
-                plan.spec,
-                self._sessions.commit(connection),
-                None if columns is None or expression is not None else tuple(columns),
-                () if expression is not None else parsed(filters),
-                history,
-                self.graph.feature_class(plan.key),
-            )
-            schema = reader.arrow_schema(connection, read.query(connection))
-        frame = query.lazy(snapshot.Snapshot(self._file, schema, read.query), self._file)
-        if expression is not None:
-            frame = frame.filter(expression)
-            return frame.select(list(columns)) if columns is not None else frame
-        return frame
-
-    def read_table(
-        self,
-        feature: CoercibleToFeatureKey,
-        *,
-        filters: FilterLike | Sequence[FilterLike] | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> pa.Table:
-        """As :meth:`read`, at once: one copy in memory, as an Arrow table."""
-        spec, names = self._plan(feature)[1].spec, None if columns is None else tuple(columns)
-        declared = self.graph.feature_class(spec.key)
-        with self._file.connect("r") as connection:
-            commit = self._sessions.commit(connection)
-            read = reader.Read(spec, commit, names, parsed(filters), feature_class=declared)
-            return query.fetch(connection, read.query(connection))
-
-    def count(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> int:
-        """How many samples are stored."""
-        if isinstance(filters, nw.Expr):
-            frame = self.read(feature, filters=filters).select(nw.len()).collect()
-            return int(frame.item())
-        spec = self._plan(feature)[1].spec
-        with self._file.connect("r") as connection:
-            read = reader.Read(spec, self._sessions.commit(connection), None, parsed(filters))
-            return reader.count(connection, read)
-
-    def data_version(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> str:
-        """One version for a feature, or a part of it, exact and independent of the order of rows.
-
-        Any addition, deletion or change of a data version moves it; an identical rewrite does not.
-
-        Args:
-            feature: key, spec or class.
-            filters: only samples for which these hold count, as text or parsed.
-        """
-        spec = self._plan(feature)[1].spec
-        only = parsed(filters)
-        with self._file.connect("r") as connection:
-            known = catalog.read_catalog(connection, [spec.key], self._sessions.snapshot)
-            table, content = known.get(spec.key), versions.known_content(known, spec)
-            if table is None:
-                content = entries.Content(0, 0, 0)
-            elif only or content is None:
-                rows = reader.Read(spec, known.commit, None, only).query(connection)
-                content = versions.content_of(connection, spec, table.types, rows)
-        return versions.data_version(content)
-
-    def summary(
-        self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, preview: int = 5
-    ) -> FeatureSummary:
-        """Schema, number, data version and first samples of a feature, found out at once.
-
-        Args:
-            feature: key, spec or class.
-            filters: the samples that the data version is of, as text or parsed.
-            preview: how many samples to show.
-        """
-        spec, only = self._plan(feature)[1].spec, parsed(filters)
-        commit = self._sessions.snapshot
-        with self._file.connect("r") as connection:
-            look = summary.Summarise(spec, commit, only, preview, self._max_attempts)
-            return look.run(connection)
-
-    def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
-        """The user's columns and their DuckDB types; empty if the feature was never written."""
-        key = FeatureKey(feature)
-        with self._file.connect("r") as connection:
-            table = catalog.read_catalog(connection, [key]).get(key)
-        return {} if table is None else dict(table.types)
-
-    def features(self) -> list[FeatureKey]:
-        """The features that were written, in the order of their keys."""
-        with self._file.connect("r") as connection:
-            if not catalog.read_catalog(connection, ()).exists:
-                return []
-            rows = connection.execute(
-                f"SELECT feature FROM {CATALOG}.metaxy.features WHERE stored ORDER BY 1"
-            ).fetchall()
-        return [FeatureKey(name) for (name,) in rows]
-
-    def table_name(self, feature: CoercibleToFeatureKey) -> str:
-        """The table that a person who opens the file with SQL finds the feature in."""
-        return table_name(FeatureKey(feature))
 
     # Resolving
 
@@ -401,7 +254,7 @@ class DuckDBMetadataStore(CompactableStore):
         """
         key, plan = self._plan(feature)
         version = self.graph.feature_version(key)
-        expected = staging.prepare_samples(plan, version, samples)
+        expected = arrival.prepare_samples(plan, version, samples)
         commit, held = self._sessions.snapshot, None
         if commit is None or self._sessions.has_failures(key):
             involved = [key, *(dep.upstream.key for dep in plan.deps)]
@@ -428,3 +281,9 @@ class DuckDBMetadataStore(CompactableStore):
         )
         found = source.DuckDBIncrementSource(self._file, asked)
         return Increment(key, found if held is None else quarantine.WithoutQuarantined(found, held))
+
+
+def _condition(table: layout.Table, filters: Sequence[Filter], values: Values, *others: str) -> str:
+    """Filters on the stored rows of a feature, by its columns and some others."""
+    names = {name: quote(name) for name in (*table.columns, *others)}
+    return condition(filters, names, values, where=f"feature {str(table.key)!r}", types=table.types)

@@ -161,8 +161,10 @@ def _keeps_values(
     if arrived in INTEGERS:
         import pyarrow.compute as pc  # noqa: PLC0415 - slow to import
 
-        ends = pc.min_max(staged.table.column(name)).as_py()
-        return all(end is None or abs(end) <= largest for end in ends.values())
+        for part in staged.parts(name):
+            ends = pc.min_max(part.column(name)).as_py()
+            if any(end is not None and abs(end) > largest for end in ends.values()):
+                return False
     return True
 
 

@@ -1,0 +1,339 @@
+"""From a user's frame to one that may be staged: checks, and where its provenance comes from.
+
+What is in memory is checked at once. What is collected batch by batch goes through a file on its
+way, so that it is checked as a whole, and the user's code has run, before the store is locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import FrameError
+from metaxy_dagster.features import FeaturePlan
+from metaxy_dagster.features.columns import fold
+from metaxy_dagster.stores.checks import (
+    SHOWN,
+    SeenIds,
+    SeenProvenance,
+    check_columns,
+    check_id_values,
+    check_provenance,
+    is_struct_of_text,
+    not_unique,
+)
+from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.identifiers import columns
+from metaxy_dagster.stores.duckdb.scratch import scratch
+from metaxy_dagster.stores.duckdb.staging import Staged
+from metaxy_dagster.stores.encoding import HASH_LENGTH
+from metaxy_dagster.stores.frames import check_ids, to_arrow, to_rows
+from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.spool import Spool
+
+__all__ = ["check_increment", "prepare", "prepare_samples"]
+
+_IDS = "metaxy_ids"
+
+
+def prepare(
+    plan: FeaturePlan,
+    feature_version: str,
+    frame: Any,
+    *,
+    increment: Increment | None,
+    declared: Mapping[str, bool] | None,
+    file: DuckDBFile,
+) -> Staged:
+    """Check a frame against its feature and find out where its provenance comes from.
+
+    Args:
+        plan: the feature.
+        feature_version: its current version.
+        frame: anything narwhals accepts.
+        increment: the increment that the frame was computed from, if there is one.
+        declared: the columns of the feature's class, and whether each is required.
+        file: beside it there is room for what does not fit into memory; it is not opened.
+
+    Raises:
+        FrameError: wrong type, columns or ids, or no way to know the provenance.
+    """
+    if increment is not None:
+        check_increment(increment, plan)
+    rows = to_rows(frame, str(plan.key))
+    if isinstance(rows, pa.Table) and increment is not None and not rows.num_rows:
+        columns_of = increment.sample_columns
+        return Staged(plan, feature_version, rows.select([]), {}, increment.delta, columns_of)
+    empty = rows.schema.empty_table()
+    check_ids(empty, plan.spec)
+    check_columns(empty, plan, declared)
+    arrival = _Arrival(plan, feature_version, increment)
+    table: pa.Table | Spool
+    if isinstance(rows, pa.Table):
+        check_id_values(rows, plan)
+        arrival.check_known(empty)
+        table = arrival.part(rows)
+    else:
+        arrival.check_known(empty)
+        table = _spooled(rows, arrival, file)
+    arrival.check()
+    user = [name for name in table.schema.names if not name.startswith(c.PREFIX)]
+    return Staged(
+        plan,
+        feature_version,
+        table,
+        _arrived_types(table.schema.empty_table(), user, str(plan.key)),
+        None if increment is None else increment.listed,
+        plan.spec.id_columns if increment is None else increment.sample_columns,
+        hashed=arrival.hashed,
+        as_stored=arrival.as_stored,
+    )
+
+
+class _Arrival:
+    """The rows of one frame, which bring their provenance or are given one, part by part.
+
+    Attributes:
+        plan: the feature.
+        hashed: whether all provenance seen is of a hash's length.
+        as_stored: whether the provenance struct is as it is stored.
+    """
+
+    def __init__(
+        self, plan: FeaturePlan, feature_version: str, increment: Increment | None
+    ) -> None:
+        self.plan = plan
+        self.hashed = self.as_stored = False
+        self._known: tuple[bool, bool] | None = None
+        self._by_id = increment is not None
+        self._given: SeenProvenance | None = None
+        self._version = feature_version
+
+    def check_known(self, empty: pa.Table) -> None:
+        """Refuse a frame whose columns tell nothing of its provenance.
+
+        Raises:
+            FrameError: the feature is derived, and there is neither provenance nor an increment.
+        """
+        if self._by_id or c.COL_PROVENANCE_BY_FIELD in empty.column_names or self.plan.is_root:
+            return
+        raise FrameError(
+            "the provenance of these rows is unknown, so later changes could not be detected",
+            feature=str(self.plan.key),
+            found=f"columns {empty.column_names}",
+            allowed=f"a frame with {c.COL_PROVENANCE_BY_FIELD}, or the increment that it was "
+            "computed from",
+            remedy="compute from store.resolve_update(...) and keep its provenance columns, or "
+            "write(..., increment=increment)",
+        )
+
+    def part(self, rows: pa.Table) -> pa.Table:
+        """Some rows as they are staged; :meth:`check` is to follow the last.
+
+        Raises:
+            FrameError: they have values that cannot be hashed.
+        """
+        kept = {c.COL_PROVENANCE_BY_FIELD, c.COL_DATA_VERSION_BY_FIELD}
+        if self._by_id:
+            kept.discard(c.COL_PROVENANCE_BY_FIELD)
+        elif c.COL_PROVENANCE_BY_FIELD in rows.column_names:
+            self._given = self._given or SeenProvenance(self.plan, self._version)
+            self._given.add(rows)
+        else:
+            rows = _with_content_versions(rows, self.plan)
+        if not self._by_id and rows.num_rows:
+            known = _known_hashes(rows, [str(field.key) for field in self.plan.fields])
+            before = self._known or known
+            self._known = (before[0] and known[0], before[1] and known[1])
+        user = [name for name in rows.column_names if not name.startswith(c.PREFIX)]
+        return rows.select(user + [name for name in rows.column_names if name in kept])
+
+    def check(self) -> None:
+        """All was seen: refuse provenance of another feature, or of another version.
+
+        Raises:
+            FrameError: with what was found.
+        """
+        if self._given is not None:
+            self._given.check()
+        if self._known is not None:
+            self.hashed, self.as_stored = self._known
+
+
+def _spooled(rows: pa.RecordBatchReader, arrival: _Arrival, file: DuckDBFile) -> Spool:
+    """Collect a frame into a file, checked as one in memory would be.
+
+    Raises:
+        FrameError: as of :func:`prepare`.
+    """
+    with contextlib.suppress(OSError):
+        # A store that is written for the first time; else, the system's directory is taken.
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+    seen, spool = SeenIds(arrival.plan), Spool(pa.schema([]))
+    for batch in rows:
+        part = pa.Table.from_batches([batch])
+        seen.add(part)
+        part = arrival.part(part)
+        if not spool.num_rows:
+            spool = Spool(part.schema, file.path.parent)
+        spool.append(part)
+    seen.check_nulls()
+    if not seen.ascend:
+        _check_unique(spool, arrival.plan, file)
+    return spool
+
+
+def _check_unique(spool: Spool, plan: FeaturePlan, file: DuckDBFile) -> None:
+    """As of :func:`check_id_values`, by an engine that does not need all ids in memory.
+
+    Raises:
+        FrameError: with some of the ids concerned.
+    """
+    names = list(plan.spec.id_columns)
+    with file.engine() as connection:
+        connection.register(_IDS, spool.reader(names))
+        groups = f"SELECT {columns(names)}, count(*) AS count_all FROM {_IDS} GROUP BY ALL"
+        doubled = connection.sql(
+            f"SELECT *, count(*) OVER () AS metaxy_total FROM ({groups} HAVING count(*) > 1)"
+            f" LIMIT {SHOWN}"
+        ).to_arrow_table()
+    if doubled.num_rows:
+        number = doubled.column("metaxy_total")[0].as_py()
+        raise not_unique(plan, number, doubled.drop_columns(["metaxy_total"]).to_pylist())
+
+
+def _known_hashes(table: pa.Table, names: list[str]) -> tuple[bool, bool]:
+    """Whether all provenance is of a hash's length, and whether the struct is as it is stored.
+
+    Then the lengths need not be found row by row, nor the struct be packed anew.
+    """
+    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
+
+    column = table.column(c.COL_PROVENANCE_BY_FIELD)
+    if not is_struct_of_text(column.type):
+        return False, False
+    plain = all(pa.types.is_string(f.type) or pa.types.is_large_string(f.type) for f in column.type)
+    if not plain:
+        return False, False
+    spans = [pc.min_max(pc.binary_length(entry)).as_py() for entry in column.flatten()]
+    same = {"min": HASH_LENGTH, "max": HASH_LENGTH}
+    return all(span == same for span in spans), [f.name for f in column.type] == names
+
+
+def check_increment(increment: object, plan: FeaturePlan) -> None:
+    """Refuse what is no increment of this feature.
+
+    Raises:
+        FrameError: with what it is.
+    """
+    if isinstance(increment, Increment) and increment.feature == plan.key:
+        return
+    raise FrameError(
+        "what was passed as the increment is not one of this feature",
+        feature=str(plan.key),
+        found=f"an increment of {str(increment.feature)!r}"
+        if isinstance(increment, Increment)
+        else type(increment).__qualname__,
+        allowed=f"what store.resolve_update({str(plan.key)!r}) gave",
+        remedy="pass the increment that the frame was computed from",
+    )
+
+
+def prepare_samples(plan: FeaturePlan, feature_version: str, samples: Any) -> pa.Table | None:
+    """The samples that a root should have, with their provenance.
+
+    Raises:
+        FrameError: a root without samples, samples for a derived feature, or a bad frame.
+    """
+    if plan.is_root is (samples is not None):
+        if samples is None:
+            return None
+        return _with_provenance(samples, plan, feature_version)
+    if plan.is_root:
+        problem, remedy = (
+            "a feature without upstreams cannot tell by itself what has changed",
+            "pass samples=, a frame with the samples that there should be",
+        )
+    else:
+        problem, remedy = (
+            "the samples of a derived feature follow from its upstreams",
+            "leave samples= out, or narrow the increment by filters=",
+        )
+    raise FrameError(problem, feature=str(plan.key), remedy=remedy)
+
+
+def _with_provenance(samples: Any, plan: FeaturePlan, feature_version: str) -> pa.Table:
+    table = to_arrow(samples, str(plan.key))
+    check_ids(table, plan.spec)
+    check_id_values(table, plan)
+    if c.COL_PROVENANCE_BY_FIELD in table.column_names:
+        check_provenance(table, plan, feature_version)
+        return table
+    return _with_content_versions(table, plan)
+
+
+def _arrived_types(table: pa.Table, names: list[str], feature: str) -> dict[str, str]:
+    # The rows tell nothing of their types.
+    empty = table.select(names).slice(0, 0)
+    if not names:
+        return {}
+    with scratch() as connection:
+        try:
+            kinds = connection.from_arrow(empty).types
+        except duckdb.Error:
+            kinds = [_arrived_type(connection, empty, name, feature) for name in names]
+    # DuckDB 1.5 takes a column of nothing but nulls for integers.
+    return {
+        name: "NULL" if pa.types.is_null(table.schema.field(name).type) else str(kind)
+        for name, kind in zip(names, kinds, strict=True)
+    }
+
+
+def _arrived_type(
+    connection: duckdb.DuckDBPyConnection, table: pa.Table, name: str, feature: str
+) -> Any:
+    try:
+        (kind,) = connection.from_arrow(table.select([name])).types
+    except duckdb.Error as error:
+        raise FrameError(
+            f"column {name!r} has a type that cannot be stored",
+            feature=feature,
+            found=f"{table.schema.field(name).type} ({error})",
+            remedy=f"cast {name!r} to a plain type before it is written",
+        ) from error
+    return kind
+
+
+def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
+    """A root's provenance: the content of each field's columns, hashed row by row."""
+    ids = {fold(name) for name in plan.spec.id_columns}
+    everything = [
+        name
+        for name in table.column_names
+        if fold(name) not in ids and not name.startswith(c.PREFIX)
+    ]
+    from metaxy_dagster.stores.content import content_versions  # noqa: PLC0415 - slow to import
+
+    arrays, names = [], []
+    for field in plan.spec.fields:
+        wanted = everything if field.columns is None else list(field.columns)
+        missing = [name for name in wanted if name not in table.column_names]
+        if missing:
+            raise FrameError(
+                f"field {str(field.key)!r} is made of columns that the frame lacks",
+                feature=str(plan.key),
+                found=f"missing {missing}; the frame has {table.column_names}",
+                remedy="return these columns, or correct the columns of the field",
+            )
+        try:
+            arrays.append(content_versions(table, wanted))
+        except FrameError as error:
+            raise error.located(feature=str(plan.key)) from error
+        names.append(str(field.key))
+    struct = pa.StructArray.from_arrays(arrays, names=names)
+    return table.append_column(c.COL_PROVENANCE_BY_FIELD, struct)

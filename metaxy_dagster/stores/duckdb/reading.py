@@ -1,0 +1,178 @@
+"""The side of a store that is read: rows, counts, versions and summaries of features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
+from metaxy_dagster.late import late_modules
+from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.duckdb.compactable import CompactableStore
+from metaxy_dagster.stores.duckdb.filtering import FilterLike, parsed
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, table_name
+from metaxy_dagster.stores.protocol import FeatureSummary
+from metaxy_dagster.stores.scan import Scan
+
+if TYPE_CHECKING:
+    from metaxy_dagster.stores.duckdb import (
+        catalog,
+        entries,
+        query,
+        reader,
+        snapshot,
+        summary,
+        versions,
+    )
+else:
+    # The snapshot brings pandas.
+    catalog, entries, query, reader, snapshot, summary, versions = late_modules(
+        __package__, "catalog", "entries", "query", "reader", "snapshot", "summary", "versions"
+    )
+
+__all__ = ["ReadableStore"]
+
+_Filters: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | None"
+
+
+class ReadableStore(CompactableStore):
+    """A store in one file that can be read."""
+
+    def read(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: _Filters = None,
+        columns: Sequence[str] | None = None,
+        history: bool = False,
+    ) -> nw.LazyFrame[Any]:
+        """Read samples as they are now; the frame stays usable after the session.
+
+        Args:
+            feature: key, spec or class.
+            filters: text such as ``"height > 720"``, several of them, or a narwhals expression.
+            columns: which columns; all of them, system columns included, by default.
+            history: also superseded and deleted rows, oldest first.
+
+        Returns:
+            A lazy frame over a snapshot. It opens the file only while it is collected, and only
+            the columns and rows that are needed then are read.
+
+        Raises:
+            StoreError: unknown columns, or the file cannot be read.
+        """
+        if not isinstance(filters, nw.Expr):
+            return query.lazy(
+                self._snapshot(feature, parsed(filters), columns, history), self._file
+            )
+        frame = query.lazy(self._snapshot(feature, (), None, history), self._file).filter(filters)
+        return frame.select(list(columns)) if columns is not None else frame
+
+    def scan(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: FilterLike | Sequence[FilterLike] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Scan:
+        """As :meth:`read`, for an engine that asks for batches of some columns itself."""
+        return self._snapshot(feature, parsed(filters), columns, history=False)
+
+    def _snapshot(
+        self,
+        feature: CoercibleToFeatureKey,
+        filters: tuple[Filter, ...],
+        columns: Sequence[str] | None,
+        history: bool,  # noqa: FBT001 - as of read
+    ) -> snapshot.Snapshot:
+        spec, names = self._plan(feature)[1].spec, None if columns is None else tuple(columns)
+        declared = self.graph.feature_class(spec.key)
+        with self._file.connect("r") as connection:
+            commit = self._sessions.commit(connection)
+            read = reader.Read(spec, commit, names, filters, history, declared)
+            schema = reader.arrow_schema(connection, read.query(connection))
+        return snapshot.Snapshot(self._file, schema, read.query)
+
+    def read_table(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: FilterLike | Sequence[FilterLike] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """As :meth:`read`, at once: one copy in memory, as an Arrow table."""
+        spec, names = self._plan(feature)[1].spec, None if columns is None else tuple(columns)
+        declared = self.graph.feature_class(spec.key)
+        with self._file.connect("r") as connection:
+            commit = self._sessions.commit(connection)
+            read = reader.Read(spec, commit, names, parsed(filters), feature_class=declared)
+            return query.fetch(connection, read.query(connection))
+
+    def count(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> int:
+        """How many samples are stored."""
+        if isinstance(filters, nw.Expr):
+            frame = self.read(feature, filters=filters).select(nw.len()).collect()
+            return int(frame.item())
+        spec = self._plan(feature)[1].spec
+        with self._file.connect("r") as connection:
+            read = reader.Read(spec, self._sessions.commit(connection), None, parsed(filters))
+            return reader.count(connection, read)
+
+    def data_version(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> str:
+        """One version for a feature, or a part of it, exact and independent of the order of rows.
+
+        Any addition, deletion or change of a data version moves it; an identical rewrite does not.
+
+        Args:
+            feature: key, spec or class.
+            filters: only samples for which these hold count, as text or parsed.
+        """
+        spec = self._plan(feature)[1].spec
+        only = parsed(filters)
+        with self._file.connect("r") as connection:
+            known = catalog.read_catalog(connection, [spec.key], self._sessions.snapshot)
+            table, content = known.get(spec.key), versions.known_content(known, spec)
+            if table is None:
+                content = entries.Content(0, 0, 0)
+            elif only or content is None:
+                rows = reader.Read(spec, known.commit, None, only).query(connection)
+                content = versions.content_of(connection, spec, table.types, rows)
+        return versions.data_version(content)
+
+    def summary(
+        self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, preview: int = 5
+    ) -> FeatureSummary:
+        """Schema, number, data version and first samples of a feature, found out at once.
+
+        Args:
+            feature: key, spec or class.
+            filters: the samples that the data version is of, as text or parsed.
+            preview: how many samples to show.
+        """
+        spec, only = self._plan(feature)[1].spec, parsed(filters)
+        commit = self._sessions.snapshot
+        with self._file.connect("r") as connection:
+            look = summary.Summarise(spec, commit, only, preview, self._max_attempts)
+            return look.run(connection)
+
+    def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
+        """The user's columns and their DuckDB types; empty if the feature was never written."""
+        key = FeatureKey(feature)
+        with self._file.connect("r") as connection:
+            table = catalog.read_catalog(connection, [key]).get(key)
+        return {} if table is None else dict(table.types)
+
+    def features(self) -> list[FeatureKey]:
+        """The features that were written, in the order of their keys."""
+        with self._file.connect("r") as connection:
+            if not catalog.read_catalog(connection, ()).exists:
+                return []
+            rows = connection.execute(
+                f"SELECT feature FROM {CATALOG}.metaxy.features WHERE stored ORDER BY 1"
+            ).fetchall()
+        return [FeatureKey(name) for (name,) in rows]
+
+    def table_name(self, feature: CoercibleToFeatureKey) -> str:
+        """The table that a person who opens the file with SQL finds the feature in."""
+        return table_name(FeatureKey(feature))
