@@ -1,8 +1,9 @@
 """A mutation run: small faults are put into a copy of the package; do the tests notice?
 
-``make mutation`` runs it, in ``.mutation/``; the working tree is only read. Modules come in the
-order of their risk, each room with the tests that are about it. A run that was cut short goes on
-with ``--resume``. The result is a table, and the faults that no test noticed in ``survivors.txt``.
+``make mutation`` runs it, in ``.mutation/``; the working tree is only read. Groups of modules come
+in the order of their risk, each with the tests that are about it. A run that was cut short goes on
+with ``--resume``. The result is a table for each group, and the faults that no test noticed in its
+``survivors.txt``.
 """
 
 from __future__ import annotations
@@ -30,18 +31,43 @@ TREE = (
     "README.md",
     "CHANGELOG.md",
 )
-STORES = ["semantics", "semantics_writes", "watermark", "content", "hashes", "assumptions"]
-# Room: groups of modules, in the order of their risk, and tests. Each group costs a run of these.
-ROOMS: dict[str, tuple[list[list[str]], list[str]]] = {
-    "features": ([["*"]], ["tests/features"]),
-    "stores": (
+SEMANTICS = [
+    *("semantics", "semantics_writes", "watermark", "hashes", "assumptions", "never_written"),
+    *("batches", "oracle"),
+]
+FRAMES = ["bad_input", "content", "frame_errors"]
+# Modules, and the tests that are about them: a test runs for the functions that it reaches, quick
+# ones first (tests/support/mutants.py). In the order of their risk.
+GROUPS: dict[str, tuple[list[str], list[str]]] = {
+    "features": (["*"], ["*"]),
+    "content": (["content"], ["content"]),
+    "views": (["duckdb/views"], SEMANTICS),
+    "resolve": (["duckdb/resolve"], SEMANTICS),
+    "staging": (["duckdb/staging"], [*SEMANTICS, *FRAMES, "bulk"]),
+    "writer": (["duckdb/writer"], [*SEMANTICS, "bulk"]),
+    "watermark": (
         [
-            ["duckdb/candidates", "duckdb/watermark", "duckdb/provenance", "encoding"],
-            ["duckdb/resolve", "duckdb/views", "duckdb/catalog"],
-            ["duckdb/writer", "duckdb/staging", "content"],
+            "duckdb/watermark",
+            "duckdb/candidates",
+            "duckdb/provenance",
+            "duckdb/catalog",
+            "encoding",
         ],
-        [f"tests/stores/test_{name}.py" for name in STORES],
+        SEMANTICS,
     ),
+    "frames": (["checks", "frames", "spool"], [*SEMANTICS, *FRAMES]),
+    "increment": (["increment", "counts"], [*SEMANTICS, "bad_input"]),
+    "types": (["duckdb/types", "duckdb/declared"], [*SEMANTICS, *FRAMES]),
+    "reader": (
+        ["duckdb/reader", "duckdb/filtering", "duckdb/frame", "duckdb/snapshot", "duckdb/source"],
+        [*SEMANTICS, "bad_input", "injection"],
+    ),
+    "quarantine": (["duckdb/quarantine", "duckdb/failing", "failures"], ["quarantine"]),
+    "layout": (
+        ["duckdb/layout", "duckdb/migration", "duckdb/compaction", "duckdb/retention"],
+        [*SEMANTICS, "format", "compaction"],
+    ),
+    "config": (["config"], ["bad_config", "injection"]),
 }
 SETTINGS = """
 [tool.mutmut]
@@ -49,7 +75,10 @@ source_paths = ["metaxy_dagster"]
 only_mutate = {modules}
 also_copy = ["README.md", "CHANGELOG.md", "docs", "examples"]
 pytest_add_cli_args_test_selection = {tests}
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+pytest_add_cli_args = [
+    "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "mutants",
+    "-k", "not TestOracleWithProcesses",
+]
 # The words of errors are held by tests/features/messages.txt, not word by word everywhere.
 do_not_mutate_patterns = [
     '\\braise [\\w.]+\\(', '^\\s*__all__', '\\bmessage = ', '^\\s*(found|allowed|remedy|where)=',
@@ -64,10 +93,10 @@ process_isolation = "forkserver"
 """
 
 
-def prepare(room: str) -> Path:
-    """A fresh copy of what the tests of a room need."""
-    groups, tests = ROOMS[room]
-    folder = COPY / room
+def prepare(group: str) -> Path:
+    """A fresh copy of what the tests of a group need."""
+    modules, names = GROUPS[group]
+    folder = COPY / group
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in TREE:
@@ -78,31 +107,32 @@ def prepare(room: str) -> Path:
         else:
             shutil.copy(source, folder)
     settings = folder / "pyproject.toml"
-    paths = [f"metaxy_dagster/{room}/{name}.py" for group in groups for name in group]
+    room = "features" if group == "features" else "stores"
+    paths = [f"metaxy_dagster/{room}/{name}.py" for name in modules]
+    found = [path for name in names for path in ROOT.glob(f"tests/{room}/test_{name}.py")]
+    tests = [str(path.relative_to(ROOT)) for path in found]
     text = settings.read_text().replace('    "--doctest-modules",\n', "")
     settings.write_text(text + SETTINGS.format(modules=json.dumps(paths), tests=json.dumps(tests)))
     return folder
 
 
-def mutate(room: str, folder: Path, seconds: float) -> None:
-    """Run mutmut on one group of modules after the other, for so long."""
-    deadline = time.monotonic() + seconds
-    environment = {**os.environ, "CI": "true"}  # the same random examples each time
-    for group in ROOMS[room][0]:
-        left = deadline - time.monotonic()
-        if left < 1:
-            break
-        command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1"]
-        command += [f"metaxy_dagster.{room}.{name.replace('/', '.')}*" for name in group]
-        # A session of its own, so that what mutmut forked ends with it.
-        with subprocess.Popen(  # noqa: S603 - our own interpreter
-            command, cwd=folder, env=environment, start_new_session=True
-        ) as process:
-            try:
-                process.wait(timeout=left)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGTERM)
-                break
+def mutate(folder: Path, seconds: float) -> None:
+    """Run mutmut in a copy, for so long."""
+    environment = {
+        **os.environ,
+        "MUTATION_FOLDER": str(folder),
+        "PYTHONPATH": str(folder / "tests" / "support"),  # the plugin `mutants`
+        "METAXY_ORACLE_EXAMPLES": "6",
+    }
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1"]
+    # A session of its own, so that what mutmut forked ends with it.
+    with subprocess.Popen(  # noqa: S603 - our own interpreter
+        command, cwd=folder, env=environment, start_new_session=True
+    ) as process:
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 def outcome(code: int | None) -> str:
@@ -155,15 +185,18 @@ def survivors(folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--rooms", nargs="+", choices=sorted(ROOMS), default=sorted(ROOMS))
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--resume", action="store_true", help="go on with the copies there are")
     options = parser.parse_args()
-    seconds = options.minutes * 60 / len(options.rooms)
-    for room in options.rooms:
-        folder = COPY / room
+    deadline = time.monotonic() + options.minutes * 60
+    for group in options.groups:
+        left = deadline - time.monotonic()
+        if left < 1:
+            break
+        folder = COPY / group
         if not (options.resume and folder.is_dir()):
-            prepare(room)
-        mutate(room, folder, seconds)
+            prepare(group)
+        mutate(folder, left)
         (folder / "survivors.txt").write_text(survivors(folder) + "\n")
         sys.stdout.write(f"\n{report(folder)}\n\nsurvivors: {folder / 'survivors.txt'}\n")
 

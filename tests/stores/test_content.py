@@ -332,6 +332,8 @@ def test_nan_is_a_value_and_null_is_none() -> None:
     quiet, other = np.array([0x7FF8000000000000, 0x7FF8000000000001], "<u8").view("<f8")
     assert len(set(hashes(pa.array([quiet, other])))) == 1
     assert len(set(hashes(pa.array([[quiet], [other], [math.nan]])))) == 1
+    # Beside a list that holds a null, each list is encoded for itself.
+    assert len(set(hashes(pa.array([[quiet], [other], [math.nan], [None]]))[:3])) == 1
     assert hashes(to_arrow(pl.DataFrame({"x": [1.0, math.nan, None]}), "f")["x"]) == [
         one,
         nan,
@@ -349,7 +351,16 @@ GOLDEN = {
     "texts": "5ff37630c2f0385ca302dbc5d89cee1f",
     "struct": "3a2b09d366415d57ae73f51d272353a0",
     "decimal": "898b0a80915bbeaf70719b3262ae3619",
+    "nan": "16fd365f5d721367716bdb01728f87b3",
+    "nans": "496367309120de83714be33419e28996",
+    "gap": "6d267fbfccb0b6c938ae9d83d814bbb8",
+    "map": "833d131d691165dd216e7e240bac2667",
+    "bytes": "272d32acd2747d7e8b60de85d4ab71a7",
+    "day": "71e5a531cbb3b6d88aad71c42dc0925f",
+    "months": "07fc0803c338b37563b6aecaebf06b9b",
+    "truth": "1f51c98f3955b36a448a8c4bfe1bcbed",
 }
+GOLDEN_ROW = "f1dea28a773d127191e2811f05ebd45f"
 
 
 def test_versions_stay_what_they_are_from_release_to_release() -> None:
@@ -364,16 +375,39 @@ def test_versions_stay_what_they_are_from_release_to_release() -> None:
         "texts": pa.array([["a", None]]),
         "struct": pa.array([{"b": 1, "a": None}]),
         "decimal": pa.array([decimal.Decimal("1.50")]),
+        "nan": pa.array([math.nan]),
+        "nans": pa.array([[math.nan, 1.0]]),
+        "gap": pa.array([[1.0, None]]),
+        "map": pa.array([[("a", 1), ("b", None)]], pa.map_(pa.string(), pa.int64())),
+        "bytes": pa.array([b"a"]),
+        "day": pa.array([1], pa.date32()),
+        "months": pa.array([pa.MonthDayNano([1, 2, 3])]),
+        "truth": pa.array([True]),
     }
     assert {name: hashes(one)[0] for name, one in columns.items()} == GOLDEN
+    assert content_versions(pa.table(columns), list(columns)).to_pylist() == [GOLDEN_ROW]
+
+
+@pytest.mark.parametrize("text", ["1.5", "-0.1", "1e-10", "123456789.125"])
+def test_decimals_of_any_scale_share_their_versions(text: str) -> None:
+    value = decimal.Decimal(text)
+    scales = (pa.decimal128(38, 10), pa.decimal128(38, 12), pa.decimal256(60, 30))
+    assert len({hashes(pa.array([value], kind))[0] for kind in scales}) == 1
 
 
 def test_columns_that_have_no_version_are_refused() -> None:
     with pytest.raises(FrameError) as caught:
         hashes(pa.array([2**30], pa.date32()))
     assert caught.value.remedy
+    assert "'x'" in str(caught.value)
 
 
 def test_a_table_without_columns_has_one_version() -> None:
     table = pa.table({"x": [1, 2]})
     assert len(set(content_versions(table, []).to_pylist())) == 1
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.int64(), pa.string()])
+def test_a_table_without_rows_has_versions_of_the_same_type(kind: pa.DataType) -> None:
+    table = pa.table({"x": pa.array([], kind)})
+    assert content_versions(table, ["x"]).type == pa.string()
