@@ -14,7 +14,13 @@ from videos import store_of
 from worlds import versions
 
 from metaxy_dagster.constants import COL_PROVENANCE, COL_PROVENANCE_BY_FIELD
-from metaxy_dagster.features import FeatureDep, FeatureSpec, LineageRelationship
+from metaxy_dagster.features import (
+    FeatureDep,
+    FeatureSpec,
+    FieldDep,
+    FieldSpec,
+    LineageRelationship,
+)
 
 MOMENT = dt.datetime(2026, 1, 31, 12, 30, 15, 250_001, tzinfo=dt.UTC)
 MICROSECONDS = 1_769_862_615_250_001
@@ -67,6 +73,26 @@ def test_the_hash_of_a_group(kind: str, tmp_path: Path) -> None:
     assert row[COL_PROVENANCE] == md5(enc("default") + enc(wanted))
 
 
+def test_the_hash_of_a_group_is_that_of_its_members_in_the_order_of_their_ids(
+    tmp_path: Path,
+) -> None:
+    """As texts with their lengths, whatever order they were written in, and how often."""
+    lineage = LineageRelationship.aggregation(on=["g"])
+    store = store_of(
+        tmp_path / "m.duckdb",
+        FeatureSpec("member", id_columns=["g", "id"]),
+        FeatureSpec("group", id_columns=["g"], deps=[FeatureDep("member", lineage=lineage)]),
+    )
+    for ids in ([10, 2], [30, 1, 9], [10]):
+        values = [7 * one + len(ids) for one in ids]
+        store.write("member", pa.table({"g": [1] * len(ids), "id": ids, "x": values}))
+    found = {id_: v["default"] for (_, id_), v in versions(store, "member").items()}
+    combined = md5("".join(enc("1") + enc(str(i)) + enc(found[i]) for i in (1, 2, 9, 10, 30)))
+    wanted = md5(enc("default") + enc("0") + enc("1") + enc("member:default") + enc(combined))
+    (row,) = store.resolve_update("group").new.collect().to_native().to_pylist()
+    assert row[COL_PROVENANCE_BY_FIELD] == {"default": wanted}
+
+
 @pytest.mark.parametrize(
     ("a", "b"), [("v1", "v2"), ("v" * 31, "w" * 33), ("a" * 32, "b" * 32), ("a" * 32, "b")]
 )
@@ -95,4 +121,23 @@ def test_the_hash_of_a_sample_without_its_optional_upstream(tmp_path: Path) -> N
     parents = enc("may:default") + "-" + enc("must:default") + enc(version)
     (row,) = store.resolve_update("both").new.collect().to_native().to_pylist()
     wanted = md5(enc("default") + enc("0") + enc("2") + parents)
+    assert row[COL_PROVENANCE_BY_FIELD] == {"default": wanted}
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_hash_of_a_sample_whose_upstream_waits_for_a_new_field(
+    tmp_path: Path, *, grouped: bool
+) -> None:
+    """A field that its stored rows do not have yet is missing, and so differs from every value."""
+    lineage = LineageRelationship.aggregation(on=["id"]) if grouped else None
+    dep = FeatureDep("root", lineage=lineage) if lineage else FeatureDep("root")
+    fields = [FieldSpec("default", deps=[FieldDep("root", fields=["b"])])]
+    out = FeatureSpec("out", id_columns=["id"], deps=[dep], fields=fields)
+    root = FeatureSpec("root", id_columns=["id"], fields=["a"])
+    store_of(tmp_path / "m.duckdb", root).write("root", pa.table({"id": [1], "x": [5]}))
+    root = FeatureSpec("root", id_columns=["id"], fields=["a", "b"])
+    store = store_of(tmp_path / "m.duckdb", root, out)
+    version = enc(md5(enc("1") + "-")) if grouped else "-"
+    wanted = md5(enc("default") + enc("0") + enc("1") + enc("root:b") + version)
+    (row,) = store.resolve_update("out").new.collect().to_native().to_pylist()
     assert row[COL_PROVENANCE_BY_FIELD] == {"default": wanted}

@@ -219,6 +219,17 @@ def test_samples_are_compared_on_their_own_ids_with_a_coarser_upstream(path: Pat
     assert statuses(store.resolve_update("out")) == {"stale": [(1, 0), (1, 1), (2, 0)]}
 
 
+def test_upstreams_may_meet_by_way_of_a_third(path: Path) -> None:
+    """The first two share no column; the last one names a column of each."""
+    ids = {"left": "ab", "right": "cd", "link": "bc"}
+    specs = [FeatureSpec(key, id_columns=list(names)) for key, names in ids.items()]
+    store = store_of(path, *specs, derived("out", *ids, ids=list("abcd")))
+    store.write("left", T({"a": [1, 2], "b": [1, 2], "x": [0, 0]}))
+    store.write("right", T({"c": [5, 6], "d": [7, 8], "y": [0, 0]}))
+    store.write("link", T({"b": [1, 2, 9], "c": [6, 6, 5], "z": [0, 0, 0]}))
+    assert statuses(store.resolve_update("out")) == {"new": [(1, 1, 6, 8), (2, 2, 6, 8)]}
+
+
 def test_filters_of_a_dependency_decide_which_samples_are_expected(path: Path) -> None:
     out = derived("out", FeatureDep("video", filters="sound != 'mute'"))
     store = store_of(path, video(), out)
@@ -320,6 +331,21 @@ def test_a_group_that_loses_a_member_is_stale(path: Path) -> None:
     assert statuses(store.resolve_update("day")) == {"stale": ["mon"]}
     store.delete("clip", filters="id = 3")
     assert statuses(store.resolve_update("day")) == {"stale": ["mon"], "orphaned": ["tue"]}
+
+
+def test_filters_decide_which_members_a_group_has(path: Path) -> None:
+    clip = FeatureSpec("clip", id_columns=["id"])
+    dep = FeatureDep("clip", lineage=GROUPED(on=["date"]), filters="x > 0")
+    store = store_of(path, clip, derived("day", dep, ids=["date"]))
+    store.write("clip", T({"id": [1, 2, 3], "date": ["mon", "mon", "tue"], "x": [1, 0, 0]}))
+    increment = store.resolve_update("day")
+    assert statuses(increment) == {"new": ["mon"]}
+    assert increment.upstream("clip").collect()["id"].to_list() == [1]
+    catch_up(store, "day")
+    store.write("clip", T({"id": [2], "date": ["mon"], "x": [-1]}))
+    assert statuses(store.resolve_update("day")) == {}
+    store.write("clip", T({"id": [2, 3], "date": ["mon", "tue"], "x": [1, 1]}))
+    assert statuses(store.resolve_update("day")) == {"new": ["tue"], "stale": ["mon"]}
 
 
 def children(path: Path) -> DuckDBMetadataStore:

@@ -87,10 +87,12 @@ def answer(store: DuckDBMetadataStore, key: str, increment: Increment, **options
 def found(store: DuckDBMetadataStore, key: str) -> dict[Any, str]:
     increment = store.resolve_update(key)
     names = increment.sample_columns
-    return {
+    statuses = {
         tuple(row[n] for n in names) if len(names) > 1 else row[names[0]]: STATUSES[row[STATUS]]
         for row in increment.delta.to_pylist()
     }
+    assert len(statuses) == increment.delta.num_rows, "each sample is listed once"
+    return statuses
 
 
 def change_video(store: DuckDBMetadataStore) -> None:

@@ -1,23 +1,23 @@
 """A pytest plugin for the mutation run: what is likely to notice a fault comes first.
 
-Most faults of a function fall to the same few tests, so those that noticed the last ones start;
-slow tests (random histories) only run for a fault that all others let pass. ``MUTANT_UNDER_TEST``
-is mutmut's; ``MUTATION_FOLDER`` keeps its durations, and our note of what noticed what.
+Most faults of a function fall to the same few tests, so those that noticed the last ones start,
+then quick ones. ``MUTANT_UNDER_TEST`` is mutmut's; ``MUTATION_FOLDER`` holds its durations, and our
+note of what noticed what; tests that would take longer than ``MUTATION_SECONDS`` in all are left.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
 
-SLOW = 1.0  # seconds
 FOLDER = Path(os.environ.get("MUTATION_FOLDER", ""))
+SECONDS = float(os.environ.get("MUTATION_SECONDS", "inf"))
 NOTES = FOLDER / "noticed.txt"
 
 
@@ -31,25 +31,30 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    stats = FOLDER / "mutants" / "mutmut-stats.json"
-    took = json.loads(stats.read_text())["duration_by_test"] if stats.exists() else {}
-    notes = NOTES.read_text().splitlines() if NOTES.exists() else []
-    noticed = Counter(test for of, _, test in (n.partition(" ") for n in notes) if of == function())
+    if not function():
+        return
+    took = json.loads((FOLDER / "mutants" / "mutmut-stats.json").read_text())["duration_by_test"]
+    notes = (
+        [line.split(" ", 1) for line in NOTES.read_text().splitlines()] if NOTES.exists() else []
+    )
+    here = Counter(test for of, test in notes if of == function())
+    ever = Counter(test for _, test in notes)
 
-    def order(item: pytest.Item) -> Any:
-        seconds = took.get(item.nodeid, 0)
-        # File by file, for the sake of what the tests of a file share.
-        return -noticed[item.nodeid], seconds > SLOW, str(item.path), seconds
+    def seconds(item: pytest.Item) -> float:
+        return float(took.get(item.nodeid, 0))
 
-    items.sort(key=order)
+    items.sort(key=lambda item: (-here[item.nodeid], -ever[item.nodeid], seconds(item)))
+    spent = itertools.accumulate(map(seconds, items))
+    within = [item for item, sofar in zip(items, spent, strict=True) if sofar < SECONDS]
+    items[:] = within or items[:1]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.failed and "__mutmut_" in os.environ.get("MUTANT_UNDER_TEST", ""):
+    if report.failed and function():
         with NOTES.open("a") as notes:
             notes.write(f"{function()} {report.nodeid}\n")
 
 
 def function() -> str:
-    """The function that has the fault."""
+    """The function that has the fault; nothing while there is none."""
     return os.environ.get("MUTANT_UNDER_TEST", "").rpartition("__mutmut_")[0]
