@@ -72,6 +72,12 @@ def failing(_: pl.DataFrame) -> pl.DataFrame:
     raise ZeroDivisionError("the user's code fails")
 
 
+def samples_of_another_version() -> pa.Table:
+    given = [{"pixels": "p", "caption": "c"}]
+    table = T({"id": [1], **IMAGE, c.COL_PROVENANCE_BY_FIELD: given})
+    return table.append_column(c.COL_FEATURE_VERSION, pa.array(["older"]))
+
+
 STAMPS = T({"id": [1], c.COL_PROVENANCE_BY_FIELD: [{"default": "p"}]})
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 BERLIN = dt.timezone(dt.timedelta(hours=1))
@@ -389,6 +395,20 @@ OPTIONS = [
         lambda s: s.resolve_update("image", samples=T({"x": [1]})),
         FrameError,
         ("id",),
+        "image",
+    ),
+    Case(
+        "option: samples that are no frame",
+        lambda s: s.resolve_update("image", samples=object()),
+        FrameError,
+        ("object",),
+        "image",
+    ),
+    Case(
+        "option: samples of another version",
+        lambda s: s.resolve_update("image", samples=samples_of_another_version()),
+        FrameError,
+        ("another version", "older"),
         "image",
     ),
     Case(

@@ -11,7 +11,7 @@ from videos import T, clips, derived, store_of, video
 from worlds import catch_up, rows, statuses
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FeatureError
+from metaxy_dagster.errors import FeatureError, StoreError
 from metaxy_dagster.features import (
     FeatureDep,
     FeatureSpec,
@@ -84,6 +84,10 @@ def test_filters_narrow_an_increment(path: Path) -> None:
     store.write("video", clips({1: "a", 2: "b", 3: "c"}))
     assert statuses(store.resolve_update("out", filters="id >= 2")) == {"new": [2, 3]}
     assert statuses(store.resolve_update("out", filters="sound = 'a'")) == {"new": [1]}
+    catch_up(store, "out")
+    store.write("video", clips({1: "A", 2: "B", 4: "D", 5: "E"}))
+    narrowed = store.resolve_update("out", filters="id = 2 OR id = 5")
+    assert statuses(narrowed) == {"new": [5], "stale": [2]}
 
 
 def test_filters_narrow_what_is_orphaned_too(path: Path) -> None:
@@ -257,6 +261,18 @@ def test_filters_and_select_use_the_names_after_renaming(path: Path) -> None:
     assert upstream.column("sound").to_pylist() == ["a"]
 
 
+@pytest.mark.parametrize("filters", ["noise > 3", "noise = true", "clip = 'x'", "clip LIKE '1%'"])
+def test_a_filter_of_a_dependency_must_suit_its_columns(path: Path, filters: str) -> None:
+    """By their names here; DuckDB itself would take a text for a number, and the other way."""
+    dep = FeatureDep("video", rename={"id": "clip", "sound": "noise"}, filters=filters)
+    store = store_of(path, video(), derived("out", dep, ids=["clip"]))
+    store.write("video", clips({1: "a"}))
+    found = r"upstream 'video' compares '(noise|clip)' with a value of another kind"
+    with pytest.raises(StoreError, match=found) as caught:
+        store.resolve_update("out").counts  # noqa: B018
+    assert caught.value.remedy
+
+
 def test_two_upstreams_may_not_bring_one_column(path: Path) -> None:
     label = FeatureSpec("label", id_columns=["id"])
     store = store_of(path, video(), label, derived("out", "video", "label"))
@@ -377,6 +393,22 @@ def test_children_of_one_parent_may_come_in_several_writes(path: Path) -> None:
     store.write("crop", T({"id": [1], "k": [5]}), increment=increment)
     store.write("crop", T({"id": [1], "k": [6]}), increment=increment)
     assert rows(store, "crop", filters="id = 1") == [{"id": 1, "k": 5}, {"id": 1, "k": 6}]
+
+
+@pytest.mark.parametrize("other", ["0" * 32, "f" * 32])
+def test_a_parent_whose_children_differ_in_provenance_is_stale(path: Path, other: str) -> None:
+    """A frame may carry several; only children under none of these are superseded."""
+    store = children(path)
+    (mine,) = {row[c.COL_PROVENANCE_BY_FIELD]["default"] for row in stored(store, "crop", 1)}
+    provenance = [{"default": one} for one in (mine, other)]
+    store.write("crop", T({"id": [1, 1], "k": [0, 7], c.COL_PROVENANCE_BY_FIELD: provenance}))
+    assert [row["k"] for row in stored(store, "crop", 1)] == [0, 1, 2, 7]
+    assert statuses(store.resolve_update("crop")) == {"stale": [1]}
+
+
+def stored(store: DuckDBMetadataStore, feature: str, id_: int) -> list[dict[str, Any]]:
+    found = store.read(feature, filters=f"id = {id_}").collect().to_native().to_pylist()
+    return sorted(found, key=lambda row: row["k"])
 
 
 def test_orphaned_children_go_with_their_parent(path: Path) -> None:

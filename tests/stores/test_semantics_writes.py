@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import narwhals as nw
 import pyarrow as pa
 import pytest
@@ -89,6 +90,22 @@ def test_a_users_data_version_is_what_downstream_follows(path: Path) -> None:
     assert statuses(store.resolve_update("last")) == {"stale": [1]}
 
 
+def test_a_data_version_may_be_given_for_some_fields_and_some_samples(path: Path) -> None:
+    """The others follow what they were computed from."""
+    store = store_of(path, video(), derived(fields=["a", "b"]))
+    store.write("video", clips({1: "x", 2: "y"}))
+    store.write(
+        "out",
+        T({"id": [1, 2], c.COL_DATA_VERSION_BY_FIELD: [{"a": "mine"}, {"a": None}]}),
+        increment=store.resolve_update("out"),
+    )
+    found = {row["id"]: row for row in store.read("out").collect().to_native().to_pylist()}
+    one, two = (found[n][c.COL_PROVENANCE_BY_FIELD] for n in (1, 2))
+    assert versions(store, "out") == {1: {"a": "mine", "b": one["b"]}, 2: two}
+    assert found[2][c.COL_DATA_VERSION] == found[2][c.COL_PROVENANCE]
+    assert found[1][c.COL_DATA_VERSION] != found[1][c.COL_PROVENANCE]
+
+
 def test_a_roots_provenance_may_be_given(path: Path) -> None:
     store = store_of(path, video(), derived())
     given = pa.array([{"audio": "sha-1", "frames": "sha-2"}])
@@ -139,6 +156,28 @@ def test_replace_deletes_what_the_frame_lacks_within_its_scope(path: Path) -> No
     result = store.write("clip", T({"id": [1], "part": ["a"]}), mode="replace", scope="part = 'a'")
     assert result.deleted == 1
     assert rows(store, "clip", ["id"]) == [{"id": 1}, {"id": 3}]
+
+
+def test_a_scope_may_be_any_condition(path: Path) -> None:
+    store = store_of(path, FeatureSpec("clip", id_columns=["id"]))
+    store.write("clip", T({"id": [1, 2, 3], "part": ["a", "b", "c"]}))
+    scope = "part = 'a' OR part = 'b'"
+    frame = T({"id": [1], "part": ["a"]})
+    with pytest.raises(FrameError, match="1 of 2"):
+        store.write("clip", frame, mode="replace", scope=scope, max_deleted_share=0.4)
+    assert store.write("clip", frame, mode="replace", scope=scope).deleted == 1
+    assert rows(store, "clip", ["id"]) == [{"id": 1}, {"id": 3}]
+
+
+def test_samples_of_several_ids_are_told_apart_by_all_of_them(path: Path) -> None:
+    store = store_of(path, FeatureSpec("shot", id_columns=["id", "n"]))
+    store.write("shot", T({"id": [1, 1, 2], "n": [1, 2, 1], "x": [0, 0, 0]}))
+    result = store.write("shot", T({"id": [1, 1], "n": [2, 3], "x": [5, 5]}), mode="replace")
+    assert (result.new, result.updated, result.deleted) == (1, 1, 2)
+    store.write("shot", T({"id": [1], "n": [3], "x": [6]}))
+    assert store.delete("shot", filters="n = 2", soft=False).deleted == 1
+    history = store.read("shot", columns=["id", "n", "x"], history=True).collect().rows()
+    assert sorted(history) == [(1, 1, 0), (1, 3, 5), (1, 3, 6), (2, 1, 0)]
 
 
 def test_a_guard_keeps_a_replace_from_deleting_too_much(path: Path) -> None:
@@ -206,6 +245,9 @@ def test_dropping_forgets_a_feature_and_its_history(path: Path) -> None:
     catch_up(store, "out")
     store.drop("video")
     store.drop("video")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        commits = connection.sql("SELECT * FROM metaxy.commits ORDER BY commit").fetchall()
+        assert commits[-1][1:6] == ("video", "drop", 0, 0, 0)
     assert [str(key) for key in store.features()] == ["out"]
     assert store.read("video", history=True).collect().to_native().num_rows == 0
     assert statuses(store.resolve_update("out")) == {"orphaned": [1]}
