@@ -218,7 +218,9 @@ def test_samples_are_compared_on_their_own_ids_with_a_coarser_upstream(path: Pat
     assert statuses(store.resolve_update("out")) == {"new": [(1, 0), (1, 1), (2, 0)]}
     catch_up(store, "out")
     store.write("video", clips({1: "louder"}))
-    assert statuses(store.resolve_update("out")) == {"stale": [(1, 0), (1, 1)]}
+    increment = store.resolve_update("out")
+    assert statuses(increment) == {"stale": [(1, 0), (1, 1)]}
+    assert increment.upstream("video").collect()["id"].to_list() == [1]
     store.write("frame", T({"id": [2], "n": [0], "x": [4]}))
     assert statuses(store.resolve_update("out")) == {"stale": [(1, 0), (1, 1), (2, 0)]}
 
@@ -364,6 +366,18 @@ def test_filters_decide_which_members_a_group_has(path: Path) -> None:
     assert statuses(store.resolve_update("day")) == {"new": ["tue"], "stale": ["mon"]}
 
 
+@pytest.mark.parametrize("on", [["date"], ["date", "place"]])
+def test_a_member_without_a_group_belongs_to_none(path: Path, on: list[str]) -> None:
+    clip = FeatureSpec("clip", id_columns=["id"])
+    store = store_of(path, clip, derived("day", FeatureDep("clip", lineage=GROUPED(on=on)), ids=on))
+    dates, places = ["mon", None, "tue", None], ["x", "x", None, None]
+    store.write("clip", T({"id": [1, 2, 3, 4], "date": dates, "place": places}))
+    expected: list[Any] = ["mon", "tue"] if on == ["date"] else [("mon", "x")]
+    assert statuses(store.resolve_update("day")) == {"new": expected}
+    catch_up(store, "day")
+    assert statuses(store.resolve_update("day")) == {}
+
+
 def children(path: Path) -> DuckDBMetadataStore:
     crop = derived("crop", FeatureDep("video", lineage=EXPANDED()), ids=["id", "k"])
     store = store_of(path, video(), crop)
@@ -409,6 +423,11 @@ def test_a_parent_whose_children_differ_in_provenance_is_stale(path: Path, other
 def stored(store: DuckDBMetadataStore, feature: str, id_: int) -> list[dict[str, Any]]:
     found = store.read(feature, filters=f"id = {id_}").collect().to_native().to_pylist()
     return sorted(found, key=lambda row: row["k"])
+
+
+def test_a_parent_is_stale_if_a_predicate_holds_for_one_of_its_children(path: Path) -> None:
+    store = children(path)
+    assert statuses(store.resolve_update("crop", stale_when="k = 2")) == {"stale": [1]}
 
 
 def test_orphaned_children_go_with_their_parent(path: Path) -> None:
