@@ -139,6 +139,68 @@ def test_an_identical_rewrite_is_no_commit(path: Path) -> None:
     assert store.read("video", history=True).collect().to_native().num_rows == 2
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ({"x": [None]}, {"x": [None]}, False),
+        ({"x": [None]}, {"x": [1]}, True),
+        ({"x": [1]}, {"x": [None]}, True),
+        ({"x": [1], "y": [2]}, {"x": [1]}, True),
+        ({"x": [1], "y": [None]}, {"x": [1]}, False),
+        ({"x": [1]}, {"x": [1], "y": [None]}, False),
+        ({}, {c.COL_DATA_VERSION_BY_FIELD: [{"default": "a"}]}, True),
+        ({c.COL_DATA_VERSION_BY_FIELD: [{"default": "a"}]}, {}, True),
+        (
+            {c.COL_DATA_VERSION_BY_FIELD: [{"default": "a"}]},
+            {c.COL_DATA_VERSION_BY_FIELD: [{"default": "b"}]},
+            True,
+        ),
+    ],
+)
+def test_a_rewrite_is_a_change_if_anything_differs(
+    path: Path, before: Any, after: Any, *, changes: bool
+) -> None:
+    """With the same provenance: a value, a column that is dropped, a version of one's own."""
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a"}))
+    increment = store.resolve_update("out")
+
+    def frame(columns: Any) -> pa.Table:
+        kinds = {"x": pa.int64(), "y": pa.int64()}
+        return T({"id": [1], **{n: pa.array(v, kinds.get(n)) for n, v in columns.items()}})
+
+    store.write("out", frame(before), increment=increment)
+    version = store.data_version("out")
+    result = store.write("out", frame(after), increment=increment, mode="replace")
+    assert (result.updated, result.unchanged) == ((1, 0) if changes else (0, 1))
+    versions_differ = c.COL_DATA_VERSION_BY_FIELD in {*before, *after}
+    assert (store.data_version("out") != version) == versions_differ
+    assert [str(key) for key in store.features()] == ["out", "video"]
+
+
+def test_a_root_written_again_under_its_new_code_version_is_not_stale(path: Path) -> None:
+    samples = clips({1: "a", 2: "b"})
+    store_of(path, video()).write("video", samples)
+    store = store_of(path, video(audio="2"))
+    assert statuses(store.resolve_update("video", samples=samples)) == {"stale": [1, 2]}
+    assert store.write("video", samples).updated == 2
+    assert statuses(store.resolve_update("video", samples=samples)) == {}
+
+
+def test_a_sample_that_is_deleted_for_two_reasons_is_deleted_once(path: Path) -> None:
+    """The frame lacks it, and it is orphaned."""
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a", 2: "b"}))
+    catch_up(store, "out")
+    store.write("video", clips({1: "A"}), mode="replace")
+    increment = store.resolve_update("out")
+    frame = T({"id": [1]})
+    options: Any = {"mode": "replace", "delete_orphaned": True}
+    assert store.write("out", frame, increment=increment, **options).deleted == 1
+    history = store.read("out", columns=["id"], history=True).collect()["id"].to_list()
+    assert sorted(history) == [1, 1, 2]
+
+
 def test_the_data_version_moves_with_every_change_and_back(path: Path) -> None:
     store = store_of(path, video())
     seen = [store.data_version("video")]
