@@ -265,6 +265,18 @@ def test_orphans_stay_until_somebody_deletes_them(path: Path) -> None:
     assert statuses(store.resolve_update("last")) == {"orphaned": [1]}
 
 
+def test_an_orphan_cannot_be_written(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a", 2: "b"}))
+    catch_up(store, "out")
+    store.write("video", clips({1: "A"}), mode="replace")
+    increment = store.resolve_update("out")
+    with pytest.raises(FrameError, match="did not ask for") as caught:
+        store.write("out", T({"id": [1, 2]}), increment=increment)
+    assert "2" in str(caught.value.found)
+    assert statuses(store.resolve_update("out")) == {"stale": [1], "orphaned": [2]}
+
+
 @pytest.mark.parametrize("soft", [True, False])
 def test_a_delete_brings_no_older_state_back(path: Path, *, soft: bool) -> None:
     store = store_of(path, video())
@@ -331,6 +343,17 @@ def test_a_lazy_frame_shows_its_moment_whenever_it_is_collected(path: Path) -> N
     assert sorted(frame.collect().rows()) == [(1, "a"), (2, "b")]
     assert filtered.collect().rows() == [(2,)]
     assert sorted(store.read("video", columns=["id"]).collect().rows()) == [(1,), (3,)]
+
+
+def test_a_moment_lies_between_what_came_before_and_what_came_after(path: Path) -> None:
+    """A sample that was written twice before and twice after; all four are in the history."""
+    store = store_of(path, video(), derived())
+    frames = []
+    for sound in "abcd":
+        store.write("video", clips({1: sound}))
+        frames.append(store.read("video", columns=["sound"]))
+        store.write("out", T({"id": [1]}), increment=store.resolve_update("out"))
+    assert [frame.collect().rows() for frame in frames] == [[(sound,)] for sound in "abcd"]
 
 
 def test_a_session_reads_one_snapshot_throughout(path: Path) -> None:

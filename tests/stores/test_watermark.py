@@ -317,6 +317,19 @@ def test_what_others_did_before_an_answer_is_kept_by_the_next_answer(
     assert found(store, "crop") == {5: "new"}
 
 
+def test_what_others_did_last_before_an_answer_of_nothing_is_kept(
+    store: DuckDBMetadataStore,
+) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    delete_video(store)
+    increment = store.resolve_update("crop")
+    assert increment.counts.orphaned == 1
+    store.delete("crop", filters="id = 5")
+    nothing_returned = pa.table({"id": pa.array([], pa.int64())})
+    store.write("crop", nothing_returned, increment=increment)
+    assert found(store, "crop") == {2: "orphaned", 5: "new"}
+
+
 def marks(store: DuckDBMetadataStore) -> list[tuple[int, int]]:
     with duckdb.connect(str(store.path)) as connection:
         return connection.execute(
