@@ -462,3 +462,16 @@ def test_ids_of_another_width_are_the_same_ids(path: Path) -> None:
     catch_up(store, "out")
     assert store.write("video", clips({1: "a", 2**40: "b"})).unchanged == 1
     assert statuses(store.resolve_update("out")) == {"new": [2**40]}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [([1, 2], ["1", "2"]), (["1", "2"], [1, 2])])
+def test_ids_as_texts_and_as_numbers_are_the_same_ids(
+    path: Path, theirs: list[Any], ours: list[Any]
+) -> None:
+    """Increments have them in the type in which they are stored."""
+    store = store_of(path, FeatureSpec("clip", id_columns=["id"]), derived("out", "clip"))
+    store.write("clip", T({"id": theirs, "x": [0, 0]}))
+    store.write("out", T({"id": ours}), increment=store.resolve_update("out"))
+    assert statuses(store.resolve_update("out")) == {}
+    store.write("clip", T({"id": theirs[:1], "x": [1]}))
+    assert statuses(store.resolve_update("out")) == {"stale": ours[:1]}

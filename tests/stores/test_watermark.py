@@ -349,6 +349,10 @@ def test_an_answer_of_nothing_to_a_question_of_nothing_writes_nothing(
     store.write("video", pa.table({"id": [2], "x": [2]}))
     store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
     assert marks(store) > before
+    before = marks(store)
+    store.write("label", pa.table({"id": [10], "y": ["z"]}))
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
+    assert marks(store) == before
 
 
 def test_a_definition_that_changes_nothing_gets_its_own_watermark(
