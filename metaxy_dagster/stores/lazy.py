@@ -44,8 +44,8 @@ def batches(frame: object) -> Iterator[pa.RecordBatch] | None:
     Example:
         >>> import duckdb
         >>> found = batches(duckdb.sql("SELECT range AS id FROM range(3)"))
-        >>> [batch.num_rows for batch in found]
-        [3]
+        >>> sum(batch.num_rows for batch in found)
+        3
         >>> batches(pa.table({"id": [1]})) is None
         True
     """

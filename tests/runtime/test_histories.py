@@ -28,6 +28,20 @@ step = st.fixed_dictionaries(
 )
 
 
+@pytest.fixture
+def graph() -> mxd.FeatureGraph:
+    """With the columns of each feature, so that one of which nothing is stored has them too."""
+    made = mxd.FeatureGraph()
+    fields = [mxd.FieldSpec(name, columns=[name]) for name in ("pixels", "label")]
+    made.add(mxd.FeatureSpec("image", id_columns=["id"], fields=fields))
+    for name, parent in {"thumb": "pixels", "name": "label"}.items():
+        deps = [mxd.FieldDep("image", fields=[parent])]
+        field = mxd.FieldSpec(name, columns=[name], deps=deps)
+        made.add(mxd.FeatureSpec(name, id_columns=["id"], fields=[field], deps=["image"]))
+    made.add(mxd.FeatureSpec("pair", id_columns=["id"], deps=["thumb", "name"]))
+    return made
+
+
 def run(
     instance: dg.DagsterInstance,
     repository: Repository,

@@ -480,3 +480,12 @@ def test_nothing_said_is_nothing_done(store: DuckDBMetadataStore) -> None:
         assert (result.commit, result.empty) == (0, 0)
     assert found(store) == dict.fromkeys((1, 2, 3, 4), "new")
     assert outside(store, "SELECT * FROM duckdb_tables() WHERE schema_name = 'empty'") == []
+
+
+def test_a_feature_that_only_ever_was_empty_has_ids_of_their_own_type(
+    store: DuckDBMetadataStore,
+) -> None:
+    """Nothing is stored of it, and still it can be joined with what is."""
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"), empty="rest")
+    frame = store.read("crop").collect().to_native()
+    assert (frame.num_rows, frame.schema.field("id").type) == (0, pa.int64())

@@ -11,6 +11,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.connection import found_before
+from metaxy_dagster.stores.duckdb.empties import mark_types
 from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Entry
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
 from metaxy_dagster.stores.duckdb.retention import check_kept
@@ -23,7 +24,7 @@ _STANDS_FOR = {
     c.COL_DATA_VERSION_BY_FIELD: c.COL_PROVENANCE_BY_FIELD,
 }
 # What calls that share a connection know: the newest commit, entries and tables by feature.
-_NEWEST, _ENTRIES, _TABLES = "newest", "entries", "tables"
+_NEWEST, _ENTRIES, _TABLES, _MARKED = "newest", "entries", "tables", "marked"
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,15 @@ class Catalog:
         commit: the state that is read.
         entries: what is known of the features, also of those that were dropped.
         exists: whether the file has a layout; an empty store has none.
+        marked: the types of sample columns of features of which nothing is stored, because all
+            samples so far yielded nothing.
     """
 
     tables: Mapping[FeatureKey, layout.Table]
     commit: int
     entries: Mapping[FeatureKey, Entry] = field(default_factory=dict)
     exists: bool = True
+    marked: Mapping[FeatureKey, Mapping[str, str]] = field(default_factory=dict)
 
     def get(self, key: FeatureKey) -> layout.Table | None:
         """What is stored of a feature; ``None`` if it was not written by ``commit``."""
@@ -118,12 +122,15 @@ def read_catalog(
         return Catalog({}, 0, exists=False)
     at = newest if commit is None else commit
     check_kept(connection, {key: entries[key].commits for key in wanted}, at)
-    tables = found.setdefault(_TABLES, {})
+    tables, marked = found.setdefault(_TABLES, {}), found.setdefault(_MARKED, {})
     for key in wanted:
-        if entries[key].stored and key not in tables:
-            tables[key] = layout.describe(connection, key, entries[key].commits)
+        entry = entries[key]
+        if entry.stored and key not in tables:
+            tables[key] = layout.describe(connection, key, entry.commits)
+        elif not entry.stored and entry.commits.emptied and key not in marked:
+            marked[key] = mark_types(connection, key)
     known = {key: tables[key] for key in wanted if key in tables}
-    return Catalog(known, at, dict(entries))
+    return Catalog(known, at, dict(entries), marked=dict(marked))
 
 
 def remember(
@@ -145,6 +152,7 @@ def remember(
     found = found_before(connection)
     found[_NEWEST] = commit or before.commit
     found[_ENTRIES] = {**before.entries, key: entry}
+    found[_MARKED] = {}
     found[_TABLES] = {
         one: table for one, table in before.tables.items() if one != key or not commit
     }

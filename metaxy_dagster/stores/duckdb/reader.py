@@ -60,7 +60,7 @@ class Read:
         catalog = read_catalog(connection, [self.key], self.commit)
         table = catalog.get(self.key)
         if table is None:
-            return Query(self._empty())
+            return Query(self._empty(catalog.marked.get(self.key, {})))
         available = (*table.columns, *c.SYSTEM_COLUMNS)
         names = available if self.names is None else self._checked(available)
         values = Values()
@@ -86,9 +86,9 @@ class Read:
         )
         return f"{ended} UNION ALL {current}"
 
-    def _empty(self) -> str:
+    def _empty(self, marked: Mapping[str, str]) -> str:
         """No rows of a feature that was never written, with the columns that are known of it."""
-        known = {**self.declared, **system_types(self.spec)}
+        known = {**self.declared, **marked, **system_types(self.spec)}
         names = self.names or tuple(known)
         folded = {fold(name): name for name in known}
         return no_rows({n: known.get(folded.get(fold(n), n), "VARCHAR") for n in names})

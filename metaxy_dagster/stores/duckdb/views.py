@@ -74,7 +74,8 @@ class UpstreamView:
     @property
     def declared(self) -> Mapping[str, str]:
         """The upstream's columns before it was ever written, and their types."""
-        return declared_types(self.dep.upstream, self.upstream_class)
+        declared = declared_types(self.dep.upstream, self.upstream_class)
+        return {**declared, **self.catalog.marked.get(self.key, {})}
 
     @property
     def dep(self) -> DepPlan:
