@@ -11,7 +11,6 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.connection import found_before
-from metaxy_dagster.stores.duckdb.empties import mark_types
 from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Entry
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
 from metaxy_dagster.stores.duckdb.retention import check_kept
@@ -128,7 +127,7 @@ def read_catalog(
         if entry.stored and key not in tables:
             tables[key] = layout.describe(connection, key, entry.commits)
         elif not entry.stored and entry.commits.emptied and key not in marked:
-            marked[key] = mark_types(connection, key)
+            marked[key] = layout.describe_marks(connection, key)
     known = {key: tables[key] for key in wanted if key in tables}
     return Catalog(known, at, dict(entries), marked=dict(marked))
 

@@ -27,7 +27,7 @@ from metaxy_dagster.stores.duckdb.identifiers import CATALOG, columns, empty_tab
 from metaxy_dagster.stores.duckdb.types import INTEGERS
 from metaxy_dagster.stores.empties import EmptySamples
 
-__all__ = ["EMPTIED", "Marks", "NewMarks", "collect", "find_marks", "mark_types"]
+__all__ = ["EMPTIED", "Marks", "NewMarks", "collect", "find_marks"]
 
 # The samples that a write found empty: sample columns and provenance.
 EMPTIED = "metaxy_emptied"
@@ -146,16 +146,6 @@ class Marks:
         )
 
 
-def mark_types(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> dict[str, str]:
-    """The sample columns of a feature's marks, and their DuckDB types; there must be some."""
-    relation = connection.sql(f"SELECT * FROM {empty_table(key)} LIMIT 0")
-    return {
-        name: str(kind)
-        for name, kind in zip(relation.columns, relation.types, strict=True)
-        if not name.startswith(c.PREFIX)
-    }
-
-
 def find_marks(
     connection: duckdb.DuckDBPyConnection,
     key: FeatureKey,
@@ -165,7 +155,7 @@ def find_marks(
     """The marks of a feature; ``None`` if there never were any for these sample columns."""
     if not commits.emptied:
         return None
-    types = mark_types(connection, key)
+    types = layout.describe_marks(connection, key)
     # Those of other columns tell of another feature, which had the same key.
     return Marks(key, types) if set(types) == set(names) else None
 

@@ -28,6 +28,7 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb.entries import Commits, State, read_entries
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
+    empty_table,
     history_table,
     quote,
     table_of,
@@ -43,6 +44,7 @@ __all__ = [
     "count",
     "create",
     "describe",
+    "describe_marks",
     "ensure_format",
     "ensure_table",
     "read_state",
@@ -194,6 +196,16 @@ def describe(connection: duckdb.DuckDBPyConnection, key: FeatureKey, commits: Co
         elif name not in STORED_COLUMNS:
             types[name] = str(kind)
     return Table(key, types, fields, commits)
+
+
+def describe_marks(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> dict[str, str]:
+    """The sample columns of a feature's empty samples, and their DuckDB types."""
+    relation = connection.sql(f"SELECT * FROM {empty_table(key)} LIMIT 0")
+    return {
+        name: str(kind)
+        for name, kind in zip(relation.columns, relation.types, strict=True)
+        if not name.startswith(c.PREFIX)
+    }
 
 
 def ensure_table(
