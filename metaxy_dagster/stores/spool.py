@@ -31,6 +31,7 @@ class Spool:
         schema: of the rows.
         directory: where the file is made; by default, and where that is not allowed, the
             system's directory for temporary files.
+        held: bytes that stay in memory; beyond them all rows go to the file.
 
     Example:
         >>> rows = pa.table({"id": [1, 2, 3, 4]})
@@ -40,9 +41,12 @@ class Spool:
         (4, [3, 4])
     """
 
-    def __init__(self, schema: pa.Schema, directory: Path | None = None) -> None:
+    def __init__(
+        self, schema: pa.Schema, directory: Path | None = None, *, held: int | None = None
+    ) -> None:
         self._schema = schema
         self._directory = directory
+        self._limit = IN_MEMORY if held is None else held
         # The rows, as long as there is no file.
         self._held: list[pa.RecordBatch] = []
         self._bytes = 0
@@ -88,7 +92,7 @@ class Spool:
                 continue
             self._held.append(batch)
             self._bytes += batch.nbytes
-            if self._bytes > IN_MEMORY:
+            if self._bytes > self._limit:
                 self._roll()
 
     def _roll(self) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores import spool as spools
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts, having
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.quarantine import WithoutQuarantined
@@ -23,7 +24,6 @@ from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
 from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.increment import Increment, IncrementSource
 from metaxy_dagster.stores.scan import Scan
-from metaxy_dagster.stores.spool import Spool
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb.snapshot import Snapshot
@@ -34,6 +34,8 @@ _DELTA_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE)
 # Opening the file again costs more than reading so few rows.
 _READ_AT_ONCE = 10_000
 _STREAMED_ROWS = 50_000
+# How much more of a list is kept in memory than of other rows that wait.
+_HELD = 8
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,16 @@ class DuckDBIncrementSource:
         with self.file.connect("r") as connection:
             return fetch(connection, self._opened(connection).delta())
 
-    def filled(self) -> pa.Table | Spool | None:
+    def filled(self) -> pa.Table | spools.Spool | None:
         """As :meth:`delta`, with the upstream columns behind; ``None`` where they may be large."""
         with self.file.connect("r") as connection:
             resolve = self._opened(connection)
             if not resolve.is_slim:
                 return None
             batches = reader(connection, resolve.delta(filled=True), _STREAMED_ROWS)
-            spool = Spool(batches.schema, self.spool_directory)
+            # It is about to be used: to write it down and read it again costs a quarter more.
+            held = _HELD * spools.IN_MEMORY
+            spool = spools.Spool(batches.schema, self.spool_directory, held=held)
             for batch in batches:
                 spool.append(pa.Table.from_batches([batch]))
         return spool.table() if spool.is_in_memory else spool
@@ -98,16 +102,18 @@ class DuckDBIncrementSource:
         """The columns of :meth:`delta`."""
         return (*self.sample_columns, STATUS, *_DELTA_COLUMNS)
 
-    def delta_of(self, filled: pa.Table | Spool) -> pa.Table:
+    def delta_of(self, filled: pa.Table | spools.Spool) -> pa.Table:
         """What :meth:`delta` gives, from :meth:`filled`."""
         return filled.select(list(self.delta_columns))
 
-    def frame_of(self, filled: pa.Table | Spool, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
+    def frame_of(
+        self, filled: pa.Table | spools.Spool, statuses: Sequence[int]
+    ) -> nw.LazyFrame[Any]:
         """What :meth:`frame` gives, from rows of :meth:`filled`."""
         known = {*self.sample_columns, STATUS, *_DELTA_COLUMNS}
         user = [name for name in filled.column_names if name not in known]
         names = [*self.sample_columns, *user, *_DELTA_COLUMNS]
-        if isinstance(filled, Spool):
+        if isinstance(filled, spools.Spool):
             from metaxy_dagster.stores.duckdb.snapshot import Listed  # noqa: PLC0415 - brings pandas
 
             wanted: Any = Listed(filled, names, statuses)
