@@ -87,9 +87,21 @@ use_git_change_detection = false
 track_dependencies = false
 timeout_multiplier = 5.0
 timeout_constant = 10.0
-# Tests leave the threads of DuckDB behind, which a fork would not survive.
+# Threads (those of DuckDB that tests leave behind, those of polars that some make while they are
+# collected) would not survive a fork: what is forked only imported what is slow to import.
 process_isolation = "forkserver"
+forkserver_warmup = "import"
+preload_modules_file = "preload.txt"
 """
+PRELOADED = [
+    "dagster",
+    "duckdb",
+    "narwhals",
+    "pandas",
+    "polars",
+    "pyarrow.compute",
+    "pyarrow.dataset",
+]
 
 
 def room(group: str) -> str:
@@ -116,6 +128,7 @@ def prepare(group: str) -> Path:
             shutil.copytree(source, folder / name, ignore=ignored)
         else:
             shutil.copy(source, folder)
+    (folder / "preload.txt").write_text("\n".join(PRELOADED))
     settings = folder / "pyproject.toml"
     paths = [f"metaxy_dagster/{room(group)}/{name}.py" for name in modules]
     tests = selected(group)
