@@ -98,6 +98,29 @@ def test_filters_narrow_what_is_orphaned_too(path: Path) -> None:
     assert statuses(store.resolve_update("out", filters="id >= 2")) == {"orphaned": [2]}
 
 
+def test_the_increment_of_a_root_brings_the_columns_of_its_samples(path: Path) -> None:
+    store = store_of(path, video())
+    samples = clips({1: "a", 2: "b"})
+    store.write("video", samples)
+    increment = store.resolve_update("video", samples=clips({2: "B", 3: "c"}))
+    for frame, expected in ((increment.new, (3, "c", "p")), (increment.stale, (2, "B", "p"))):
+        table = frame.collect().to_native()
+        assert table.column_names[:3] == ["id", "sound", "picture"]
+        assert set(table.column_names[3:]) == {
+            c.COL_PROVENANCE_BY_FIELD,
+            c.COL_PROVENANCE,
+            c.COL_FEATURE_VERSION,
+        }
+        assert table.select([0, 1, 2]).to_pylist() == [
+            dict(zip(("id", "sound", "picture"), expected, strict=True))
+        ]
+    store.write("video", increment.pending)
+    assert rows(store, "video", ["id", "sound"], filters="id >= 2") == [
+        {"id": 2, "sound": "B"},
+        {"id": 3, "sound": "c"},
+    ]
+
+
 # Code versions
 
 
@@ -221,6 +244,8 @@ def test_samples_are_compared_on_their_own_ids_with_a_coarser_upstream(path: Pat
     increment = store.resolve_update("out")
     assert statuses(increment) == {"stale": [(1, 0), (1, 1)]}
     assert increment.upstream("video").collect()["id"].to_list() == [1]
+    members = increment.upstream("frame").collect()
+    assert sorted(members.select("id", "n").rows()) == [(1, 0), (1, 1)]
     store.write("frame", T({"id": [2], "n": [0], "x": [4]}))
     assert statuses(store.resolve_update("out")) == {"stale": [(1, 0), (1, 1), (2, 0)]}
 

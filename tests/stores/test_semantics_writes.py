@@ -17,9 +17,11 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import (
     FeatureDep,
+    FeatureKey,
     FeatureSpec,
     LineageRelationship,
 )
+from metaxy_dagster.stores import WriteResult
 
 GROUPED = LineageRelationship.aggregation
 EXPANDED = LineageRelationship.expansion
@@ -69,6 +71,17 @@ def test_samples_that_are_not_returned_stay_pending(path: Path) -> None:
     store.write("video", clips({1: "a", 2: "b"}))
     store.write("out", T({"id": [2]}), increment=store.resolve_update("out"))
     assert statuses(store.resolve_update("out")) == {"new": [1]}
+
+
+def test_an_answer_of_nothing_says_so(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a"}))
+    nothing = WriteResult(FeatureKey("out"), 0, 0, 0, 0, 0)
+    assert store.write("out", T({}), increment=store.resolve_update("out")) == nothing
+    catch_up(store, "out")
+    store.write("video", clips({1: "b"}))
+    assert store.write("out", T({}), increment=store.resolve_update("out")) == nothing
+    assert statuses(store.resolve_update("out")) == {"stale": [1]}
 
 
 def test_a_users_data_version_is_what_downstream_follows(path: Path) -> None:
