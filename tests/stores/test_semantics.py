@@ -300,6 +300,23 @@ def test_a_filter_of_a_dependency_must_suit_its_columns(path: Path, filters: str
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("bulky", [[0.5, 1.5], b"bytes", {"a": 1}])
+def test_columns_of_large_values_come_with_the_others(path: Path, bulky: Any) -> None:
+    """They are read when they are asked for, by a query of their own, under the same filters."""
+    label = FeatureSpec("label", id_columns=["id"])
+    out = derived("out", "video", FeatureDep("label", filters="name != 'z'"))
+    store = store_of(path, video(), label, out)
+    store.write("video", clips({1: "a", 2: "b", 3: "c"}))
+    store.write("label", T({"id": [1, 2, 3], "name": ["x", "y", "z"], "large": [bulky] * 3}))
+    increment = store.resolve_update("out")
+    assert statuses(increment) == {"new": [1, 2]}
+    frame = increment.new.collect().to_native().select(["id", "sound", "name", "large"])
+    assert sorted(frame.to_pylist(), key=lambda row: row["id"]) == [
+        {"id": 1, "sound": "a", "name": "x", "large": bulky},
+        {"id": 2, "sound": "b", "name": "y", "large": bulky},
+    ]
+
+
 def test_two_upstreams_may_not_bring_one_column(path: Path) -> None:
     label = FeatureSpec("label", id_columns=["id"])
     store = store_of(path, video(), label, derived("out", "video", "label"))
@@ -462,8 +479,11 @@ def test_orphaned_children_go_with_their_parent(path: Path) -> None:
     assert increment.counts.orphaned == 1
     assert increment.orphaned.collect().to_native().num_rows == 3
     empty = T({"id": pa.array([], pa.int64())})
-    store.write("crop", empty, increment=increment, delete_orphaned=True)
+    result = store.write("crop", empty, increment=increment, delete_orphaned=True)
+    assert (result.new, result.updated, result.unchanged, result.deleted) == (0, 0, 0, 3)
     assert rows(store, "crop") == [{"id": 2, "k": 0}]
+    # They stay in the history.
+    assert store.read("crop", history=True).collect().to_native().num_rows == 4
 
 
 def test_batches_cover_what_is_pending_once_and_never_split_a_parent(path: Path) -> None:
