@@ -11,7 +11,7 @@ from videos import T, clips, derived, store_of, video
 from worlds import catch_up, rows, statuses
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FeatureError, StoreError
+from metaxy_dagster.errors import FeatureError, FrameError, StoreError
 from metaxy_dagster.features import (
     FeatureDep,
     FeatureSpec,
@@ -119,6 +119,16 @@ def test_the_increment_of_a_root_brings_the_columns_of_its_samples(path: Path) -
         {"id": 2, "sound": "B"},
         {"id": 3, "sound": "c"},
     ]
+
+
+def test_what_is_stored_may_be_the_samples_of_a_root(path: Path) -> None:
+    """With its system columns; those of an older code version are refused."""
+    store = store_of(path, video())
+    store.write("video", clips({1: "a"}))
+    stored = store.read("video").collect()
+    assert statuses(store.resolve_update("video", samples=stored)) == {}
+    with pytest.raises(FrameError, match="another version"):
+        store_of(path, video(audio="2")).resolve_update("video", samples=stored)
 
 
 # Code versions
