@@ -139,8 +139,8 @@ def prepare(group: str) -> Path:
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """What the plugin in tests/support/mutants.py must find."""
-    paths = f"{folder / 'mutants'}:{folder / 'tests' / 'support'}"
-    return {**os.environ, "MUTATION_FOLDER": str(folder), "PYTHONPATH": paths, **more}
+    plugins = str(folder / "tests" / "support")
+    return {**os.environ, "MUTATION_FOLDER": str(folder), "PYTHONPATH": plugins, **more}
 
 
 def mutate(folder: Path, seconds: float) -> None:
@@ -176,9 +176,10 @@ def look_again(group: str, deadline: float) -> None:
                 ).returncode
             except subprocess.TimeoutExpired:
                 return
-            noted = json.loads(meta.read_text())
-            noted["exit_code_by_key"][name] = code
-            meta.write_text(json.dumps(noted, indent=4))
+            if code == 1:  # tests failed
+                noted = json.loads(meta.read_text())
+                noted["exit_code_by_key"][name] = code
+                meta.write_text(json.dumps(noted, indent=4))
 
 
 def outcome(code: int | None) -> str:

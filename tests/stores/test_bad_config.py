@@ -116,3 +116,54 @@ def test_a_missing_configuration_file_is_named(
     monkeypatch.setenv("METAXY_CONFIG", str(missing))
     with pytest.raises(ConfigError, match=r"no\.toml"):
         load_config()
+
+
+TABLE = "[tool.metaxy.stores.a]\nconfig = {path = 'a.duckdb'}"
+STORE = "[stores.b]\nconfig = {path = 'b.duckdb'}"
+# Files of a folder and of the one above it, and what applies in the folder.
+FOUND: dict[str, tuple[dict[str, str], str | None]] = {
+    "none": ({}, None),
+    "here": ({"here/metaxy.toml": STORE}, "here/b.duckdb"),
+    "above": ({"metaxy.toml": STORE}, "b.duckdb"),
+    "the nearest": ({"metaxy.toml": STORE, "here/pyproject.toml": TABLE}, "here/a.duckdb"),
+    "its own file first": (
+        {"here/metaxy.toml": STORE, "here/pyproject.toml": TABLE},
+        "here/b.duckdb",
+    ),
+    "a project of others": (
+        {"metaxy.toml": STORE, "here/pyproject.toml": "[tool.ruff]\nline-length = 80"},
+        "b.duckdb",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_the_nearest_configuration_applies(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, expected = FOUND[name]
+    (tmp_path / "here").mkdir()
+    for path, content in files.items():
+        (tmp_path / path).write_text(content)
+    monkeypatch.delenv("METAXY_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path / "here")
+    config = load_config()
+    if expected is None:
+        assert config is None
+        return
+    graph = small_graph()
+    store = config.get_store(graph=graph)
+    assert store.path == tmp_path / expected
+    assert store.graph is graph
+
+
+def test_a_store_is_meant_by_name_or_by_the_setting_or_as_the_only_one(tmp_path: Path) -> None:
+    path = tmp_path / "metaxy.toml"
+    two = STORE + "\n[stores.c]\ntype = 'metaxy_dagster.stores.DuckDBMetadataStore'"
+    two += "\nconfig = {path = 'c.duckdb'}"
+    path.write_text(f"store = 'c'\n{two}")
+    config = load_config(path)
+    assert [config.get_store(n).path.name for n in (None, "b")] == ["c.duckdb", "b.duckdb"]
+    path.write_text(two)
+    with pytest.raises(ConfigError, match="which store is meant is open"):
+        load_config(path).get_store()
