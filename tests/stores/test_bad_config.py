@@ -11,7 +11,7 @@ import pytest
 from worlds import small_graph
 
 from metaxy_dagster.errors import ConfigError, StoreError
-from metaxy_dagster.stores import DuckDBMetadataStore, load_config
+from metaxy_dagster.stores import DuckDBMetadataStore, MetaxyConfig, load_config
 
 T = pa.table
 
@@ -93,6 +93,8 @@ def test_bad_configurations_are_refused(
         load_config(path).get_store()
     assert caught.value.remedy
     assert word in str(caught.value)
+    if "variable" in name:
+        assert "stores.a.config" in str(caught.value)
     assert sorted(tmp_path.iterdir()) == [path]
 
 
@@ -167,3 +169,11 @@ def test_a_store_is_meant_by_name_or_by_the_setting_or_as_the_only_one(tmp_path:
     path.write_text(two)
     with pytest.raises(ConfigError, match="which store is meant is open"):
         load_config(path).get_store()
+
+
+def test_a_configuration_that_comes_from_no_file_starts_where_we_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = MetaxyConfig.model_validate({"stores": {"a": {"config": {"path": "a.duckdb"}}}})
+    assert config.get_store().path == tmp_path / "a.duckdb"
