@@ -85,7 +85,7 @@ def report_failures(
         materialization_id=work.step.run_id,
     )
     dg.OpExecutionContext.get().log.warning(
-        "feature %s: %d samples failed, %d of them are quarantined",
+        "feature %s: %d failed, %d quarantined",
         result.feature,
         result.failed,
         result.quarantined,

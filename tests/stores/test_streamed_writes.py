@@ -110,8 +110,10 @@ def test_a_pandas_column_named_like_a_method(store: mxd.DuckDBMetadataStore) -> 
 
 
 @each_source
-def test_the_table_above_is_about_streams(source: Source) -> None:
-    wanted = lazy_module.batches(pl.LazyFrame()) is not None or "polars" not in str(source)
+def test_the_table_above_is_about_streams(source: Source, request: pytest.FixtureRequest) -> None:
+    """Frames of old releases of polars are collected at once."""
+    is_polars = "polars" in request.node.callspec.id
+    wanted = not is_polars or lazy_module.batches(pl.LazyFrame()) is not None
     assert is_streamed(source(images())) is wanted
     assert not is_streamed(source(images().slice(0, 3)))
 
