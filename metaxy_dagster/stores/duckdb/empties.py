@@ -23,7 +23,7 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.entries import Commits
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, columns, empty_table, quote
+from metaxy_dagster.stores.duckdb.identifiers import CATALOG, columns, empty_table, quote, same_ids
 from metaxy_dagster.stores.duckdb.types import INTEGERS
 from metaxy_dagster.stores.empties import EmptySamples
 
@@ -110,7 +110,7 @@ class Marks:
             rows: a table with the sample columns.
             other: only marks of another provenance than its rows have.
         """
-        on = _same(tuple(self.types), "m", "n")
+        on = same_ids(tuple(self.types), "m", "n")
         on += f" AND m.{_PROVENANCE} <> n.{_PROVENANCE}" if other else ""
         connection.execute(
             f"UPDATE {self.table} SET {_ENDED} = {commit} WHERE {_ENDED} IS NULL AND rowid IN"
@@ -272,14 +272,9 @@ def _unmarked(marks: Marks) -> str:
     """The samples of ``EMPTIED`` that are not marked just so."""
     return (
         f"SELECT n.* FROM {EMPTIED} n WHERE NOT EXISTS (SELECT 1 FROM {marks.table} m"
-        f" WHERE m.{_ENDED} IS NULL AND {_same(tuple(marks.types), 'm', 'n')}"
+        f" WHERE m.{_ENDED} IS NULL AND {same_ids(tuple(marks.types), 'm', 'n')}"
         f" AND m.{_PROVENANCE} = n.{_PROVENANCE})"
     )
-
-
-def _same(names: Sequence[str], one: str, other: str) -> str:
-    """Ids are compared as text: they may have been marked in another type than they have now."""
-    return " AND ".join(f"{one}.{quote(n)}::VARCHAR = {other}.{quote(n)}::VARCHAR" for n in names)
 
 
 def _check_given(

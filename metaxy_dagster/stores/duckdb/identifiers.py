@@ -17,6 +17,7 @@ __all__ = [
     "pending_table",
     "quarantine_table",
     "quote",
+    "same_ids",
     "table_name",
     "table_of",
 ]
@@ -58,6 +59,16 @@ def columns(names: Iterable[str], alias: str | None = None) -> str:
     """
     prefix = f"{alias}." if alias else ""
     return ", ".join(f"{prefix}{quote(name)}" for name in names)
+
+
+def same_ids(names: Iterable[str], one: str, other: str) -> str:
+    """A condition that holds for rows of one sample, in whatever types its ids stand in each.
+
+    Example:
+        >>> same_ids(["id"], "a", "b")
+        'a."id"::VARCHAR = b."id"::VARCHAR'
+    """
+    return " AND ".join(f"{one}.{quote(n)}::VARCHAR = {other}.{quote(n)}::VARCHAR" for n in names)
 
 
 def table_name(key: FeatureKey) -> str:

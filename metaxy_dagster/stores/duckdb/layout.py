@@ -47,6 +47,7 @@ __all__ = [
     "describe_marks",
     "ensure_format",
     "ensure_table",
+    "number",
     "read_state",
 ]
 
@@ -182,7 +183,15 @@ def _read_format(connection: duckdb.DuckDBPyConnection) -> int | None:
 
 def count(connection: duckdb.DuckDBPyConnection, rows: str) -> int:
     """How many rows a table, or ``table WHERE condition``, has."""
-    return int(connection.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0])
+    return number(connection, f"SELECT count(*) FROM {rows}")
+
+
+def number(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, object] | None = None
+) -> int:
+    """Run a statement that gives one number: a count, or how many rows it put in."""
+    rows = connection.execute(sql, dict(values) if values else None).fetchall()
+    return int(rows[0][0])
 
 
 def describe(connection: duckdb.DuckDBPyConnection, key: FeatureKey, commits: Commits) -> Table:

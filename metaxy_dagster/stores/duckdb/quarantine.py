@@ -28,6 +28,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     columns,
     quarantine_table,
     quote,
+    same_ids,
 )
 from metaxy_dagster.stores.duckdb.layout import COL_COMMIT
 from metaxy_dagster.stores.duckdb.query import Query, fetch
@@ -137,7 +138,7 @@ def record(
     known = before is not None and set(names) <= set(before)
     connection.execute("BEGIN TRANSACTION")
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {CATALOG}.quarantine")
-    same = _same(names, "o", "l")
+    same = same_ids(names, "o", "l")
     if by_version:
         same += f" AND o.{quote(c.COL_FEATURE_VERSION)} = $version"
     attempts = f"coalesce(o.{quote(c.COL_ATTEMPTS)}, 0)" if known else "0"
@@ -167,7 +168,7 @@ def record(
     if known:
         others = (
             f" UNION ALL BY NAME SELECT o.* FROM {table} o WHERE NOT EXISTS"
-            f" (SELECT 1 FROM {_OLD} n WHERE {_same(names, 'o', 'n')})"
+            f" (SELECT 1 FROM {_OLD} n WHERE {same_ids(names, 'o', 'n')})"
         )
     # Made anew, and not inserted into: an id may arrive in a wider type than before.
     connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {_OLD}{others}")
@@ -203,12 +204,12 @@ def settle(
     for one in (table, marked):
         if one is not None:
             gone += (
-                f" OR EXISTS (SELECT 1 FROM {one} t WHERE {_same(names, 'o', 't')}"
+                f" OR EXISTS (SELECT 1 FROM {one} t WHERE {same_ids(names, 'o', 't')}"
                 f" AND t.{quote(COL_COMMIT)} > o.{quote(COL_COMMIT)})"
             )
     if answered is not None:
         connection.register(_LISTED, answered.ids((NEW, STALE, QUARANTINED)))
-        pending = f"SELECT 1 FROM {_LISTED} l WHERE {_same(names, 'o', 'l')}"
+        pending = f"SELECT 1 FROM {_LISTED} l WHERE {same_ids(names, 'o', 'l')}"
         gone += f" OR (o.{quote(COL_COMMIT)} <= {answered.commit} AND NOT EXISTS ({pending}))"
     forget(connection, key, gone, {})
 
@@ -279,11 +280,6 @@ def _columns(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> tuple[st
         return tuple(connection.sql(f"SELECT * FROM {quarantine_table(key)} LIMIT 0").columns)
     except (duckdb.CatalogException, duckdb.BinderException):
         return None
-
-
-def _same(names: Sequence[str], one: str, other: str) -> str:
-    """Ids are compared as text: they may have been noted in another type than they have now."""
-    return " AND ".join(f"{one}.{quote(n)}::VARCHAR = {other}.{quote(n)}::VARCHAR" for n in names)
 
 
 def _check_listed(

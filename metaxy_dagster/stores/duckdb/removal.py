@@ -10,7 +10,7 @@ import duckdb
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
-from metaxy_dagster.stores.duckdb.layout import COL_ENDED
+from metaxy_dagster.stores.duckdb.layout import COL_ENDED, number
 
 __all__ = ["Removal"]
 
@@ -38,15 +38,17 @@ class Removal:
     ) -> None:
         self._connection = connection
         self._key = key
-        self.updated = self._count(
+        self.updated = number(
+            connection,
             f"CREATE OR REPLACE TEMP TABLE {_REMOVED} AS SELECT rid, FALSE AS gone"
-            f" FROM ({superseded})"
+            f" FROM ({superseded})",
         )
         self.deleted = 0
 
     def add(self, condition: str, values: Mapping[str, object] | None = None) -> None:
         """Rows for which a condition holds are gone, if they are not superseded."""
-        self.deleted += self._count(
+        self.deleted += number(
+            self._connection,
             f"INSERT INTO {_REMOVED} SELECT rowid, TRUE FROM {table_of(self._key)}"
             f" WHERE ({condition}) AND rowid NOT IN (SELECT rid FROM {_REMOVED})",
             values,
@@ -80,7 +82,3 @@ class Removal:
             f"DELETE FROM {history_table(spec.key)} h WHERE EXISTS (SELECT 1 FROM"
             f" {table_of(spec.key)} r JOIN {_REMOVED} x ON r.rowid = x.rid WHERE {same})"
         )
-
-    def _count(self, sql: str, values: Mapping[str, object] | None = None) -> int:
-        rows = self._connection.execute(sql, dict(values) if values else None).fetchall()
-        return int(rows[0][0])

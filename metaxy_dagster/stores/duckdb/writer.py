@@ -106,10 +106,8 @@ class Writer:
             marks.end(connection, result.commit, STAGE if found is None else _CHANGED)
         spec, version = staged.plan.spec, staged.feature_version
         empty.keep(connection, result.commit, version, how.materialization_id)
-        watermark = self.entry.watermark
-        if how.answered is not None:
-            earlier = None if marks is None else marks.typed(types)
-            watermark = self._advance(staged, how, result.commit, earlier)
+        earlier = None if marks is None else marks.typed(types)
+        watermark = self._advance(staged, how, result.commit, earlier)
         content = self._content(spec, types, result, always=how.versioned)
         self._log(result, "write", version, how.materialization_id)
         self._note(spec, version, result, watermark=watermark, content=content)
@@ -304,11 +302,6 @@ class Writer:
         self._log(WriteResult(key, self._next_commit, 0, 0, 0, 0), "drop", None, None)
         connection.execute("COMMIT")
 
-    def _count(self, sql: str, values: Mapping[str, object] | None = None) -> int:
-        """Run a statement that gives one number: a count, or how many rows it put in."""
-        rows = self._connection.execute(sql, dict(values) if values else None).fetchall()
-        return int(rows[0][0])
-
     def _mark_changed(self, staged: Staged) -> int:
         """Count rows of the stage that are new, or differ from what is stored in what matters."""
         compared = [
@@ -323,11 +316,12 @@ class Writer:
         stored = self._catalog.tables[staged.plan.key].columns
         terms += [f"r.{quote(n)} IS NULL" for n in stored if fold(n) not in present]
         ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in staged.plan.spec.id_columns)
-        return self._count(
+        return layout.number(
+            self._connection,
             f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS SELECT s.*, r.rowid AS metaxy_rid,"
             f" r.{quote(c.COL_CREATED_AT)} AS {quote(c.COL_CREATED_AT)} FROM {STAGE} s"
             f" LEFT JOIN {table_of(staged.plan.key)} r ON {ids}"
-            f" WHERE r.rowid IS NULL OR NOT ({' AND '.join(terms)})"
+            f" WHERE r.rowid IS NULL OR NOT ({' AND '.join(terms)})",
         )
 
     def _removal(self, staged: Staged, how: Write) -> Removal:
@@ -366,7 +360,8 @@ class Writer:
         if how.max_deleted_share is None or not how.replace or not gone:
             return
         table = table_of(staged.plan.key)
-        stored = self._count(f"SELECT count(*) FROM {table} WHERE {how.scope}", how.scope_values)
+        within = f"SELECT count(*) FROM {table} WHERE {how.scope}"
+        stored = layout.number(self._connection, within, how.scope_values)
         if gone > how.max_deleted_share * stored:
             raise FrameError(
                 "replacing the feature by this frame would delete more samples than is allowed",
