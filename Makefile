@@ -107,7 +107,7 @@ coverage: $(STAMP)
 	$(BIN)/coverage report
 
 mutation: .venvs/mutation/.installed
-	.venvs/mutation/bin/python tests/mutation.py --minutes $(MUTATION_MINUTES) $(ARGS)
+	.venvs/mutation/bin/python tests/mutation/run.py --minutes $(MUTATION_MINUTES) $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(ARGS)

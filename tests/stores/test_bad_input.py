@@ -197,12 +197,18 @@ ID_VALUES = [
     write(
         "twice the same pair", T({"id": [1, 1], "n": [2, 2]}), FrameError, "once", feature="pair"
     ),
-    write("twice, categorical", pl.DataFrame({"id": ["a", "a"]}).cast(pl.Categorical), FrameError),
+    write(
+        "twice, categorical",
+        lambda: pl.DataFrame({"id": ["a", "a"]}).cast(pl.Categorical),
+        FrameError,
+        make=True,
+    ),
     write(
         "twice the same moment",
-        pl.DataFrame({"id": [NOON, NOON.astimezone(BERLIN)]}),
+        lambda: pl.DataFrame({"id": [NOON, NOON.astimezone(BERLIN)]}),
         FrameError,
         "once",
+        make=True,
     ),
     write("mixed ids", pd.DataFrame({"id": [1, "a"]}), FrameError, "Arrow"),
     write("object ids", pd.DataFrame({"id": [object()]}), FrameError, "Arrow"),
@@ -238,8 +244,9 @@ VALUES = [
     write("bytes", T({"id": [1], "x": [b"\xff"]}), [{"id": 1, "x": b"\xff"}]),
     write(
         "mixed timezones, polars",
-        pl.DataFrame({"id": [1, 2], "x": [NOON, NOON.astimezone(BERLIN)]}),
+        lambda: pl.DataFrame({"id": [1, 2], "x": [NOON, NOON.astimezone(BERLIN)]}),
         [{"id": 1, "x": NOON}, {"id": 2, "x": NOON}],
+        make=True,
     ),
     write(
         "mixed timezones, objects",

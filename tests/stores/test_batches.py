@@ -95,6 +95,22 @@ def test_batches_are_the_same_whatever_was_asked_for_before(
     assert ids(batches) == expected
 
 
+@pytest.mark.parametrize("touch", [touch_frames, touch_nothing])
+@pytest.mark.parametrize(("feature", "bulky"), [("crop", False), ("crop", True), ("child", False)])
+def test_batches_come_in_the_order_of_their_ids(
+    tmp_path: Path, touch: Callable[[Increment], None], feature: str, bulky: bool
+) -> None:
+    """So many rows that an engine which was not asked for an order gives another one."""
+    made = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph())
+    scattered = [number * 7919 % 5003 for number in range(5003)]
+    content = [[0]] * 5003 if bulky else ["a"] * 5003
+    made.write("video", pa.table({"id": scattered, "x": content}))
+    increment = made.resolve_update(feature)
+    touch(increment)
+    found = [one for batch in ids(increment.batches(700)) for one in batch]
+    assert found == list(range(5003))
+
+
 def test_a_batch_has_the_columns_and_provenance_of_the_whole(store: DuckDBMetadataStore) -> None:
     for feature in ("crop", "listed", "child"):
         whole = store.resolve_update(feature).pending.collect().to_arrow().sort_by("id")
