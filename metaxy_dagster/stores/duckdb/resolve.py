@@ -233,9 +233,7 @@ class OpenResolve:
 
     def orphaned(self, delta: pa.Table) -> Query:
         """The stored rows that nothing calls for any more."""
-        if self._own is None:
-            return self._query(f"SELECT {columns(self._keys)} FROM {DELTA} WHERE FALSE", delta)
-        rows = self.catalog.rows(self._plan.key, self._own.columns)
+        rows = self.catalog.rows(self._plan.key, tuple(self.stored_types))
         sql = (
             f"SELECT r.* FROM ({rows}) r SEMI JOIN (SELECT * FROM {DELTA}"
             f" WHERE {quote(STATUS)} = {ORPHANED}) USING ({columns(self._keys)})"
@@ -326,18 +324,13 @@ class OpenResolve:
                 f.key: f"{quote(c.COL_PROVENANCE_BY_FIELD)}.{quote(str(f.key))}"
                 for f in plan.fields
             }
-            source, available = SAMPLES, {name: quote(name) for name in plan.spec.id_columns}
-            if self.resolve.samples is not None:
-                available.update((n, quote(n)) for n in self.resolve.samples.column_names)
+            source = SAMPLES
         else:
             by_field = {
                 f.key: provenance.field_provenance(f, versions, self.values) for f in plan.fields
             }
             source = self._joined()
-            available = {name: quote(name) for name in self._keys}
-            for view in self._views:
-                available.update((name, quote(name)) for name in self._filtered(view))
-        scope = condition(self.resolve.filters, available, self.values, where="the increment")
+        scope = self._scope()
         aliases = {key: quote(f"metaxy_p:{key}") for key in by_field}
         hashed = ", ".join(f"{sql} AS {aliases[key]}" for key, sql in by_field.items())
         struct = provenance.struct_of({str(key): alias for key, alias in aliases.items()})
@@ -350,6 +343,21 @@ class OpenResolve:
             f" TRUE AS metaxy_present{carried}"
             f" FROM (SELECT {columns(self._keys)}, {hashed},"
             f" {scope} AS metaxy_in_scope{carried} FROM {source} WHERE {present})"
+        )
+
+    def _scope(self) -> str:
+        """The resolve's filters as a condition on the expected samples."""
+        names, kinds = list(self._keys), dict[str, str]()
+        if self.resolve.samples is not None:
+            names += self.resolve.samples.column_names
+        for view in self._views:
+            kinds.update(view.kinds())
+        return condition(
+            self.resolve.filters,
+            {name: quote(name) for name in (*names, *kinds)},
+            self.values,
+            where=f"the increment of {str(self._plan.key)!r}",
+            types=kinds | self._stored.key_types(),
         )
 
     def _compared(self) -> str:

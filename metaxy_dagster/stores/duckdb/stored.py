@@ -119,7 +119,7 @@ class StoredSide:
     ) -> str:
         names = {name: quote(name) for name in own.columns}
         scope, forced = (
-            condition(one, names, values, where="the stored feature", types=own.types)
+            condition(one, names, values, where=f"feature {str(self.plan.key)!r}", types=own.types)
             for one in (filters, stale_when)
         )
         forced = forced if stale_when else "FALSE"
@@ -147,7 +147,9 @@ class StoredSide:
     def _marked(self, marks: Marks, rows: Sequence[str]) -> str:
         """Marks; never of a sample that has rows, whoever wrote them."""
         keys = columns(self.keys)
-        found = self._narrowed(marks.typed(self._mark_types()).of(self.catalog.commit))
+        # Of upstreams that were never written nothing is expected; NULL has this type.
+        types = dict.fromkeys(self.keys, "INTEGER") | self.key_types()
+        found = self._narrowed(marks.typed(types).of(self.catalog.commit))
         without = "".join(f" ANTI JOIN ({one}) USING ({keys})" for one in rows)
         # Without an upstream that calls for it, a mark says nothing: it is in no scope.
         return (
@@ -156,16 +158,12 @@ class StoredSide:
             f" TRUE AS metaxy_present, TRUE AS metaxy_empty FROM ({found}){without}"
         )
 
-    def _mark_types(self) -> dict[str, str]:
-        """The types of the expected ids, to which marks have to fit."""
+    def key_types(self) -> dict[str, str]:
+        """The types of the sample columns, as far as they are stored anywhere."""
         types: Mapping[str, str] = {} if self.table is None else self.table.types
-        found = {}
-        for name in self.keys:
-            kinds = [types.get(name), *self._upstream_types(name)]
-            kind = next((one for one in kinds if one is not None), None)
-            # Of upstreams that were never written nothing is expected; NULL has this type.
-            found[name] = kind or "INTEGER"
-        return found
+        kinds = {name: [types.get(name), *self._upstream_types(name)] for name in self.keys}
+        known = {name: [one for one in found if one is not None] for name, found in kinds.items()}
+        return {name: found[0] for name, found in known.items() if found}
 
     def _narrowed(self, rows: str) -> str:
         if self.candidates is None:

@@ -166,17 +166,20 @@ class UpstreamView:
             on = " AND ".join(f"r.{quote(source[n])} = k.{quote(n)}" for n in source)
             rows = f"SELECT r.* FROM ({rows}) r SEMI JOIN {only} k ON {on}"
         if self.dep.lineage_type == AGGREGATION:
-            return self._aggregated(rows, where, keys, versions)
+            return self._aggregated(table, rows, where, keys, versions)
         selected = keys + [f"{sql} AS {self.version_column(f)}" for f, sql in versions.items()]
         return f"SELECT {', '.join(selected)} FROM ({rows}) WHERE {where}"
 
     def _aggregated(
-        self, rows: str, where: str, keys: list[str], versions: Mapping[FieldKey, str]
+        self,
+        table: Table,
+        rows: str,
+        where: str,
+        keys: list[str],
+        versions: Mapping[FieldKey, str],
     ) -> str:
-        table = self.table
-        types = {} if table is None else table.types
         member = " || ".join(
-            encoded(id_text(quote(name), types[name])) for name in self.dep.member_columns
+            encoded(id_text(quote(name), table.types[name])) for name in self.dep.member_columns
         )
         selected = keys + [
             f"md5(string_agg(metaxy_member || {encoded(sql)}, '' ORDER BY metaxy_member))"
