@@ -43,6 +43,8 @@ CHANGES: dict[str, tuple[Change, int | None]] = {
     "new rows": (lambda store: store.write("image", images(range(10, 15))), 15),
     "changed rows": (lambda store: store.write("image", images(range(3), x=7)), 10),
     "the same rows": (lambda store: store.write("image", images(range(10))), 10),
+    "one changed row": (lambda store: store.write("image", images(range(1), x=7)), 10),
+    "one deleted row": (lambda store: store.delete("image", filters="id = 4"), 9),
     "some of each": (lambda store: store.write("image", images(range(8, 12), x=1)), 12),
     "replaced": (lambda store: store.write("image", images(range(5), x=1), mode="replace"), 5),
     "deleted": (lambda store: store.delete("image", filters="id < 4"), 6),
@@ -52,6 +54,13 @@ CHANGES: dict[str, tuple[Change, int | None]] = {
     "many rows, versioned": (
         lambda store: store.write("image", images(range(MANY)), versioned=True),
         MANY,
+    ),
+    "many rows deleted": (
+        lambda store: [
+            store.write("image", images(range(MANY)), versioned=True),
+            store.delete("image", filters="id > 4"),
+        ],
+        None,
     ),
     "versioned, after it was not known": (
         lambda store: [

@@ -408,6 +408,17 @@ def test_unanswered_samples_stay_pending(
     assert narrowed[-1] == len((4, 5, 6)), "what was answered is not looked at again"
 
 
+@pytest.mark.parametrize("more", [{}, {"empty": [{"id": 2}]}], ids=["rows", "and empty"])
+def test_many_children_of_one_parent_do_not_answer_for_the_others(
+    store: DuckDBMetadataStore, more: dict[str, Any]
+) -> None:
+    children = pa.table({"id": [1] * 6, "k": range(6)})
+    increment = store.resolve_update("child")
+    assert increment.open_count == children.num_rows
+    store.write("child", children, increment=increment, **more)
+    assert found(store, "child") == dict.fromkeys(range(3 if more else 2, 7), "new")
+
+
 def test_what_others_did_between_two_batches_is_not_lost(store: DuckDBMetadataStore) -> None:
     first, second = store.resolve_update("crop").batches(3)
     answer(store, "crop", first)
