@@ -36,6 +36,7 @@ def graph(version: str = "1") -> FeatureGraph:
     members = FeatureDep("child", lineage=LineageRelationship.aggregation(on=["id"]))
     made.add(FeatureSpec("group", id_columns=["id"], deps=[members]))
     made.add(FeatureSpec("after", id_columns=["id"], deps=["crop"]))
+    made.add(FeatureSpec("pair", id_columns=["id", "n"], deps=["child"]))
     return made
 
 
@@ -205,6 +206,28 @@ def test_the_same_answer_twice_changes_nothing(store: DuckDBMetadataStore) -> No
     again = store.write("crop", crops(1), increment=increment, empty=named(2, 3, 4))
     assert (again.commit, again.unchanged, again.empty) == (first.commit + 1, 1, 1)
     assert found(store) == {}
+
+
+def test_a_mark_that_still_holds_is_left_alone(store: DuckDBMetadataStore) -> None:
+    increment = store.resolve_update("crop")
+    for run, samples in (("run 1", named(2)), ("run 2", named(2, 3))):
+        result = store.write(
+            "crop", crops(), increment=increment, empty=samples, materialization_id=run
+        )
+        assert result.empty == 1
+    marks = "SELECT id, metaxy_materialization_id, metaxy_ended FROM empty.crop ORDER BY id"
+    assert outside(store, marks) == [(2, "run 1", None), (3, "run 2", None)]
+
+
+def test_samples_of_several_ids(store: DuckDBMetadataStore) -> None:
+    children = {"id": [1, 1, 2], "n": [1, 2, 1], "x": [0, 0, 0]}
+    store.write("child", pa.table(children), increment=store.resolve_update("child"))
+    increment = store.resolve_update("pair")
+    store.write("pair", pa.table({"id": [2], "n": [1]}), increment=increment, empty="rest")
+    assert store.resolve_update("pair").counts == NOTHING
+    store.delete("pair", filters="n = 2")
+    pending = store.resolve_update("pair").new.collect().to_native()
+    assert pending.select(["id", "n"]).to_pylist() == [{"id": 1, "n": 2}]
 
 
 def test_stale_when_is_about_stored_rows(store: DuckDBMetadataStore) -> None:

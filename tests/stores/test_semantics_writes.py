@@ -263,6 +263,21 @@ def test_a_guard_keeps_a_replace_from_deleting_too_much(path: Path) -> None:
     assert store.count("video") == 3
     store.write("video", clips({1: "a", 2: "b"}), mode="replace", max_deleted_share=0.6)
     assert store.count("video") == 2
+    store.write("video", clips({1: "a"}), mode="replace", max_deleted_share=0.5)
+    assert store.count("video") == 1
+
+
+def test_a_guard_is_for_a_replace_alone(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a", 2: "b"}))
+    catch_up(store, "out")
+    store.delete("video", filters="id = 1")
+    store.write("video", clips({3: "c"}))
+    increment = store.resolve_update("out")
+    result = store.write(
+        "out", T({"id": [3]}), increment=increment, delete_orphaned=True, max_deleted_share=0.0
+    )
+    assert (result.new, result.deleted) == (1, 1)
 
 
 def test_orphans_stay_until_somebody_deletes_them(path: Path) -> None:
