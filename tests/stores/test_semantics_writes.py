@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,35 @@ def test_a_roots_provenance_may_be_given(path: Path) -> None:
     store.write("video", changed)
     assert rows(store, "video")[0]["sound"] == "other content"
     assert statuses(store.resolve_update("out")) == {}
+
+
+@pytest.mark.parametrize("text", ["sha-1", "f" * 32, "f" * 31 + "é"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("names", [("audio", "frames"), ("frames", "audio")])
+def test_given_provenance_counts_by_name_and_value(
+    tmp_path: Path, names: tuple[str, str], kind: pa.DataType, text: str
+) -> None:
+    """In whatever type and order of fields, and of whatever length it comes."""
+    given = {"frames": f"f{text[1:]}", "audio": f"a{text[1:]}"}
+    whole = []
+    for number, type_ in enumerate((pa.struct([(n, kind) for n in names]), None)):
+        store = store_of(tmp_path / f"{number}.duckdb", video())
+        column = pa.array([given], type_)
+        store.write("video", clips({1: "a"}).append_column(c.COL_PROVENANCE_BY_FIELD, column))
+        [row] = store.read_table("video").to_pylist()
+        assert row[c.COL_PROVENANCE_BY_FIELD] == given
+        whole.append(row[c.COL_PROVENANCE])
+    parts = "".join(f"{len(t.encode())}:{t}" for pair in sorted(given.items()) for t in pair)
+    assert whole == [hashlib.md5(parts.encode()).hexdigest()] * 2  # noqa: S324 - as stored
+
+
+def test_a_roots_provenance_is_its_content_alone(path: Path) -> None:
+    """Not its ids, nor the data versions that the frame brings."""
+    store = store_of(path, FeatureSpec("clip", id_columns=["id"]))
+    mine = [{"default": "mine"}, {"default": "yours"}, None]
+    store.write("clip", T({"id": [1, 2, 3], "x": [0, 0, 1], c.COL_DATA_VERSION_BY_FIELD: mine}))
+    one, two, three = store.read_table("clip").column(c.COL_PROVENANCE).to_pylist()
+    assert one == two != three
 
 
 def test_a_recomputed_legacy_table_propagates_only_what_changed(path: Path) -> None:
