@@ -478,7 +478,10 @@ def attempts() -> dict[str, tuple[Callable[[DuckDBMetadataStore], Any], str]]:
         "no increment": (alone, "no increment"),
         "another word": (lambda s: crop(s, "all"), "'all'"),
         "no frame": (lambda s: crop(s, 7), "int"),
-        "other columns": (lambda s: crop(s, [{"key": 2}]), r"missing \['id'\]"),
+        "other columns": (
+            lambda s: crop(s, [{"key": 2}]),
+            r"empty samples are named(.|\n)*missing \['id'\]",
+        ),
         "a stranger": (lambda s: crop(s, named(2, 99)), r"1 samples, for example \[\(99,\)\]"),
         "an orphan": (orphan, r"1 samples, for example \[\(3,\)\]"),
         "nothing": (lambda s: crop(s, [{"id": None}]), r"1 samples"),
@@ -493,6 +496,7 @@ def test_refused(store: DuckDBMetadataStore, kind: str) -> None:
     with pytest.raises(FrameError, match=said) as caught:
         attempt(store)
     assert caught.value.remedy
+    assert caught.value.feature == ("video" if kind == "a root" else "crop")
     expected = {4: "new", 1: "new", 2: "new", 3: "new"}
     assert found(store) == ({3: "orphaned"} if kind == "an orphan" else expected)
 
