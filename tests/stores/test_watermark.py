@@ -453,7 +453,9 @@ def test_an_answer_to_an_older_question_is_news(store: DuckDBMetadataStore) -> N
     assert found(store, "crop") == {2: "stale"}
 
 
-def test_what_others_wrote_meanwhile_is_not_taken_for_known(store: DuckDBMetadataStore) -> None:
+def test_what_others_wrote_meanwhile_is_not_taken_for_known(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
     answer(store, "crop", store.resolve_update("crop"))
     change_video(store)
     increment = store.resolve_update("crop")
@@ -461,6 +463,7 @@ def test_what_others_wrote_meanwhile_is_not_taken_for_known(store: DuckDBMetadat
     store.delete("crop", filters="id = 5")
     answer(store, "crop", increment)
     assert found(store, "crop") == {5: "new"}
+    assert narrowed[-1] == 1, "not what was answered"
 
 
 def empty(store: DuckDBMetadataStore, increment: Increment, *ids: int) -> None:
@@ -474,6 +477,8 @@ def test_empty_samples_are_not_looked_at_again(
 ) -> None:
     increment = store.resolve_update("crop")
     store.write("crop", pa.table({"id": [1], "v": [1]}), increment=increment, empty=[{"id": 2}])
+    assert found(store, "crop") == dict.fromkeys((3, 4, 5, 6), "new")
+    assert narrowed == [4]
     if behind:
         change_video(store)
     empty(store, store.resolve_update("crop"), 3, 4)
