@@ -221,6 +221,14 @@ def test_a_rewrite_is_a_change_if_anything_differs(
     assert [str(key) for key in store.features()] == ["out", "video"]
 
 
+def test_rows_name_the_run_that_wrote_them(path: Path) -> None:
+    store = store_of(path, video())
+    store.write("video", clips({1: "a", 2: "b"}), materialization_id="one")
+    store.write("video", clips({1: "a", 2: "c", 3: "d"}), materialization_id="two")
+    found = store.read("video", columns=["id", c.COL_MATERIALIZATION_ID], history=True).collect()
+    assert sorted(found.rows()) == [(1, "one"), (2, "one"), (2, "two"), (3, "two")]
+
+
 def test_a_root_written_again_under_its_new_code_version_is_not_stale(path: Path) -> None:
     samples = clips({1: "a", 2: "b"})
     store_of(path, video()).write("video", samples)
