@@ -442,15 +442,16 @@ def test_features_without_any_are_not_looked_at() -> None:
     assert find_marks(nobody, FeatureKey("crop"), ["id"], Commits(7, 5, 3)) is None
 
 
-def test_what_a_person_sees(store: DuckDBMetadataStore) -> None:
+@pytest.mark.parametrize("kept", [(1,), ()])
+def test_what_a_person_sees(store: DuckDBMetadataStore, kept: tuple[int, ...]) -> None:
     increment = store.resolve_update("crop")
-    store.write("crop", crops(1), increment=increment, empty="rest", materialization_id="run 1")
+    store.write("crop", crops(*kept), increment=increment, empty="rest", materialization_id="run 1")
     version = store.graph.feature_version("crop")
     assert outside(
         store,
         "SELECT id, metaxy_feature_version, metaxy_materialization_id, metaxy_commit,"
         " metaxy_ended, metaxy_created_at IS NOT NULL FROM empty.crop ORDER BY id",
-    ) == [(i, version, "run 1", 2, None, True) for i in (2, 3, 4)]
+    ) == [(i, version, "run 1", 2, None, True) for i in (1, 2, 3, 4) if i not in kept]
 
 
 # What is refused
