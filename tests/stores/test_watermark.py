@@ -349,6 +349,7 @@ def test_an_answer_of_nothing_to_a_question_of_nothing_writes_nothing(
     store.write("video", pa.table({"id": [2], "x": [2]}))
     store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
     assert marks(store) > before
+    assert len(marks(store)) == len(before) == 1, "one row of the feature"
     before = marks(store)
     store.write("label", pa.table({"id": [10], "y": ["z"]}))
     store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
@@ -503,6 +504,20 @@ def test_what_others_did_to_empty_samples_is_not_lost(store: DuckDBMetadataStore
     empty(store, older, 2)
     answer(store, "crop", increment)
     assert found(store, "crop") == {1: "new", 2: "new"}
+
+
+def test_what_others_did_to_empty_samples_before_an_answer_of_nothing_is_kept(
+    store: DuckDBMetadataStore,
+) -> None:
+    increment = store.resolve_update("crop")
+    store.write("crop", pa.table({"id": [5], "value": [1]}), increment=increment)
+    empty(store, store.resolve_update("crop"), 1, 2, 3)
+    add_video(store)
+    increment = store.resolve_update("crop")
+    assert {row["id"] for row in increment.delta.to_pylist()} == {4, 6, 7}
+    store.delete("crop", filters="id = 1")
+    empty(store, increment, 4)
+    assert found(store, "crop") == dict.fromkeys((1, 6, 7), "new")
 
 
 @pytest.mark.parametrize("marked", [True, False])
