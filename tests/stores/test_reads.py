@@ -106,16 +106,26 @@ def test_history_is_filtered_too(
     assert by_read(store, filters=filters).num_rows == 1
 
 
+CHANGES: dict[str, tuple[Callable[[DuckDBMetadataStore], Any], int]] = {
+    "one new, one changed": (lambda store: store.write("image", images(2, 9, x=5)), 1),
+    "one deleted": (lambda store: store.delete("image", filters="id = 2"), -1),
+}
+
+
 @each_way
+@pytest.mark.parametrize(("change", "more"), CHANGES.values(), ids=CHANGES)
 def test_a_session_has_the_rows_of_its_moment(
-    store: DuckDBMetadataStore, way: Callable[..., pa.Table]
+    store: DuckDBMetadataStore,
+    way: Callable[..., pa.Table],
+    change: Callable[[DuckDBMetadataStore], Any],
+    more: int,
 ) -> None:
     before = way(store).sort_by("id")
     with store:
-        DuckDBMetadataStore(store.path, graph=store.graph).write("image", images(2, 9, x=5))
+        change(DuckDBMetadataStore(store.path, graph=store.graph))
         assert way(store).sort_by("id") == before
         assert store.count("image") == before.num_rows
-    assert way(store).num_rows == before.num_rows + 1
+    assert way(store).num_rows == before.num_rows + more
 
 
 def test_columns_that_a_class_declares_are_there_before_the_first_row(
