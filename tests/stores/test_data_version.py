@@ -29,11 +29,11 @@ def images(ids: range, x: int = 0, kind: pa.DataType | None = None) -> pa.Table:
     return pa.table({"id": pa.array(ids, kind or pa.int64()), "x": [i + x for i in ids]})
 
 
-def kept(store: DuckDBMetadataStore) -> int | None:
+def kept(store: DuckDBMetadataStore, key: str = "image") -> int | None:
     """How many rows the version is known of that is kept with the feature."""
     with duckdb.connect(str(store.path)) as connection:
         ((rows,),) = connection.execute(
-            "SELECT content_rows FROM metaxy.features WHERE feature = 'image'"
+            "SELECT content_rows FROM metaxy.features WHERE feature = ?", [key]
         ).fetchall()
     return rows
 
@@ -43,6 +43,8 @@ CHANGES: dict[str, tuple[Change, int | None]] = {
     "new rows": (lambda store: store.write("image", images(range(10, 15))), 15),
     "changed rows": (lambda store: store.write("image", images(range(3), x=7)), 10),
     "the same rows": (lambda store: store.write("image", images(range(10))), 10),
+    "one changed row": (lambda store: store.write("image", images(range(1), x=7)), 10),
+    "one deleted row": (lambda store: store.delete("image", filters="id = 4"), 9),
     "some of each": (lambda store: store.write("image", images(range(8, 12), x=1)), 12),
     "replaced": (lambda store: store.write("image", images(range(5), x=1), mode="replace"), 5),
     "deleted": (lambda store: store.delete("image", filters="id < 4"), 6),
@@ -52,6 +54,13 @@ CHANGES: dict[str, tuple[Change, int | None]] = {
     "many rows, versioned": (
         lambda store: store.write("image", images(range(MANY)), versioned=True),
         MANY,
+    ),
+    "many rows deleted": (
+        lambda store: [
+            store.write("image", images(range(MANY)), versioned=True),
+            store.delete("image", filters="id > 4"),
+        ],
+        None,
     ),
     "versioned, after it was not known": (
         lambda store: [
@@ -98,6 +107,30 @@ def test_it_is_that_of_all_rows(name: str, store: DuckDBMetadataStore) -> None:
     moved = store.data_version("image")
     assert moved != version
     assert moved == store.data_version("image", filters="id IS NOT NULL")
+
+
+@pytest.mark.parametrize(
+    ("known", "versioned", "rows"), [(True, False, 6), (False, False, None), (False, True, 5)]
+)
+def test_an_answer_without_rows_moves_it(
+    store: DuckDBMetadataStore, *, known: bool, versioned: bool, rows: int | None
+) -> None:
+    """Here three samples are found empty, and one is orphaned."""
+    store.write("score", images(range(10)), increment=store.resolve_update("score"))
+    store.write("image", images(range(3), x=9))
+    store.delete("image", filters="id = 9")
+    if not known:
+        store.delete("score", filters="id = 8", soft=False)
+    store.write(
+        "score",
+        images(range(0)),
+        increment=store.resolve_update("score"),
+        empty=[{"id": i} for i in range(3)],
+        delete_orphaned=True,
+        versioned=versioned,
+    )
+    assert kept(store, "score") == rows
+    assert store.data_version("score") == store.data_version("score", filters="id IS NOT NULL")
 
 
 def test_a_session_has_the_version_of_its_state(store: DuckDBMetadataStore) -> None:

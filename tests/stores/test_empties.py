@@ -36,6 +36,7 @@ def graph(version: str = "1") -> FeatureGraph:
     members = FeatureDep("child", lineage=LineageRelationship.aggregation(on=["id"]))
     made.add(FeatureSpec("group", id_columns=["id"], deps=[members]))
     made.add(FeatureSpec("after", id_columns=["id"], deps=["crop"]))
+    made.add(FeatureSpec("pair", id_columns=["id", "n"], deps=["child"]))
     return made
 
 
@@ -205,6 +206,28 @@ def test_the_same_answer_twice_changes_nothing(store: DuckDBMetadataStore) -> No
     again = store.write("crop", crops(1), increment=increment, empty=named(2, 3, 4))
     assert (again.commit, again.unchanged, again.empty) == (first.commit + 1, 1, 1)
     assert found(store) == {}
+
+
+def test_a_mark_that_still_holds_is_left_alone(store: DuckDBMetadataStore) -> None:
+    increment = store.resolve_update("crop")
+    for run, samples in (("run 1", named(2)), ("run 2", named(2, 3))):
+        result = store.write(
+            "crop", crops(), increment=increment, empty=samples, materialization_id=run
+        )
+        assert result.empty == 1
+    marks = "SELECT id, metaxy_materialization_id, metaxy_ended FROM empty.crop ORDER BY id"
+    assert outside(store, marks) == [(2, "run 1", None), (3, "run 2", None)]
+
+
+def test_samples_of_several_ids(store: DuckDBMetadataStore) -> None:
+    children = {"id": [1, 1, 2], "n": [1, 2, 1], "x": [0, 0, 0]}
+    store.write("child", pa.table(children), increment=store.resolve_update("child"))
+    increment = store.resolve_update("pair")
+    store.write("pair", pa.table({"id": [2], "n": [1]}), increment=increment, empty="rest")
+    assert store.resolve_update("pair").counts == NOTHING
+    store.delete("pair", filters="n = 2")
+    pending = store.resolve_update("pair").new.collect().to_native()
+    assert pending.select(["id", "n"]).to_pylist() == [{"id": 1, "n": 2}]
 
 
 def test_stale_when_is_about_stored_rows(store: DuckDBMetadataStore) -> None:
@@ -419,15 +442,16 @@ def test_features_without_any_are_not_looked_at() -> None:
     assert find_marks(nobody, FeatureKey("crop"), ["id"], Commits(7, 5, 3)) is None
 
 
-def test_what_a_person_sees(store: DuckDBMetadataStore) -> None:
+@pytest.mark.parametrize("kept", [(1,), ()])
+def test_what_a_person_sees(store: DuckDBMetadataStore, kept: tuple[int, ...]) -> None:
     increment = store.resolve_update("crop")
-    store.write("crop", crops(1), increment=increment, empty="rest", materialization_id="run 1")
+    store.write("crop", crops(*kept), increment=increment, empty="rest", materialization_id="run 1")
     version = store.graph.feature_version("crop")
     assert outside(
         store,
         "SELECT id, metaxy_feature_version, metaxy_materialization_id, metaxy_commit,"
         " metaxy_ended, metaxy_created_at IS NOT NULL FROM empty.crop ORDER BY id",
-    ) == [(i, version, "run 1", 2, None, True) for i in (2, 3, 4)]
+    ) == [(i, version, "run 1", 2, None, True) for i in (1, 2, 3, 4) if i not in kept]
 
 
 # What is refused
@@ -455,7 +479,10 @@ def attempts() -> dict[str, tuple[Callable[[DuckDBMetadataStore], Any], str]]:
         "no increment": (alone, "no increment"),
         "another word": (lambda s: crop(s, "all"), "'all'"),
         "no frame": (lambda s: crop(s, 7), "int"),
-        "other columns": (lambda s: crop(s, [{"key": 2}]), r"missing \['id'\]"),
+        "other columns": (
+            lambda s: crop(s, [{"key": 2}]),
+            r"empty samples are named(.|\n)*missing \['id'\]",
+        ),
         "a stranger": (lambda s: crop(s, named(2, 99)), r"1 samples, for example \[\(99,\)\]"),
         "an orphan": (orphan, r"1 samples, for example \[\(3,\)\]"),
         "nothing": (lambda s: crop(s, [{"id": None}]), r"1 samples"),
@@ -470,6 +497,7 @@ def test_refused(store: DuckDBMetadataStore, kind: str) -> None:
     with pytest.raises(FrameError, match=said) as caught:
         attempt(store)
     assert caught.value.remedy
+    assert caught.value.feature == ("video" if kind == "a root" else "crop")
     expected = {4: "new", 1: "new", 2: "new", 3: "new"}
     assert found(store) == ({3: "orphaned"} if kind == "an orphan" else expected)
 

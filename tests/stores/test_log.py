@@ -54,6 +54,7 @@ def asked(path: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
+NOW_US = "epoch_us(now())"
 NOW, EMPTY = graph().feature_version("crop"), [{"id": 1}, {"id": 2}]
 # What is done; then kind, new, updated, deleted, version and materialization id.
 CASES: dict[str, tuple[Callable[[DuckDBMetadataStore], object], tuple[Any, ...] | None]] = {
@@ -112,3 +113,34 @@ def test_a_feature_is_noted_as_it_was_when_it_was_last_written(
     if name != "dropped":
         assert version == NOW
         assert FeatureSpec.model_validate_json(spec) == store.graph["crop"]
+
+
+WHEN = {
+    "log": "SELECT epoch_us(committed_at) FROM metaxy.commits ORDER BY commit DESC LIMIT 1",
+    "created": "SELECT epoch_us(metaxy_created_at), metaxy_commit FROM crop",
+    "updated": "SELECT epoch_us(metaxy_updated_at), metaxy_commit FROM crop",
+    "deleted": "SELECT epoch_us(metaxy_deleted_at), metaxy_ended FROM history.crop",
+}
+
+
+@pytest.mark.parametrize("name", [name for name, (_, row) in CASES.items() if row is not None])
+def test_rows_say_when_they_were_written_and_deleted(name: str, store: DuckDBMetadataStore) -> None:
+    do, row = CASES[name]
+    _, new, updated, deleted, *_ = row or ()
+    [(began, commit)] = asked(store.path, "SELECT epoch_us(now()), max(commit) FROM metaxy.commits")
+    do(store)
+    [(ended,)] = asked(store.path, "SELECT epoch_us(now())")
+    [(committed,)] = asked(store.path, WHEN["log"])
+    assert began < committed < ended
+    if name == "dropped":
+        return
+
+    def times(which: str) -> list[bool | None]:
+        """Of the rows of this commit: whether a time is within it, or there is none."""
+        found = (time for time, by in asked(store.path, WHEN[which]) if by > commit)
+        return sorted((time and began < time < ended for time in found), key=repr)
+
+    kept = name != "deleted with its history"
+    assert times("created") == [False] * updated + [True] * new
+    assert times("updated") == [True] * (updated + new)
+    assert times("deleted") == [None] * updated + [True] * (deleted * kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,35 @@ def test_a_roots_provenance_may_be_given(path: Path) -> None:
     assert statuses(store.resolve_update("out")) == {}
 
 
+@pytest.mark.parametrize("text", ["sha-1", "f" * 32, "f" * 31 + "é"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("names", [("audio", "frames"), ("frames", "audio")])
+def test_given_provenance_counts_by_name_and_value(
+    tmp_path: Path, names: tuple[str, str], kind: pa.DataType, text: str
+) -> None:
+    """In whatever type and order of fields, and of whatever length it comes."""
+    given = {"frames": f"f{text[1:]}", "audio": f"a{text[1:]}"}
+    whole = []
+    for number, type_ in enumerate((pa.struct([(n, kind) for n in names]), None)):
+        store = store_of(tmp_path / f"{number}.duckdb", video())
+        column = pa.array([given], type_)
+        store.write("video", clips({1: "a"}).append_column(c.COL_PROVENANCE_BY_FIELD, column))
+        [row] = store.read_table("video").to_pylist()
+        assert row[c.COL_PROVENANCE_BY_FIELD] == given
+        whole.append(row[c.COL_PROVENANCE])
+    parts = "".join(f"{len(t.encode())}:{t}" for pair in sorted(given.items()) for t in pair)
+    assert whole == [hashlib.md5(parts.encode()).hexdigest()] * 2  # noqa: S324 - as stored
+
+
+def test_a_roots_provenance_is_its_content_alone(path: Path) -> None:
+    """Not its ids, nor the data versions that the frame brings."""
+    store = store_of(path, FeatureSpec("clip", id_columns=["id"]))
+    mine = [{"default": "mine"}, {"default": "yours"}, None]
+    store.write("clip", T({"id": [1, 2, 3], "x": [0, 0, 1], c.COL_DATA_VERSION_BY_FIELD: mine}))
+    one, two, three = store.read_table("clip").column(c.COL_PROVENANCE).to_pylist()
+    assert one == two != three
+
+
 def test_a_recomputed_legacy_table_propagates_only_what_changed(path: Path) -> None:
     store = store_of(path, video(), derived())
     store.write("video", clips({1: "a", 2: "b", 3: "c"}))
@@ -189,6 +219,14 @@ def test_a_rewrite_is_a_change_if_anything_differs(
     versions_differ = c.COL_DATA_VERSION_BY_FIELD in {*before, *after}
     assert (store.data_version("out") != version) == versions_differ
     assert [str(key) for key in store.features()] == ["out", "video"]
+
+
+def test_rows_name_the_run_that_wrote_them(path: Path) -> None:
+    store = store_of(path, video())
+    store.write("video", clips({1: "a", 2: "b"}), materialization_id="one")
+    store.write("video", clips({1: "a", 2: "c", 3: "d"}), materialization_id="two")
+    found = store.read("video", columns=["id", c.COL_MATERIALIZATION_ID], history=True).collect()
+    assert sorted(found.rows()) == [(1, "one"), (2, "one"), (2, "two"), (3, "two")]
 
 
 def test_a_root_written_again_under_its_new_code_version_is_not_stale(path: Path) -> None:
@@ -263,6 +301,21 @@ def test_a_guard_keeps_a_replace_from_deleting_too_much(path: Path) -> None:
     assert store.count("video") == 3
     store.write("video", clips({1: "a", 2: "b"}), mode="replace", max_deleted_share=0.6)
     assert store.count("video") == 2
+    store.write("video", clips({1: "a"}), mode="replace", max_deleted_share=0.5)
+    assert store.count("video") == 1
+
+
+def test_a_guard_is_for_a_replace_alone(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    store.write("video", clips({1: "a", 2: "b"}))
+    catch_up(store, "out")
+    store.delete("video", filters="id = 1")
+    store.write("video", clips({3: "c"}))
+    increment = store.resolve_update("out")
+    result = store.write(
+        "out", T({"id": [3]}), increment=increment, delete_orphaned=True, max_deleted_share=0.0
+    )
+    assert (result.new, result.deleted) == (1, 1)
 
 
 def test_orphans_stay_until_somebody_deletes_them(path: Path) -> None:

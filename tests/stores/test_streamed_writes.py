@@ -130,6 +130,42 @@ def test_dictionaries_differ_from_batch_to_batch(
     assert stored(store) == stored(eager)
 
 
+@each_source
+@pytest.mark.parametrize("short", [0, ROWS - 1])
+def test_given_provenance_of_several_lengths(
+    store: mxd.DuckDBMetadataStore, source: Source, short: int
+) -> None:
+    texts = [f"{i:032}" for i in range(ROWS)]
+    texts[short] = "short"
+    stamps = pa.StructArray.from_arrays([pa.array(texts)], names=["default"])
+    eager, table = twin(store), images().append_column("metaxy_provenance_by_field", stamps)
+    assert store.write("image", source(table)) == eager.write("image", table)
+    assert stored(store) == stored(eager)
+
+
+def test_rows_wait_beside_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if nothing was there before."""
+    chosen, usable = [], spool_module._usable
+    monkeypatch.setattr(
+        spool_module, "_usable", lambda folder: chosen.append(usable(folder)) or chosen[-1]
+    )
+    path = tmp_path / "not" / "yet" / "m.duckdb"
+    store = mxd.DuckDBMetadataStore(path, graph=graph())
+    for _ in range(2):
+        store.write("image", SOURCES["a reader"](images()))
+    assert set(chosen) == {str(path.parent)}
+
+
+def test_where_no_store_can_be_the_error_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = mxd.DuckDBMetadataStore(tmp_path / "file" / "m.duckdb", graph=graph())
+    with pytest.raises(mxd.StoreError) as eager:
+        store.write("image", images())
+    with pytest.raises(mxd.StoreError) as streamed:
+        store.write("image", SOURCES["a reader"](images()))
+    assert str(streamed.value) == str(eager.value)
+
+
 def doubled(table: pa.Table) -> pa.Table:
     """The first sample once more, many batches later."""
     return pa.concat_tables([table, table.slice(0, 1)])

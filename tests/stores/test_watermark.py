@@ -349,6 +349,7 @@ def test_an_answer_of_nothing_to_a_question_of_nothing_writes_nothing(
     store.write("video", pa.table({"id": [2], "x": [2]}))
     store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
     assert marks(store) > before
+    assert len(marks(store)) == len(before) == 1, "one row of the feature"
     before = marks(store)
     store.write("label", pa.table({"id": [10], "y": ["z"]}))
     store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
@@ -408,6 +409,17 @@ def test_unanswered_samples_stay_pending(
     assert narrowed[-1] == len((4, 5, 6)), "what was answered is not looked at again"
 
 
+@pytest.mark.parametrize("more", [{}, {"empty": [{"id": 2}]}], ids=["rows", "and empty"])
+def test_many_children_of_one_parent_do_not_answer_for_the_others(
+    store: DuckDBMetadataStore, more: dict[str, Any]
+) -> None:
+    children = pa.table({"id": [1] * 6, "k": range(6)})
+    increment = store.resolve_update("child")
+    assert increment.open_count == children.num_rows
+    store.write("child", children, increment=increment, **more)
+    assert found(store, "child") == dict.fromkeys(range(3 if more else 2, 7), "new")
+
+
 def test_what_others_did_between_two_batches_is_not_lost(store: DuckDBMetadataStore) -> None:
     first, second = store.resolve_update("crop").batches(3)
     answer(store, "crop", first)
@@ -442,7 +454,9 @@ def test_an_answer_to_an_older_question_is_news(store: DuckDBMetadataStore) -> N
     assert found(store, "crop") == {2: "stale"}
 
 
-def test_what_others_wrote_meanwhile_is_not_taken_for_known(store: DuckDBMetadataStore) -> None:
+def test_what_others_wrote_meanwhile_is_not_taken_for_known(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
     answer(store, "crop", store.resolve_update("crop"))
     change_video(store)
     increment = store.resolve_update("crop")
@@ -450,6 +464,7 @@ def test_what_others_wrote_meanwhile_is_not_taken_for_known(store: DuckDBMetadat
     store.delete("crop", filters="id = 5")
     answer(store, "crop", increment)
     assert found(store, "crop") == {5: "new"}
+    assert narrowed[-1] == 1, "not what was answered"
 
 
 def empty(store: DuckDBMetadataStore, increment: Increment, *ids: int) -> None:
@@ -463,6 +478,8 @@ def test_empty_samples_are_not_looked_at_again(
 ) -> None:
     increment = store.resolve_update("crop")
     store.write("crop", pa.table({"id": [1], "v": [1]}), increment=increment, empty=[{"id": 2}])
+    assert found(store, "crop") == dict.fromkeys((3, 4, 5, 6), "new")
+    assert narrowed == [4]
     if behind:
         change_video(store)
     empty(store, store.resolve_update("crop"), 3, 4)
@@ -489,6 +506,20 @@ def test_what_others_did_to_empty_samples_is_not_lost(store: DuckDBMetadataStore
     assert found(store, "crop") == {1: "new", 2: "new"}
 
 
+def test_what_others_did_to_empty_samples_before_an_answer_of_nothing_is_kept(
+    store: DuckDBMetadataStore,
+) -> None:
+    increment = store.resolve_update("crop")
+    store.write("crop", pa.table({"id": [5], "value": [1]}), increment=increment)
+    empty(store, store.resolve_update("crop"), 1, 2, 3)
+    add_video(store)
+    increment = store.resolve_update("crop")
+    assert {row["id"] for row in increment.delta.to_pylist()} == {4, 6, 7}
+    store.delete("crop", filters="id = 1")
+    empty(store, increment, 4)
+    assert found(store, "crop") == dict.fromkeys((1, 6, 7), "new")
+
+
 @pytest.mark.parametrize("marked", [True, False])
 def test_empty_samples_count_among_those_that_are_known(
     store: DuckDBMetadataStore, narrowed: list[int | None], marked: bool
@@ -506,14 +537,18 @@ def test_empty_samples_count_among_those_that_are_known(
     assert narrowed == [2 if marked else None]
 
 
-def test_orphans_left_alone_stay_orphaned(store: DuckDBMetadataStore) -> None:
+def test_orphans_left_alone_stay_orphaned(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
     answer(store, "crop", store.resolve_update("crop"))
     delete_video(store)
     add_video(store)
     answer(store, "crop", store.resolve_update("crop"))
     assert found(store, "crop") == {2: "orphaned"}
     store.write("crop", pa.table({}), increment=store.resolve_update("crop"), delete_orphaned=True)
+    narrowed.clear()
     assert found(store, "crop") == {}
+    assert narrowed == [1], "what was known is known still"
 
 
 @pytest.mark.parametrize(

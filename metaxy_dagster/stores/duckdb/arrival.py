@@ -87,7 +87,7 @@ def prepare(
         plan,
         feature_version,
         table,
-        _arrived_types(table.schema.empty_table(), user, str(plan.key)),
+        _arrived_types(table.schema.empty_table().select(user), str(plan.key)),
         None if increment is None else increment.listed,
         plan.spec.id_columns if increment is None else increment.sample_columns,
         hashed=arrival.hashed,
@@ -277,20 +277,20 @@ def _with_provenance(samples: Any, plan: FeaturePlan, feature_version: str) -> p
     return _with_content_versions(table, plan)
 
 
-def _arrived_types(table: pa.Table, names: list[str], feature: str) -> dict[str, str]:
-    # The rows tell nothing of their types.
-    empty = table.select(names).slice(0, 0)
-    if not names:
+def _arrived_types(empty: pa.Table, feature: str) -> dict[str, str]:
+    """The DuckDB types of columns; of no rows, which tell nothing of them."""
+    if not empty.column_names:
         return {}
     with scratch() as connection:
         try:
             kinds = connection.from_arrow(empty).types
         except duckdb.Error:
+            names = empty.column_names
             kinds = [_arrived_type(connection, empty, name, feature) for name in names]
     # DuckDB 1.5 takes a column of nothing but nulls for integers.
     return {
-        name: "NULL" if pa.types.is_null(table.schema.field(name).type) else str(kind)
-        for name, kind in zip(names, kinds, strict=True)
+        field.name: "NULL" if pa.types.is_null(field.type) else str(kind)
+        for field, kind in zip(empty.schema, kinds, strict=True)
     }
 
 
