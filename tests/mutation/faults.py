@@ -98,10 +98,13 @@ class Explained:
 
 
 def outcomes(folder: Path) -> dict[str, str]:
-    """What became of each fault in a copy, by the last look at it."""
-    results = folder / "results.jsonl"
-    lines = results.read_text().splitlines() if results.exists() else []
-    return {one["name"]: one["outcome"] for one in map(json.loads, lines)}
+    """What became of each fault in a copy: what one look noticed, others need not."""
+    results, found = folder / "results.jsonl", dict[str, str]()
+    for line in results.read_text().splitlines() if results.exists() else []:
+        one = json.loads(line)
+        if survived(found.get(one["name"], "survived")):
+            found[one["name"]] = one["outcome"]
+    return found
 
 
 def survived(outcome: str | None) -> bool:

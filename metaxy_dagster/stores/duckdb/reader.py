@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -62,7 +62,7 @@ class Read:
         if table is None:
             return Query(self._empty(catalog.marked.get(self.key, {})))
         available = (*table.columns, *c.SYSTEM_COLUMNS)
-        names = available if self.names is None else self._checked(available)
+        names = self._checked(available)
         values = Values()
         where = condition(
             self.filters,
@@ -89,20 +89,26 @@ class Read:
     def _empty(self, marked: Mapping[str, str]) -> str:
         """No rows of a feature that was never written, with the columns that are known of it."""
         known = {**self.declared, **marked, **system_types(self.spec)}
-        names = self.names or tuple(known)
+        names = self._asked(tuple(known))
         folded = {fold(name): name for name in known}
         return no_rows({n: known.get(folded.get(fold(n), n), "VARCHAR") for n in names})
 
-    def _checked(self, available: Sequence[str]) -> tuple[str, ...]:
-        folded = {fold(name): name for name in available}
-        wanted = self.names or ()
-        if not wanted:
+    def _asked(self, available: tuple[str, ...]) -> tuple[str, ...]:
+        """The columns that were named; all by default."""
+        if self.names is None:
+            return available
+        if not self.names:
             raise StoreError(
                 "no column was asked for",
                 feature=str(self.key),
                 allowed=list(available),
                 remedy="name at least one column, or leave columns= out",
             )
+        return self.names
+
+    def _checked(self, available: tuple[str, ...]) -> tuple[str, ...]:
+        folded = {fold(name): name for name in available}
+        wanted = self._asked(available)
         missing = [name for name in wanted if fold(name) not in folded]
         if missing:
             raise StoreError(

@@ -42,3 +42,12 @@ class Write:
     def has_orphans(self) -> bool:
         """Whether orphaned samples are to be deleted."""
         return self.orphans is not None and self.orphans.num_rows > 0
+
+    @property
+    def deletes(self) -> bool:
+        """Whether stored rows may have to go even if no row is written."""
+        return self.replace or self.has_orphans or self.empty is not None
+
+    def forgets(self, deleted: int) -> bool:
+        """Whether a watermark is void: upstreams may still call for what a replace deleted."""
+        return self.replace and deleted > 0

@@ -107,7 +107,7 @@ class Writer:
         spec, version = staged.plan.spec, staged.feature_version
         empty.keep(connection, result.commit, version, how.materialization_id)
         earlier = None if marks is None else marks.typed(types)
-        watermark = self._advance(staged, how, result.commit, earlier)
+        watermark = self._advance(staged, how, result, earlier)
         content = self._content(spec, types, result, always=how.versioned)
         self._log(result, "write", version, how.materialization_id)
         self._note(spec, version, result, watermark=watermark, content=content)
@@ -166,12 +166,12 @@ class Writer:
         )
 
     def _advance(
-        self, staged: Staged, how: Write, commit: int, marks: Marks | None
+        self, staged: Staged, how: Write, result: WriteResult, marks: Marks | None
     ) -> Watermark | None:
         """What is known after a write of rows."""
         key, rows, answered = staged.plan.key, staged.table.num_rows, how.answered
-        if answered is None:
-            return self.entry.watermark
+        if answered is None or how.forgets(result.deleted):
+            return None if how.forgets(result.deleted) else self.entry.watermark
         # Of a new feature, all that is stored was written now.
         tables = [STAGE if self._catalog.get(key) is not None else table_of(key)]
         if how.orphans is not None and how.orphans.num_rows:
@@ -180,7 +180,7 @@ class Writer:
             rows += how.orphans.num_rows
         one_each = answered.sample_columns == staged.plan.spec.id_columns and how.empty is None
         tables += [] if how.empty is None else [EMPTIED]
-        done = Done(tables, rows, commit, one_each)
+        done, commit = Done(tables, rows, result.commit, one_each), result.commit
         return advance(
             self._connection, key, self.entry, answered, commit=commit, done=done, marks=marks
         )
@@ -208,9 +208,12 @@ class Writer:
         connection.execute("BEGIN TRANSACTION")
         empty = self._collect_empty(staged, how, marks, stage=None)
         deleted, entry = 0, self.entry
-        if found is not None and (how.empty is not None or how.has_orphans):
+        if found is not None and how.deletes:
             removal = Removal(connection, spec.key)
+            if how.replace:
+                removal.add(how.scope, how.scope_values)
             self._remove_named(removal, how)
+            self._guard(staged, how, removal.deleted)
             removal.end(self._next_commit, self._now)
             deleted = removal.deleted
         commit = self._next_commit if deleted or empty.number else 0
@@ -221,8 +224,9 @@ class Writer:
             if found is not None:
                 content = self._content(spec, found.types, result, always=how.versioned)
             self._log(result, "delete", version, how.materialization_id)
-            self._note(spec, version, result, watermark=entry.watermark, content=content)
-        answered = how.answered
+            mark = None if how.forgets(deleted) else entry.watermark
+            self._note(spec, version, result, watermark=mark, content=content)
+        answered = None if how.forgets(deleted) else how.answered
         if (
             found is not None
             and answered is not None
