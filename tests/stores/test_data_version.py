@@ -100,6 +100,13 @@ def test_it_is_that_of_all_rows(name: str, store: DuckDBMetadataStore) -> None:
     assert moved == store.data_version("image", filters="id IS NOT NULL")
 
 
+def test_some_rows_have_the_version_of_a_store_of_these_alone(store: DuckDBMetadataStore) -> None:
+    some = store.data_version("image", filters="id < 4")
+    assert some != store.data_version("image", filters="id < 5")
+    store.delete("image", filters="id >= 4")
+    assert store.data_version("image") == some
+
+
 def test_a_session_has_the_version_of_its_state(store: DuckDBMetadataStore) -> None:
     before = store.data_version("image")
     with store:

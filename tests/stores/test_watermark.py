@@ -668,3 +668,20 @@ def test_what_an_answer_finds_empty_is_not_taken_for_what_others_did(
     narrowed.clear()
     assert found(store, "crop") == dict.fromkeys((1, 4, 5, 6), "new")
     assert narrowed == [4]
+
+
+def test_an_answer_of_nothing_leaves_what_else_is_known_of_the_feature(
+    store: DuckDBMetadataStore,
+) -> None:
+    def known() -> list[tuple[Any, ...]]:
+        sql = "SELECT feature_version, spec, newest, content_rows, content_low, content_high"
+        with duckdb.connect(str(store.path)) as connection:
+            sql += " FROM metaxy.features WHERE feature = 'crop'"
+            return connection.execute(sql).fetchall()
+
+    answer(store, "crop", store.resolve_update("crop"))
+    before, behind = known(), marks(store)
+    assert None not in before[0]
+    store.write("video", pa.table({"id": [2], "x": [99]}))
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
+    assert (known(), marks(store) > behind) == (before, True)
