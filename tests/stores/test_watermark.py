@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
-from metaxy_dagster.stores import DuckDBMetadataStore, Increment
+from metaxy_dagster.stores import Counts, DuckDBMetadataStore, Increment
 from metaxy_dagster.stores.counts import STATUS
 from metaxy_dagster.stores.duckdb import resolve as resolve_module
 from metaxy_dagster.stores.duckdb import watermark as watermark_module
@@ -685,3 +685,29 @@ def test_an_answer_of_nothing_leaves_what_else_is_known_of_the_feature(
     store.write("video", pa.table({"id": [2], "x": [99]}))
     store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
     assert (known(), marks(store) > behind) == (before, True)
+
+
+def test_quarantined_samples_keep_no_others_from_being_noted(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
+    for _ in range(3):
+        increment = store.resolve_update("crop")
+        store.record_failures("crop", [{"id": 6}], "too dark", increment=increment)
+    answer(store, "crop", store.resolve_update("crop"))
+    narrowed.clear()
+    assert store.resolve_update("crop").counts == Counts(0, 0, 0, quarantined=1)
+    assert narrowed == [1]
+
+
+def test_an_answer_to_a_question_to_another_file_is_none(
+    store: DuckDBMetadataStore, tmp_path: Path
+) -> None:
+    """Its commits have other numbers: those here that were not looked at may be lower."""
+    other = DuckDBMetadataStore(tmp_path / "other.duckdb", graph=graph(), max_incremental_share=100)
+    ids = list(range(1, 7))
+    other.write("video", pa.table({"id": ids, "x": ids}))
+    answer(other, "crop", store.resolve_update("crop"))
+    change_video(other)
+    for value in range(9):
+        other.write("label", pa.table({"id": [1], "y": [str(value)]}))
+    assert found(other, "crop") == {2: "stale"}
