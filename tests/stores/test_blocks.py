@@ -11,7 +11,7 @@ import pytest
 from worlds import catch_up
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec
-from metaxy_dagster.stores import DuckDBMetadataStore
+from metaxy_dagster.stores import Counts, DuckDBMetadataStore
 
 KEYS = ("image", "crop", "label")
 
@@ -73,3 +73,12 @@ def test_what_a_call_did_is_known_to_the_next_ones(name: str, store: DuckDBMetad
         CHANGES[name](store)
         inside = told(store)
     assert inside == told(store)
+
+
+def test_a_session_knows_the_failures_of_every_feature(store: DuckDBMetadataStore) -> None:
+    store.write("image", images(4, 5))
+    for _ in range(3):
+        increment = store.resolve_update("crop")
+        store.record_failures("crop", [{"id": 5}], "too dark", increment=increment)
+    with store:
+        assert store.resolve_update("crop").counts == Counts(1, 0, 0, quarantined=1)

@@ -57,7 +57,7 @@ def test_a_feature_that_was_never_written_is_an_empty_one(path: Path) -> None:
 def test_an_increment_of_an_empty_store_stays_empty(path: Path) -> None:
     store = store_of(path, video(), derived())
     increment = store.resolve_update("out")
-    store.write("video", clips({1: "a", 2: "b"}))
+    assert store.write("video", clips({1: "a", 2: "b"})).commit == 1
     assert statuses(increment) == {}
     assert statuses(store.resolve_update("out")) == {"new": [1, 2]}
 

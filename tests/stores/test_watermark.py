@@ -711,3 +711,11 @@ def test_an_answer_to_a_question_to_another_file_is_none(
     for value in range(9):
         other.write("label", pa.table({"id": [1], "y": [str(value)]}))
     assert found(other, "crop") == {2: "stale"}
+
+
+def test_empty_samples_of_several_ids(store: DuckDBMetadataStore) -> None:
+    for change, pending in ((nothing, 4), (change_frame, 1), (change_mark, 2), (nothing, 0)):
+        change(store)
+        increment = store.resolve_update("summed")
+        assert (increment.counts.pending, increment.counts.orphaned) == (pending, 0)
+        store.write("summed", pa.table({}), increment=increment, empty="rest")
