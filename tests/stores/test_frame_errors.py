@@ -71,6 +71,7 @@ def test_who_writes_the_frame_is_told_the_error_of_the_store(
     with pytest.raises(mxd.StoreError) as direct:
         store.count("image")
     assert str(direct.value) in str(caught.value)
+    assert mxd.StoreError in (type(caught.value), type(caught.value.__cause__))
     assert other.count("image") == 2
 
 
