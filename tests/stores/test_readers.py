@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from metaxy_dagster.constants import COL_FEATURE_VERSION
 from metaxy_dagster.features import FeatureGraph, FeatureSpec
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore, Increment
 from metaxy_dagster.stores import spool as spool_module
+from metaxy_dagster.stores.duckdb import query as query_module
 from metaxy_dagster.stores.duckdb import source as source_module
 
 Ask = Callable[[Increment], Any]
@@ -127,6 +129,16 @@ def test_frames_of_several_stores_can_be_joined(store: DuckDBMetadataStore, tmp_
     joined = store.read("video").join(other.read("film").select("id", "z"), on="id")
     joined = joined.join(store.resolve_update("crop").stale.select("id"), on="id")
     assert joined.select("id", "x", "z").collect().rows() == [(2, 9, "b")]
+
+
+def test_a_forked_process_has_a_connection_for_frames_of_its_own(
+    store: DuckDBMetadataStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB's threads do not survive a fork."""
+    before = query_module._frames(store._file)
+    assert query_module._frames(store._file) is before
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert query_module._frames(store._file) is not before
 
 
 @pytest.mark.parametrize("columns", [None, ["id"], ["x"], ["x", "id"]])
