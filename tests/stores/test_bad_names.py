@@ -18,6 +18,7 @@ from metaxy_dagster.features import (
     FeatureSpec,
     FieldSpec,
     LineageRelationship,
+    parse_filter,
 )
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores import DuckDBMetadataStore
@@ -165,6 +166,11 @@ GOOD_FILTERS = {
     "path IN ('a.png', 'it''s', '; --')": [1],
     "height NOT IN (720, 1)": [2],
     "height BETWEEN -1 AND 1000": [1],
+    "height NOT BETWEEN -1 AND 1000": [2],
+    "height IS NOT NULL": [1, 2],
+    "height > '720'": [2],
+    "caption NOT LIKE 'c%'": [3],
+    "metaxy_feature_version LIKE '%'": [1, 2, 3],
     "path = ''": [],
     f"height < {10**37}": [1, 2],
     "metaxy_deleted_at IS NULL": [1, 2, 3],
@@ -176,6 +182,21 @@ def test_filters_select_as_sql_does(text: str, refusing: DuckDBMetadataStore) ->
     wanted = GOOD_FILTERS[text]
     assert [row["id"] for row in rows(refusing, "image", filters=text)] == wanted
     assert refusing.count("image", filters=[text]) == len(wanted)
+    assert refusing.count("image", filters=parse_filter(text)) == len(wanted)
+
+
+def test_of_several_filters_all_must_hold(refusing: DuckDBMetadataStore) -> None:
+    several = ["height >= 720", parse_filter("caption = 'cat'")]
+    assert [row["id"] for row in rows(refusing, "image", filters=several)] == [1]
+    assert refusing.count("image", filters=tuple(several)) == 1
+    assert refusing.count("image", filters=[]) == 3
+
+
+def test_a_pattern_is_for_text_alone(refusing: DuckDBMetadataStore) -> None:
+    for text in ("height LIKE '720'", "height NOT LIKE '720'"):
+        with pytest.raises(StoreError, match="with a value of another kind") as caught:
+            refusing.count("image", filters=text)
+        assert caught.value.remedy
 
 
 # Specs

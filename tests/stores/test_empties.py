@@ -391,6 +391,17 @@ def test_several_calls_on_one_connection(store: DuckDBMetadataStore) -> None:
 # Ids of other types, files of other writers
 
 
+def test_a_feature_of_which_all_is_empty_has_the_types_of_its_ids(
+    store: DuckDBMetadataStore,
+) -> None:
+    """Also in frames of what depends on it."""
+    assert store.read_table("crop").schema.field("id").type == pa.string()
+    compute(store)
+    assert store.read_table("crop").schema.field("id").type == pa.int64()
+    upstream = store.resolve_update("after").upstream_table("crop", all_rows=True)
+    assert upstream.schema.field("id").type == pa.int64()
+
+
 def test_ids_of_a_wider_type(tmp_path: Path) -> None:
     made = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph())
     made.write("video", videos({1: 0, 2: 0}, pa.int8()))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import duckdb
 import narwhals as nw
 import pyarrow as pa
 import pytest
@@ -56,3 +57,35 @@ def test_errors_of_the_query_stay_what_they_are(store: mxd.DuckDBMetadataStore) 
     with pytest.raises(Exception, match="Could not convert") as caught:
         store_error.collect()
     assert not isinstance(caught.value, mxd.MetaxyError)
+
+
+def test_who_writes_the_frame_is_told_the_error_of_the_store(
+    store: mxd.DuckDBMetadataStore, tmp_path: Path
+) -> None:
+    other = mxd.DuckDBMetadataStore(tmp_path / "other.duckdb", graph=store.graph)
+    frame = store.read("image", columns=["id", "size"])
+    assert other.write("image", frame).new == 2
+    store.path.write_bytes(b"no database" * 1000)
+    with pytest.raises(mxd.MetaxyError) as caught:
+        other.write("image", frame)
+    with pytest.raises(mxd.StoreError) as direct:
+        store.count("image")
+    assert str(direct.value) in str(caught.value)
+    assert mxd.StoreError in (type(caught.value), type(caught.value.__cause__))
+    assert other.count("image") == 2
+
+
+@pytest.mark.parametrize("place", ["", "\n\nAt:\n  a/snapshot.py(70): _read\n  b/query.py(3): x\n"])
+def test_where_in_our_code_it_was_raised_is_not_told(
+    store: mxd.DuckDBMetadataStore, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Some releases of DuckDB add it to the text."""
+    given = mxd.StoreBusyError("it is busy", found="a\nb", allowed="c", remedy="wait")
+
+    def fail(*_: object, **__: object) -> None:
+        raise duckdb.InvalidInputException(f"Python exception: StoreBusyError: {given}{place}")
+
+    monkeypatch.setattr(nw.LazyFrame, "collect", fail)
+    with pytest.raises(mxd.StoreBusyError) as caught:
+        store.read("image").collect()
+    assert caught.value.__dict__ == given.__dict__

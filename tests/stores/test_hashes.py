@@ -13,7 +13,12 @@ import pytest
 from videos import store_of
 from worlds import versions
 
-from metaxy_dagster.constants import COL_PROVENANCE, COL_PROVENANCE_BY_FIELD
+from metaxy_dagster.constants import (
+    COL_DATA_VERSION,
+    COL_DATA_VERSION_BY_FIELD,
+    COL_PROVENANCE,
+    COL_PROVENANCE_BY_FIELD,
+)
 from metaxy_dagster.features import (
     FeatureDep,
     FeatureSpec,
@@ -93,9 +98,10 @@ def test_the_hash_of_a_group_is_that_of_its_members_in_the_order_of_their_ids(
     assert row[COL_PROVENANCE_BY_FIELD] == {"default": wanted}
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [("v1", "v2"), ("v" * 31, "w" * 33), ("a" * 32, "b" * 32), ("a" * 32, "b")]
-)
+GIVEN = [("v1", "v2"), ("v" * 31, "w" * 33), ("a" * 32, "b" * 32), ("a" * 32, "b")]
+
+
+@pytest.mark.parametrize(("a", "b"), GIVEN)
 def test_the_hash_of_a_sample_whose_provenance_is_given(a: str, b: str, tmp_path: Path) -> None:
     """Of two fields, in the order of their names, whatever the length of what was given."""
     spec = FeatureSpec("root", id_columns=["id"], fields=["b", "a"])
@@ -107,6 +113,17 @@ def test_the_hash_of_a_sample_whose_provenance_is_given(a: str, b: str, tmp_path
     store.write("root", frame)
     (row,) = store.read("root").collect().to_native().to_pylist()
     assert row[COL_PROVENANCE] == wanted
+
+
+@pytest.mark.parametrize(("a", "b"), GIVEN)
+def test_the_hash_of_a_sample_whose_data_versions_are_given(a: str, b: str, tmp_path: Path) -> None:
+    spec = FeatureSpec("root", id_columns=["id"], fields=["b", "a"])
+    store = store_of(tmp_path / "m.duckdb", spec)
+    frame = pa.table({"id": [1], "x": [5], COL_DATA_VERSION_BY_FIELD: [{"a": a, "b": b}]})
+    store.write("root", frame)
+    (row,) = store.read("root").collect().to_native().to_pylist()
+    assert row[COL_DATA_VERSION_BY_FIELD] == {"a": a, "b": b}
+    assert row[COL_DATA_VERSION] == md5(enc("a") + enc(a) + enc("b") + enc(b))
 
 
 def test_the_hash_of_a_sample_without_its_optional_upstream(tmp_path: Path) -> None:

@@ -237,6 +237,21 @@ def test_table_names_are_one_to_one(keys: list[list[str]]) -> None:
     assert len(set(names)) == len(keys)
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("audio", "audio"),
+        ("audio/clusters_2", "audio__clusters_2"),
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 60 + "~c508e75f24e25db94dff52c9564a5102"),
+        ("Audio/clusters", "audio__clusters~4136aa7455295437ae0db1285a07c801"),
+        ("a__b/c", "a__b__c~e6f836044532044a42bec99728a322d0"),
+    ],
+)
+def test_table_names_stay_what_they_are_from_release_to_release(key: str, name: str) -> None:
+    assert table_name(FeatureKey(key)) == name
+
+
 def test_distinct_fields_never_share_an_entry(tmp_path: Path) -> None:
     names = ["a/b", "a.b", "a_b", "a-b", "a/b/c", "a__b", "default", "metaxy"]
     graph = FeatureGraph()

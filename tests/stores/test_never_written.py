@@ -77,7 +77,12 @@ def test_it_reads_as_an_empty_frame(store: mxd.DuckDBMetadataStore, *, exists: b
     assert user == TYPES
     assert frame.height == 0
     assert frame.schema["metaxy_provenance_by_field"] == pl.Struct({"default": pl.String})
-    assert store.read_table("image", columns=["day", "ID"]).schema.names == ["day", "ID"]
+    named = store.read_table("image", columns=["day", "ID", "unheard_of"]).schema
+    assert list(zip(named.names, named.types, strict=True)) == [
+        ("day", pa.date32()),
+        ("ID", pa.int64()),
+        ("unheard_of", pa.string()),
+    ]
     assert store.count("image") == 0
 
 

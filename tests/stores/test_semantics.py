@@ -54,6 +54,14 @@ def test_a_feature_that_was_never_written_is_an_empty_one(path: Path) -> None:
     assert store.read("video").collect().to_native().num_rows == 0
 
 
+def test_an_increment_of_an_empty_store_stays_empty(path: Path) -> None:
+    store = store_of(path, video(), derived())
+    increment = store.resolve_update("out")
+    assert store.write("video", clips({1: "a", 2: "b"})).commit == 1
+    assert statuses(increment) == {}
+    assert statuses(store.resolve_update("out")) == {"new": [1, 2]}
+
+
 def test_only_the_changed_field_reaches_its_dependants(path: Path) -> None:
     store = store_of(
         path,

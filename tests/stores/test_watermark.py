@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
-from metaxy_dagster.stores import DuckDBMetadataStore, Increment
+from metaxy_dagster.stores import Counts, DuckDBMetadataStore, Increment
 from metaxy_dagster.stores.counts import STATUS
 from metaxy_dagster.stores.duckdb import resolve as resolve_module
 from metaxy_dagster.stores.duckdb import watermark as watermark_module
@@ -622,3 +622,135 @@ def test_the_very_next_commit_of_the_feature_itself_is_news(store: DuckDBMetadat
     answer(store, "crop", store.resolve_update("crop"))
     store.delete("crop", filters="id = 2")
     assert found(store, "crop") == {2: "new"}
+
+
+def test_what_was_erased_before_the_question_is_no_news(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
+    """Nor is it known any more how many samples are stored: they are counted."""
+    answer(store, "crop", store.resolve_update("crop"))
+    erase_video(store)
+    erase_own(store)
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
+    store.write("video", pa.table({"id": [3], "x": [77]}))
+    narrowed.clear()
+    assert found(store, "crop") == {3: "stale"}
+    assert narrowed == [1]
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 2])
+def test_a_question_that_was_answered_whole_may_be_answered_again(
+    store: DuckDBMetadataStore, narrowed: list[int | None], deleted: int
+) -> None:
+    """Also if somebody deletes samples in between."""
+    increment = store.resolve_update("crop")
+    answer(store, "crop", increment)
+    if deleted:
+        store.delete("crop", filters=f"id <= {deleted}")
+    store.write("crop", pa.table({"id": [6], "value": [2]}), increment=increment)
+    narrowed.clear()
+    assert found(store, "crop") == dict.fromkeys(range(1, deleted + 1), "new")
+    assert narrowed == [deleted]
+
+
+def test_an_answer_for_a_sample_that_needed_none_stands_for_no_other(
+    store: DuckDBMetadataStore,
+) -> None:
+    answer(store, "crop", store.resolve_update("crop"))
+    change_video(store)
+    increment = store.resolve_update("crop", keep_unchanged=True)
+    store.write("crop", pa.table({"id": [1], "value": [2]}), increment=increment)
+    assert found(store, "crop") == {2: "stale"}
+
+
+def lists(store: DuckDBMetadataStore) -> list[str]:
+    with duckdb.connect(str(store.path)) as connection:
+        found = connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'pending'"
+        ).fetchall()
+    return [name for (name,) in found]
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_list_of_open_samples_is_kept_while_there_are_any(
+    store: DuckDBMetadataStore, moved: bool
+) -> None:
+    increment = store.resolve_update("crop")
+    store.write("crop", pa.table({"id": [1, 2], "value": [1, 1]}), increment=increment)
+    assert lists(store) == ["crop"]
+    if moved:
+        change_video(store)
+    answer(store, "crop", store.resolve_update("crop"))
+    assert lists(store) == []
+
+
+def test_an_answer_under_one_definition_is_none_under_another(store: DuckDBMetadataStore) -> None:
+    newer = store.with_graph(graph("2"))
+    increment, other = store.resolve_update("crop"), newer.resolve_update("crop")
+    assert increment.counts.new == other.counts.new == 6
+    answer(store, "crop", increment)
+    newer.write("crop", pa.table({"id": [1], "value": [2]}), increment=other)
+    assert found(newer, "crop") == dict.fromkeys(range(2, 7), "stale")
+
+
+def test_what_an_answer_finds_empty_is_not_taken_for_what_others_did(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
+    increment = store.resolve_update("crop")
+    store.write("crop", pa.table({"id": [1], "v": [1]}), increment=increment, empty=[{"id": 2}])
+    store.delete("crop", filters="id = 1")
+    empty(store, increment, 3)
+    narrowed.clear()
+    assert found(store, "crop") == dict.fromkeys((1, 4, 5, 6), "new")
+    assert narrowed == [4]
+
+
+def test_an_answer_of_nothing_leaves_what_else_is_known_of_the_feature(
+    store: DuckDBMetadataStore,
+) -> None:
+    def known() -> list[tuple[Any, ...]]:
+        sql = "SELECT feature_version, spec, newest, content_rows, content_low, content_high"
+        with duckdb.connect(str(store.path)) as connection:
+            sql += " FROM metaxy.features WHERE feature = 'crop'"
+            return connection.execute(sql).fetchall()
+
+    answer(store, "crop", store.resolve_update("crop"))
+    before, behind = known(), marks(store)
+    assert None not in before[0]
+    store.write("video", pa.table({"id": [2], "x": [99]}))
+    store.write("crop", pa.table({}), increment=store.resolve_update("crop"))
+    assert (known(), marks(store) > behind) == (before, True)
+
+
+def test_quarantined_samples_keep_no_others_from_being_noted(
+    store: DuckDBMetadataStore, narrowed: list[int | None]
+) -> None:
+    for _ in range(3):
+        increment = store.resolve_update("crop")
+        store.record_failures("crop", [{"id": 6}], "too dark", increment=increment)
+    answer(store, "crop", store.resolve_update("crop"))
+    narrowed.clear()
+    assert store.resolve_update("crop").counts == Counts(0, 0, 0, quarantined=1)
+    assert narrowed == [1]
+
+
+def test_an_answer_to_a_question_to_another_file_is_none(
+    store: DuckDBMetadataStore, tmp_path: Path
+) -> None:
+    """Its commits have other numbers: those here that were not looked at may be lower."""
+    other = DuckDBMetadataStore(tmp_path / "other.duckdb", graph=graph(), max_incremental_share=100)
+    ids = list(range(1, 7))
+    other.write("video", pa.table({"id": ids, "x": ids}))
+    answer(other, "crop", store.resolve_update("crop"))
+    change_video(other)
+    for value in range(9):
+        other.write("label", pa.table({"id": [1], "y": [str(value)]}))
+    assert found(other, "crop") == {2: "stale"}
+
+
+def test_empty_samples_of_several_ids(store: DuckDBMetadataStore) -> None:
+    for change, pending in ((nothing, 4), (change_frame, 1), (change_mark, 2), (nothing, 0)):
+        change(store)
+        increment = store.resolve_update("summed")
+        assert (increment.counts.pending, increment.counts.orphaned) == (pending, 0)
+        store.write("summed", pa.table({}), increment=increment, empty="rest")

@@ -117,8 +117,7 @@ def _of_hashes(pairs: Sequence[tuple[str, str]], values: Values) -> str:
     return f"concat({terms})"
 
 
-def struct_of(entries: Mapping[str, str], names: Sequence[str] | None = None) -> str:
-    """A STRUCT with one VARCHAR entry per name, NULL for those without an expression."""
-    wanted = names if names is not None else tuple(entries)
-    body = ", ".join(f"{quote(name)} := {entries.get(name, 'NULL')}::VARCHAR" for name in wanted)
-    return f"struct_pack({body})" if body else 'struct_pack("-" := NULL::VARCHAR)'
+def struct_of(entries: Mapping[str, str]) -> str:
+    """A STRUCT with one VARCHAR entry per name."""
+    body = ", ".join(f"{quote(name)} := {sql}::VARCHAR" for name, sql in entries.items())
+    return f"struct_pack({body})"

@@ -108,14 +108,15 @@ class Done:
     Attributes:
         tables: whose rows name them.
         rows: of the tables together.
-        by: the commit of the write itself, whose rows are what the increment asked for.
+        by: the commit of the write itself, whose rows are what the increment asked for; 0 if it
+            made none.
         one_each: whether each row is a sample for itself; children of one parent are not.
     """
 
-    tables: Sequence[str] = ()
-    rows: int = 0
-    by: int | None = None
-    one_each: bool = True
+    tables: Sequence[str]
+    rows: int
+    by: int
+    one_each: bool
 
 
 def advance(
@@ -224,15 +225,13 @@ def _left(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> int:
     return left
 
 
-def _own_changes(
-    key: FeatureKey, names: Sequence[str], span: tuple[int, int], by: int | None
-) -> str:
+def _own_changes(key: FeatureKey, names: Sequence[str], span: tuple[int, int], by: int) -> str:
     """Samples of the feature that others wrote or deleted between two commits."""
     since, upto = span
 
     def within(column: str) -> str:
-        others = "" if by is None else f" AND {quote(column)} <> {by}"
-        return f"{quote(column)} > {since} AND {quote(column)} <= {upto}{others}"
+        name = quote(column)
+        return f"{name} > {since} AND {name} <= {upto} AND {name} <> {by}"
 
     return (
         f"SELECT {columns(names)} FROM {table_of(key)} WHERE {within(layout.COL_COMMIT)} UNION ALL"
