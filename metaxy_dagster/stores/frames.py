@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from metaxy_dagster.errors import FrameError
+from metaxy_dagster.errors import FrameError, MetaxyError
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores import lazy, spool
@@ -64,6 +64,8 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
             narwhal = narwhal.collect(backend="pyarrow")
         # A pandas index is no column; left alone it would become one, depending on its values.
         table = nw.maybe_reset_index(narwhal).to_arrow()
+    except MetaxyError:
+        raise  # of a store of ours, which has said it
     except Exception as error:
         # Collecting runs the user's own code in an engine of the user's choice.
         raise _unreadable(error, feature) from error
@@ -132,8 +134,8 @@ def _regular(batches: Iterator[pa.RecordBatch], feature: str) -> Iterator[pa.Rec
     while True:
         try:
             batch = next(batches, None)
-        except FrameError:
-            raise  # of a reader of ours, which has said it
+        except MetaxyError:
+            raise  # of a reader or a store of ours, which has said it
         except Exception as error:
             # Collecting runs the user's own code in an engine of the user's choice.
             raise _unreadable(error, feature) from error

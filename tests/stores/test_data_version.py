@@ -109,7 +109,6 @@ def test_it_is_that_of_all_rows(name: str, store: DuckDBMetadataStore) -> None:
     assert moved == store.data_version("image", filters="id IS NOT NULL")
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("known", "versioned", "rows"), [(True, False, 6), (False, False, None), (False, True, 5)]
 )
@@ -132,13 +131,13 @@ def test_an_answer_without_rows_moves_it(
     )
     assert kept(store, "score") == rows
     assert store.data_version("score") == store.data_version("score", filters="id IS NOT NULL")
-=======
+
+
 def test_some_rows_have_the_version_of_a_store_of_these_alone(store: DuckDBMetadataStore) -> None:
     some = store.data_version("image", filters="id < 4")
     assert some != store.data_version("image", filters="id < 5")
     store.delete("image", filters="id >= 4")
     assert store.data_version("image") == some
->>>>>>> h2
 
 
 def test_a_session_has_the_version_of_its_state(store: DuckDBMetadataStore) -> None:
