@@ -86,10 +86,8 @@ class Taken:
         """The pending samples and the orphaned ones."""
         return asked_by(self.increment)
 
-    def write(self, frame: pa.Table, *, orphans: bool, empty: Any = None) -> None:
-        self.store.write(
-            self.key, frame, increment=self.increment, delete_orphaned=orphans, empty=empty
-        )
+    def write(self, frame: pa.Table, **options: Any) -> None:
+        self.store.write(self.key, frame, increment=self.increment, **options)
 
 
 class TakenElsewhere:
@@ -103,8 +101,8 @@ class TakenElsewhere:
     def asked(self) -> tuple[set[Any], list[Any]]:
         return self._asked
 
-    def write(self, frame: pa.Table, *, orphans: bool, empty: Any = None) -> None:
-        self.process.submit(answer_taken, self.store, self.number, frame, orphans, empty).result()
+    def write(self, frame: pa.Table, **options: Any) -> None:
+        self.process.submit(answer_taken, self.store, self.number, frame, options).result()
 
 
 @dataclass
@@ -347,13 +345,18 @@ class Machine(RuleBasedStateMachine):
                 rows.append({**values, c.COL_DATA_VERSION_BY_FIELD: own})
                 written.append(Row(values, provenance, own, version, given=True))
         empty, found = self.draw_empty(data, held, pending - set(chosen))
+        mode = data.draw(st.sampled_from(["upsert"] * 4 + ["replace"]))
+        options = {"delete_orphaned": orphans, "empty": empty, "mode": mode}
         if rows:
-            taken.write(pa.Table.from_pylist(rows), orphans=orphans, empty=empty)
+            taken.write(pa.Table.from_pylist(rows), **options)
             self.oracle.upsert(key, written)
-        elif orphans or empty is not None:
-            frame = pa.table({"whatever": pa.array([], pa.int64())})
-            taken.write(frame, orphans=orphans, empty=empty)
-        if orphans:
+        elif orphans or empty is not None or mode == "replace":
+            taken.write(pa.table({"whatever": pa.array([], pa.int64())}), **options)
+        if mode == "replace":
+            own = self.graph.plan(FeatureKey(key)).spec.id_columns
+            kept = {tuple(row.values[n] for n in own) for row in written}
+            self.oracle.delete(key, [ids for ids in self.oracle.stored(key) if ids not in kept])
+        elif orphans:
             kept = {tuple(row.values[n] for n in names) for row in written}
             doomed = [
                 ids
@@ -425,7 +428,7 @@ class Machine(RuleBasedStateMachine):
             rows.append(Row(values, provenance, provenance, self.graph.feature_version(key)))
         if rows:
             frame = pa.Table.from_pylist([row.values for row in rows])
-            taken.write(frame, orphans=False)
+            taken.write(frame)
             self.oracle.upsert(key, rows)
 
     def children(self, data: st.DataObject, key: str) -> list[dict[str, Any]]:

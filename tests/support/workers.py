@@ -149,11 +149,11 @@ def take(store: DuckDBMetadataStore, key: str) -> tuple[int, tuple[str, ...], se
 
 
 def answer_taken(
-    store: DuckDBMetadataStore, number: int, frame: pa.Table, orphans: bool, empty: Any
+    store: DuckDBMetadataStore, number: int, frame: pa.Table, options: dict[str, Any]
 ) -> None:
     """Write the answer to an increment that was taken here."""
     increment = _TAKEN[number]
-    store.write(increment.feature, frame, increment=increment, delete_orphaned=orphans, empty=empty)
+    store.write(increment.feature, frame, increment=increment, **options)
 
 
 def call(
