@@ -136,6 +136,7 @@ def test_a_frame_may_lack_columns_only_where_it_is_the_whole_state(
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
+        (None, "VARCHAR"),
         ({"a": None}, "STRUCT(a VARCHAR)"),
         ({"a": [None], "b": None}, "STRUCT(a VARCHAR[], b VARCHAR)"),
         ({"NULL": 1, 'a"NULL" b': None}, 'STRUCT("NULL" BIGINT, "a""NULL"" b" VARCHAR)'),

@@ -130,7 +130,7 @@ def _wider(connection: duckdb.DuckDBPyConnection, stored: str, kind: str) -> str
     if stored.endswith("[]") and kind.endswith("[]"):
         wider = _wider(connection, stored.removesuffix("[]"), kind.removesuffix("[]"))
         return None if wider is None else f"{wider}[]"
-    if stored == kind or kind in _NULLS:
+    if kind in _NULLS:
         return stored
     both = {stored, kind}
     decimals = {t for t in both if t.startswith("DECIMAL")}
@@ -140,7 +140,7 @@ def _wider(connection: duckdb.DuckDBPyConnection, stored: str, kind: str) -> str
     wider = str(connection.execute(sql).fetchall()[0][0])
     # No frame library has whole numbers of 128 bits, which a signed and an unsigned column
     # would need in common.
-    return None if wider == "HUGEINT" and wider not in both else wider
+    return None if wider == "HUGEINT" else wider
 
 
 def _keeps_values(

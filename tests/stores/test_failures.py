@@ -1,0 +1,103 @@
+"""What is told of samples that failed, and what an increment says beside those left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from videos import T, clips, derived, store_of, video
+
+from metaxy_dagster.features import FeatureKey, FeatureSpec
+from metaxy_dagster.stores import DuckDBMetadataStore, FailureResult
+from metaxy_dagster.stores.counts import QUARANTINED, STATUS
+
+CROP = FeatureKey("out")
+
+
+def make(path: Path, **options: Any) -> DuckDBMetadataStore:
+    plain = store_of(path / "m.duckdb", video(), derived(), derived("other"))
+    store = DuckDBMetadataStore(plain.path, graph=plain.graph, **options)
+    store.write("video", clips({1: "a", 2: "b", 3: "c"}))
+    return store
+
+
+def fail(store: DuckDBMetadataStore, *ids: int, error: str = "broken") -> None:
+    increment = store.resolve_update("out")
+    store.record_failures("out", [{"id": i} for i in ids], error, increment=increment)
+
+
+def told(store: DuckDBMetadataStore, **options: Any) -> list[tuple[int, str]]:
+    found = store.failures("out", **options).collect().to_native().to_pylist()
+    return [(row["id"], row["metaxy_error"]) for row in found]
+
+
+@pytest.mark.parametrize(("limit", "quarantined"), [(0, 0), (1, 2), (2, 1), (3, 0)])
+def test_failures_are_counted(tmp_path: Path, limit: int, quarantined: int) -> None:
+    store = make(tmp_path, max_attempts=limit)
+    assert store.failed("out") == FailureResult(CROP, 0, 0)
+    increment = store.resolve_update("out")
+    assert store.record_failures("out", [], "x", increment=increment) == FailureResult(CROP, 0, 0)
+    fail(store, 1)
+    fail(store, 1, 2)
+    assert store.failed("out") == FailureResult(CROP, 2, quarantined)
+    assert store.failed("other") == FailureResult(FeatureKey("other"), 0, 0)
+    increment = store.resolve_update("out")
+    noted = store.record_failures("out", [{"id": 3}], "x", increment=increment)
+    assert noted == FailureResult(CROP, 1, int(limit == 1))
+
+
+def test_the_most_recent_failures_come_first_and_filters_choose(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    fail(store, 3, 2)
+    fail(store, 1, error="late")
+    assert told(store) == [(1, "late"), (2, "broken"), (3, "broken")]
+    assert told(store, filters="id = 2") == [(2, "broken")]
+    assert told(store, filters=["metaxy_error = 'broken'", "id > 2"]) == [(3, "broken")]
+    assert told(store, filters="metaxy_attempts > 1") == []
+
+
+def test_the_last_failure_takes_all_signs_of_it_along(tmp_path: Path) -> None:
+    """So that a resolve does not look for any."""
+
+    def signs() -> list[Any]:
+        with duckdb.connect(str(store.path)) as connection:
+            marked = "SELECT feature FROM metaxy.features WHERE failed"
+            tables = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'quarantine'"
+            return [connection.execute(sql).fetchall() for sql in (marked, tables)]
+
+    store = make(tmp_path)
+    fail(store, 1, 2)
+    assert store.retry("out", filters="id = 1") == 1
+    assert signs() == [[("out",)], [("out",)]]
+    assert store.retry("out") == 1
+    assert signs() == [[], []]
+
+
+@pytest.mark.parametrize("bulky", [False, True])
+def test_frames_beside_quarantined_samples(tmp_path: Path, bulky: bool) -> None:
+    """Also where columns may be large, which are then read by a query of their own."""
+    specs = FeatureSpec("clip", id_columns=["id"]), derived("out", "clip")
+    store = store_of(tmp_path / "m.duckdb", *specs)
+    x = [[0.5], [1.5], [2.5]] if bulky else ["a", "b", "c"]
+    store.write("clip", T({"id": [1, 2, 3], "x": x}))
+    for _ in range(3):
+        fail(store, 2)
+    for name, ids in (("pending", [1, 3]), ("quarantined", [2])):
+        frame = getattr(store.resolve_update("out"), name).collect().to_native().sort_by("id")
+        assert frame.select(["id", "x"]).to_pylist() == [{"id": i, "x": x[i - 1]} for i in ids]
+    increment = store.resolve_update("out")
+    increment.pending.collect()
+    held = increment.delta.filter(pc.equal(increment.delta[STATUS], QUARANTINED))
+    assert held.column("id").to_pylist() == [2]
+    for all_rows, ids in ((False, [1, 3]), (True, [1, 2, 3])):
+        table = increment.upstream_table("clip", all_rows=all_rows)
+        assert sorted(table.column("id").to_pylist()) == ids
+        scan = increment.upstream_scan("clip", all_rows=all_rows)
+        batches = scan.to_batches() if isinstance(scan, pa.Table) else scan.batches(["id"])
+        assert sorted(i for batch in batches for i in batch.column("id").to_pylist()) == ids
+        frame = increment.upstream("clip", all_rows=all_rows).collect()
+        assert sorted(frame["id"].to_list()) == ids
