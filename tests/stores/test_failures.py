@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 from videos import T, clips, derived, store_of, video
 
+from metaxy_dagster.errors import FrameError, StoreError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore, FailureResult
 from metaxy_dagster.stores.counts import QUARANTINED, STATUS
@@ -93,11 +95,88 @@ def test_frames_beside_quarantined_samples(tmp_path: Path, bulky: bool) -> None:
     increment.pending.collect()
     held = increment.delta.filter(pc.equal(increment.delta[STATUS], QUARANTINED))
     assert held.column("id").to_pylist() == [2]
-    for all_rows, ids in ((False, [1, 3]), (True, [1, 2, 3])):
-        table = increment.upstream_table("clip", all_rows=all_rows)
+    for options, ids in (({}, [1, 3]), ({"all_rows": True}, [1, 2, 3])):
+        table = increment.upstream_table("clip", **options)
         assert sorted(table.column("id").to_pylist()) == ids
-        scan = increment.upstream_scan("clip", all_rows=all_rows)
+        scan = increment.upstream_scan("clip", **options)
         batches = scan.to_batches() if isinstance(scan, pa.Table) else scan.batches(["id"])
         assert sorted(i for batch in batches for i in batch.column("id").to_pylist()) == ids
-        frame = increment.upstream("clip", all_rows=all_rows).collect()
+        frame = increment.upstream("clip", **options).collect()
         assert sorted(frame["id"].to_list()) == ids
+
+
+def test_a_failure_is_as_of_its_increment(tmp_path: Path) -> None:
+    """It was computed by somebody else meanwhile: any write that follows forgets the failure."""
+    store = make(tmp_path)
+    increment = store.resolve_update("out")
+    store.write("out", T({"id": [2]}), increment=increment)
+    store.record_failures("out", [{"id": 2}], "late", increment=increment)
+    some = store.resolve_update("out", filters="id = 3")
+    store.write("out", T({"id": [3]}), increment=some)
+    assert told(store) == []
+
+
+def test_the_samples_of_a_root_have_all_attempts_under_a_new_version(tmp_path: Path) -> None:
+    samples = clips({1: "a"})
+    for version in ("1", "2"):
+        store = store_of(tmp_path / "m.duckdb", video(audio=version))
+        increment = store.resolve_update("video", samples=samples)
+        for attempt in (1, 2):
+            store.record_failures("video", samples, "broken", increment=increment)
+            found = store.failures("video").collect()
+            assert found["metaxy_attempts"].to_list() == [attempt]
+            assert store.resolve_update("video", samples=samples).counts.pending == 1
+
+
+def test_a_file_begins_with_a_failure_and_not_with_a_retry(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "m.duckdb", video())
+    assert (store.retry("video"), store.path.exists()) == (0, False)
+    increment = store.resolve_update("video", samples=clips({1: "a"}))
+    store.record_failures("video", [{"id": 1}], "broken", increment=increment)
+    assert store.failed("video").failed == 1
+    assert store.resolve_update("video", samples=clips({1: "a"})).counts.new == 1
+
+
+def test_the_whole_increment_knows_what_failed_of_its_batches(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    increment = store.resolve_update("out")
+    assert increment.failed is None
+    for batch in increment.batches(2):
+        assert batch.whole is increment
+        ids = batch.pending.select("id").collect().to_arrow().slice(0, 1)
+        store.record_failures("out", ids, "broken", increment=batch)
+    assert increment.failed is not None
+    assert increment.failed.to_pylist() == [{"id": 1}, {"id": 3}]
+
+
+def test_failures_may_be_read_in_a_thread_of_their_own(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    fail(store, 1)
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(told, store).result() == [(1, "broken")]
+
+
+def test_ids_that_the_increment_cannot_have_are_refused(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    increment = store.resolve_update("out")
+    with pytest.raises(FrameError, match="'out': samples are named by values of another type"):
+        store.record_failures("out", [{"id": "x"}], "broken", increment=increment)
+    assert (store.failed("out").failed, increment.failed) == (0, None)
+
+
+@pytest.mark.parametrize("call", ["record", "retry"])
+def test_failures_are_not_noted_while_a_block_reads(tmp_path: Path, call: str) -> None:
+    store = make(tmp_path)
+    increment = store.resolve_update("out")
+
+    def noted() -> None:
+        if call == "record":
+            store.record_failures("out", [{"id": 1}], "broken", increment=increment)
+        else:
+            store.retry("out")
+
+    with store.connected("r"), pytest.raises(StoreError, match="block that only reads"):
+        noted()
+    with store, pytest.raises(StoreError, match="'out': .* open for reading"):
+        noted()
+    assert store.failed("out").failed == 0
