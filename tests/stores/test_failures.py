@@ -14,8 +14,8 @@ from videos import T, clips, derived, store_of, video
 
 from metaxy_dagster.errors import FrameError, StoreError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
-from metaxy_dagster.stores import DuckDBMetadataStore, FailureResult
-from metaxy_dagster.stores.counts import QUARANTINED, STATUS
+from metaxy_dagster.stores import Counts, DuckDBMetadataStore, FailureResult
+from metaxy_dagster.stores.counts import QUARANTINED, STATUS, having
 
 CROP = FeatureKey("out")
 
@@ -177,6 +177,47 @@ def test_failures_are_not_noted_while_a_block_reads(tmp_path: Path, call: str) -
 
     with store.connected("r"), pytest.raises(StoreError, match="block that only reads"):
         noted()
-    with store, pytest.raises(StoreError, match="'out': .* open for reading"):
+    with store, pytest.raises(StoreError, match=r"'out': .* open for reading"):
         noted()
     assert store.failed("out").failed == 0
+
+
+class TornError(Exception):
+    """An error of a user's own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        ("plain", None, "plain"),
+        (ValueError("bad"), "ValueError", "bad"),
+        (TornError("torn"), f"{__name__}.TornError", "torn"),
+        (KeyboardInterrupt(), "KeyboardInterrupt", ""),
+        ("x" * 1000, None, "x" * 1000),
+        ("x" * 1001, None, "x" * 999 + "…"),
+        (ValueError("x" * 1001), "ValueError", "x" * 999 + "…"),
+    ],
+)
+@pytest.mark.parametrize("each", [False, True])
+def test_an_error_is_told_with_its_type_and_not_too_long(
+    tmp_path: Path, error: Any, kind: str | None, text: str, each: bool
+) -> None:
+    store = make(tmp_path)
+    errors = [error, "other"] if each else error
+    samples = T({"id": [1, 2], "sound": ["a", "b"]})
+    store.record_failures("out", samples, errors, increment=store.resolve_update("out"))
+    found = store.failures("out").collect().to_native().to_pylist()
+    told = [(row["metaxy_error_type"], row["metaxy_error"]) for row in found]
+    assert told == [(kind, text), (None, "other") if each else (kind, text)]
+
+
+def test_counts_are_told_and_added() -> None:
+    one, two = Counts(1, 2, 3, 4), Counts(10, 20, 30)
+    assert one + two == Counts(11, 22, 33, 4)
+    assert (one.pending, one.listed) == (3, "new=1, stale=2, orphaned=3, quarantined=4")
+    assert repr(two) == "Counts(new=10, stale=20, orphaned=30)"
+    rows = T({STATUS: pa.array([0, 4, 1, 1, 3, 2, 2, 2], pa.int32()), "n": range(8)})
+    assert Counts.of(rows) == Counts.of(rows.to_batches()[0]) == Counts(1, 2, 3, 1)
+    assert having(rows, [1, 4]).column("n").to_pylist() == [1, 2, 3]
+    assert having(rows, range(5)) is rows
+    assert having(rows.slice(0, 0), [1]).num_rows == 0
