@@ -135,6 +135,10 @@ def test_what_else_an_increment_tells_is_the_same_after_batches(store: DuckDBMet
     assert batched.orphaned_ids.to_pylist() == plain.orphaned_ids.to_pylist() == [{"id": 5}]
     assert batched.orphaned.collect()["id"].to_list() == [5]
     assert batched.stale.collect()["id"].to_list() == [2]
+    for increment in (plain, batched):
+        assert increment.ids([2]).to_pylist() == [{"id": 5}]
+        assert increment.ids([1, 2]).sort_by("id").to_pylist() == [{"id": 2}, {"id": 5}]
+        assert increment.ids([4]).to_pylist() == []
     assert batched.delta.sort_by("id").equals(plain.delta.sort_by("id"))
 
 
