@@ -114,6 +114,59 @@ def test_batches_have_the_types_of_the_first(monkeypatch: pytest.MonkeyPatch) ->
         to_rows(Parts(1, "a"), "image")
 
 
+def many() -> pl.LazyFrame:
+    return pl.LazyFrame({"id": range(100)})
+
+
+def relation() -> duckdb.DuckDBPyRelation:
+    return duckdb.connect().sql("SELECT range AS id FROM range(100)")
+
+
+LAZY: dict[str, Callable[[], Any]] = {
+    "polars": many,
+    "narwhals over polars": lambda: nw.from_native(many()),
+    "DuckDB": relation,
+    "narwhals over DuckDB": lambda: nw.from_native(relation()),
+    "a reader": lambda: reader(*(T({"id": range(i, i + 10)}) for i in range(0, 100, 10))),
+}
+
+
+@pytest.mark.parametrize("make", LAZY.values(), ids=LAZY)
+def test_lazy_frames_come_in_batches(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(lazy, "BATCH_ROWS", 10)
+    parts = lazy.batches(make())
+    if parts is None and "polars" in request.node.callspec.id:
+        pytest.skip("this release of polars has no batches to rely on")
+    assert parts is not None
+    found = list(parts)
+    assert [i for batch in found for i in batch.column("id").to_pylist()] == list(range(100))
+    if "DuckDB" not in request.node.callspec.id:
+        assert {batch.num_rows for batch in found} <= {0, 10}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [ROWS, pl.DataFrame({"id": [1]}), nw.from_native(ROWS), pd.DataFrame({"batches": [1]}), 5],
+    ids=lambda frame: type(frame).__name__,
+)
+def test_others_do_not(frame: Any) -> None:
+    assert lazy.batches(frame) is None
+
+
+@pytest.mark.parametrize(
+    ("release", "relied_on"),
+    [("0.99.0", False), ("1.37.9", False), ("1.38.0", True), ("1.100.0", True), ("2.0.0", True)],
+)
+def test_polars_is_relied_on_since_a_release(
+    release: str, relied_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pl, "__version__", release)
+    monkeypatch.setattr(pl.LazyFrame, "collect_batches", lambda *_, **__: iter(()), raising=False)
+    assert (lazy.batches(many()) is not None) is relied_on
+
+
 def test_polars_gives_batches_of_the_columns_even_where_there_are_no_rows() -> None:
     for frame in (pl.LazyFrame({"id": [1]}).filter(pl.col("id") > 1), pl.LazyFrame({"id": [1]})):
         parts = lazy.batches(frame)
@@ -274,6 +327,13 @@ def test_provenance_that_is_refused(parts: list[pa.Table], text: str) -> None:
     with pytest.raises(FrameError, match=text) as caught:
         seen.check()
     assert "feature 'image'" in str(caught.value)
+
+
+def test_a_null_row_of_one_field_counts_as_well() -> None:
+    one = FeatureGraph()
+    one.add(FeatureSpec("image", id_columns=["id"]))
+    with pytest.raises(FrameError, match=r"\['default'\], [12] nulls"):
+        checks.check_provenance(stamps({"default": "1"}, None), one.plan("image"), "v")
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)

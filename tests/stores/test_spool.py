@@ -69,7 +69,7 @@ def test_files_are_made_beside_the_store(
 def filled(held: int, directory: Path | None = None, *, size: int = 10) -> Spool:
     spool = Spool(ROWS.schema, directory, held=held)
     for start in range(0, 100, size):
-        spool.append(ROWS.slice(start, size))
+        spool.append(pa.concat_tables([ROWS.slice(0, 0), ROWS.slice(start, size)]))
         spool.append(ROWS.slice(0, 0))
     return spool
 
@@ -91,6 +91,13 @@ def test_rows_come_back_as_they_were(held: int) -> None:
         assert spool.reader().read_all() == ROWS
         assert spool.reader(["x", "i"]).read_all() == ROWS.select(["x", "i"])
         assert pa.table(spool) == ROWS
+        narrow = pa.schema([("i", pa.int32()), ("t", pa.large_string()), ("x", pa.float32())])
+        for made, kinds in (
+            (spool, narrow),
+            (SpooledColumns(spool, ("i",)), narrow.empty_table().select(["i"]).schema),
+        ):
+            stream = pa.RecordBatchReader.from_stream(made, schema=kinds)
+            assert (stream.schema, stream.read_all().num_rows) == (kinds, 100)
         some = SpooledColumns(spool, ("t",))
         assert (some.num_rows, pa.table(some)) == (100, ROWS.select(["t"]))
 
