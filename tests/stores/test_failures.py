@@ -60,6 +60,8 @@ def test_the_most_recent_failures_come_first_and_filters_choose(tmp_path: Path) 
     assert told(store, filters="id = 2") == [(2, "broken")]
     assert told(store, filters=["metaxy_error = 'broken'", "id > 2"]) == [(3, "broken")]
     assert told(store, filters="metaxy_attempts > 1") == []
+    with pytest.raises(StoreError, match="the failures of feature 'out'"):
+        store.failures("out", filters="height > 1")
 
 
 def test_the_last_failure_takes_all_signs_of_it_along(tmp_path: Path) -> None:
@@ -206,9 +208,10 @@ def test_an_error_is_told_with_its_type_and_not_too_long(
     errors = [error, "other"] if each else error
     samples = T({"id": [1, 2], "sound": ["a", "b"]})
     store.record_failures("out", samples, errors, increment=store.resolve_update("out"))
-    found = store.failures("out").collect().to_native().to_pylist()
-    told = [(row["metaxy_error_type"], row["metaxy_error"]) for row in found]
-    assert told == [(kind, text), (None, "other") if each else (kind, text)]
+    table = store.failures("out").collect().to_native()
+    found = [(row["metaxy_error_type"], row["metaxy_error"]) for row in table.to_pylist()]
+    assert table.schema.field("metaxy_error_type").type == pa.string()
+    assert found == [(kind, text), (None, "other") if each else (kind, text)]
 
 
 def test_counts_are_told_and_added() -> None:

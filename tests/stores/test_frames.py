@@ -63,6 +63,12 @@ def test_every_kind_gives_the_same_rows(make: Callable[[], Any], bring: Any) -> 
     assert not pa.types.is_dictionary(table.schema.field("t").type)
 
 
+@pytest.mark.parametrize("bring", [to_arrow, to_rows])
+def test_a_reader_without_batches_has_its_columns(bring: Any) -> None:
+    rows = bring(pa.RecordBatchReader.from_batches(ROWS.schema, []), "image")
+    assert (rows.schema, rows.num_rows) == (ROWS.schema, 0)
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no frame": (lambda: 5, "not a frame"),
     "a number as name": (lambda: pd.DataFrame({1: [1]}), "not text"),

@@ -15,6 +15,7 @@ from videos import T, derived, store_of
 from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
 from metaxy_dagster.stores import spool as spool_module
+from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE, UNCHANGED
 from metaxy_dagster.stores.spool import Spool, SpooledColumns
 
 ROWS = T({"i": range(100), "t": [f"text {i}" for i in range(100)], "x": [0.5] * 100})
@@ -124,6 +125,8 @@ def test_rows_go_to_a_file_beyond_their_limit(monkeypatch: pytest.MonkeyPatch) -
     limited = Spool(ROWS.schema)
     limited.append(ROWS)
     assert not limited.is_in_memory
+    limited.append(pa.concat_tables([ROWS, ROWS]))
+    assert limited.table() == pa.concat_tables([ROWS] * 3)
 
 
 def test_a_directory_that_does_not_exist_is_not_used(
@@ -153,3 +156,16 @@ def test_several_threads_may_read_one_file() -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda start: spool.slice(start, 7), range(90)))
     assert found == [ROWS.slice(start, 7) for start in range(90)]
+
+
+def test_an_increment_in_a_file_gives_the_ids_of_each_status(
+    store: DuckDBMetadataStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "IN_MEMORY", 0)
+    store.write("clip", ROWS.slice(0, 3))
+    store.write("out", T({"i": [0, 1]}), increment=store.resolve_update("out"))
+    store.delete("clip", filters="i = 1")
+    increment = store.resolve_update("out")
+    assert increment.batches(10).samples == 1
+    found = {one: increment.ids([one]).column("i").to_pylist() for one in range(5)}
+    assert found == {NEW: [2], STALE: [], ORPHANED: [1], UNCHANGED: [], QUARANTINED: []}
