@@ -14,7 +14,7 @@ from videos import T, clips, derived, store_of, video
 
 from metaxy_dagster.errors import FrameError, StoreError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
-from metaxy_dagster.stores import Counts, DuckDBMetadataStore, FailureResult
+from metaxy_dagster.stores import Counts, DuckDBMetadataStore, FailureResult, Increment
 from metaxy_dagster.stores.counts import QUARANTINED, STATUS, having
 
 CROP = FeatureKey("out")
@@ -116,6 +116,21 @@ def test_a_failure_is_as_of_its_increment(tmp_path: Path) -> None:
     some = store.resolve_update("out", filters="id = 3")
     store.write("out", T({"id": [3]}), increment=some)
     assert told(store) == []
+
+
+def test_an_increment_that_is_of_no_file_counts_as_of_now(tmp_path: Path) -> None:
+    store = make(tmp_path)
+
+    class Foreign:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inner, name)
+
+    inner = store.resolve_update("out").source
+    increment = Increment(CROP, Foreign())
+    store.write("out", T({"id": [3]}), increment=store.resolve_update("out"))
+    store.record_failures("out", [{"id": 3}], "late", increment=increment)
+    store.write("out", T({"id": [2]}), increment=store.resolve_update("out", filters="id = 2"))
+    assert told(store) == [(3, "late")]
 
 
 def test_the_samples_of_a_root_have_all_attempts_under_a_new_version(tmp_path: Path) -> None:

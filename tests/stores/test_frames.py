@@ -163,7 +163,7 @@ def test_others_do_not(frame: Any) -> None:
 
 @pytest.mark.parametrize(
     ("release", "relied_on"),
-    [("0.99.0", False), ("1.37.9", False), ("1.38.0", True), ("1.100.0", True), ("2.0.0", True)],
+    [("0.99.0", False), ("1.37.9", False), ("1.38.0rc1", True), ("1.100.0", True), ("2.0.0", True)],
 )
 def test_polars_is_relied_on_since_a_release(
     release: str, relied_on: bool, monkeypatch: pytest.MonkeyPatch
