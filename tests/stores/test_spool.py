@@ -16,6 +16,7 @@ from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
 from metaxy_dagster.stores import spool as spool_module
 from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE, UNCHANGED
+from metaxy_dagster.stores.duckdb import source
 from metaxy_dagster.stores.spool import Spool, SpooledColumns
 
 ROWS = T({"i": range(100), "t": [f"text {i}" for i in range(100)], "x": [0.5] * 100})
@@ -169,3 +170,13 @@ def test_an_increment_in_a_file_gives_the_ids_of_each_status(
     assert increment.batches(10).samples == 1
     found = {one: increment.ids([one]).column("i").to_pylist() for one in range(5)}
     assert found == {NEW: [2], STALE: [], ORPHANED: [1], UNCHANGED: [], QUARANTINED: []}
+
+
+def test_counts_are_those_of_all_batches(
+    store: DuckDBMetadataStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_STREAMED_ROWS", 2048)
+    store.write("clip", T({"i": range(5003)}))
+    increment = store.resolve_update("out")
+    assert increment.batches(1000).samples == 5003
+    assert increment.counts == store.resolve_update("out").counts
