@@ -113,7 +113,7 @@ def column_names(rows: Rows) -> list[str]:
 
 
 def _whole(reader: pa.RecordBatchReader, feature: str) -> pa.Table:
-    return pa.Table.from_batches(list(_regular(iter(reader), feature)), reader.schema)
+    return pa.Table.from_batches(_regular(iter(reader), feature), _plain(reader.schema))
 
 
 def _followed(first: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> Iterator[Any]:

@@ -324,7 +324,7 @@ class Increment:
             rows = pending.sort_by([(name, "ascending") for name in self.sample_columns]).slice
 
         def batch(start: int) -> Increment:
-            table = rows(start, min(size, samples - start))
+            table = rows(start, size)
             delta = self._source.delta_of(table) if filled else table
             kept = table if filled else None
             return Increment(self._feature, self._source, delta, filled=kept, whole=self.whole)

@@ -78,6 +78,7 @@ def ids(increments: Iterator[Increment]) -> list[list[int]]:
         ("crop", 5, [[2, 6, 7, 8, 9]]),
         ("crop", 100, [[2, 6, 7, 8, 9]]),
         ("listed", 2, [[1, 2], [3]]),
+        ("listed", 1, [[1], [2], [3]]),
         ("child", 3, [[1, 2, 3], [4, 6, 7], [8, 9]]),
     ],
 )
@@ -111,13 +112,20 @@ def test_batches_come_in_the_order_of_their_ids(
     assert found == list(range(5003))
 
 
-def test_a_batch_has_the_columns_and_provenance_of_the_whole(store: DuckDBMetadataStore) -> None:
+@pytest.mark.parametrize("touch", [touch_delta, touch_frames, touch_nothing])
+def test_a_batch_has_the_columns_and_provenance_of_the_whole(
+    store: DuckDBMetadataStore, touch: Callable[[Increment], None]
+) -> None:
     for feature in ("crop", "listed", "child"):
-        whole = store.resolve_update(feature).pending.collect().to_arrow().sort_by("id")
-        parts = [
-            batch.pending.collect().to_arrow() for batch in store.resolve_update(feature).batches(2)
-        ]
+        plain = store.resolve_update(feature)
+        whole, delta = plain.pending.collect().to_arrow().sort_by("id"), plain.delta
+        increment = store.resolve_update(feature)
+        touch(increment)
+        batches = list(increment.batches(2))
+        parts = [batch.pending.collect().to_arrow() for batch in batches]
         assert pa.concat_tables(parts).sort_by("id").equals(whole)
+        assert all(batch.delta.schema.equals(delta.schema) for batch in batches)
+        assert all(batch.whole is increment for batch in batches)
 
 
 def test_what_else_an_increment_tells_is_the_same_after_batches(store: DuckDBMetadataStore) -> None:
@@ -127,6 +135,10 @@ def test_what_else_an_increment_tells_is_the_same_after_batches(store: DuckDBMet
     assert batched.orphaned_ids.to_pylist() == plain.orphaned_ids.to_pylist() == [{"id": 5}]
     assert batched.orphaned.collect()["id"].to_list() == [5]
     assert batched.stale.collect()["id"].to_list() == [2]
+    for increment in (plain, batched):
+        assert increment.ids([2]).to_pylist() == [{"id": 5}]
+        assert increment.ids([1, 2]).sort_by("id").to_pylist() == [{"id": 2}, {"id": 5}]
+        assert increment.ids([4]).to_pylist() == []
     assert batched.delta.sort_by("id").equals(plain.delta.sort_by("id"))
 
 

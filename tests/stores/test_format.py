@@ -161,6 +161,23 @@ def test_writing_brings_an_older_file_up_to_date(name: str, version: int, tmp_pa
     assert statuses(store.resolve_update("score")) == {"stale": [2]}
 
 
+@pytest.mark.parametrize("version", OLDER)
+@pytest.mark.parametrize("call", ["record", "retry"])
+def test_failures_bring_an_older_file_up_to_date(call: str, version: int, tmp_path: Path) -> None:
+    store = small_store(tmp_path)
+    store.write("image", pa.table({"id": [1], "path": ["z"], "height": [1], "caption": ["z"]}))
+    increment = store.resolve_update("score")
+    store.record_failures("score", [{"id": 1}], "broken", increment=increment)
+    OLDER[version](store)
+    if call == "record":
+        store.record_failures("score", [{"id": 1}], "broken", increment=increment)
+    else:
+        assert store.retry("score") == 1
+    assert format_of(store) == [(FORMAT,)]
+    assert store.failed("score").failed == (call == "record")
+    assert statuses(store.resolve_update("score")) == {"stale": [1]}
+
+
 def test_what_was_known_of_features_is_known_after_format_2(tmp_path: Path) -> None:
     """Dropped features, deletions and failures, and the numbers of commits that they had."""
     store = small_store(tmp_path)

@@ -28,6 +28,7 @@ def graph() -> mxd.FeatureGraph:
             day: dt.date
             boxes: list[list[float]]
             extra: dict[str, int]
+            either: int | float
             spec_: str = Field(alias="spec")
 
         class Face(
@@ -64,6 +65,7 @@ TYPES = {
     "day": pl.Date,
     "boxes": pl.List(pl.List(pl.Float64)),
     "extra": pl.String,
+    "either": pl.String,
     "spec": pl.String,
 }
 

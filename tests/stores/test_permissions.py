@@ -30,9 +30,11 @@ READS = {
     "features": "['image', 'score']",
     "schema": "{'id': 'BIGINT', 'path': 'VARCHAR', 'height': 'BIGINT', 'caption': 'VARCHAR'}",
     "resolve": "0",
+    "failures": "0",
+    "failed": "0",
     "session": "None",
 }
-WRITES = ("write", "delete", "drop", "write session")
+WRITES = ("write", "delete", "drop", "retry", "write session")
 
 
 @pytest.fixture(scope="module")

@@ -279,6 +279,23 @@ def test_ids_may_arrive_in_a_wider_type_later(tmp_path: Path) -> None:
     assert seen(store)["quarantined"] == [1, 2**40]
 
 
+@pytest.mark.parametrize("kind", [pa.int8(), pa.string()], ids=str)
+def test_samples_are_noted_once_and_in_the_types_of_the_increment(
+    store: DuckDBMetadataStore, kind: pa.DataType
+) -> None:
+    for attempt in (1, 2):
+        increment = store.resolve_update("crop")
+        samples = pa.table({"id": pa.array([2, 3, 2], pa.int8()).cast(kind)})
+        result = store.record_failures("crop", samples, "broken", increment=increment)
+        assert (result.failed, result.quarantined) == (2, 2 * (attempt == 2))
+        found = store.failures("crop").collect().to_native()
+        assert found.column("id").type == pa.int64()
+        assert found.column("metaxy_attempts").to_pylist() == [attempt] * 2
+        assert increment.failed is not None
+        assert increment.failed.schema.types == [pa.int64()]
+    assert seen(store)["quarantined"] == [2, 3]
+
+
 def test_a_feature_that_is_dropped_takes_its_failures_along(store: DuckDBMetadataStore) -> None:
     compute(store, 2)
     fail(store, 2)
@@ -331,11 +348,11 @@ def bad_filter(store: DuckDBMetadataStore, crop: Increment) -> object:
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (stranger, FrameError, "did not ask for"),
-        (without_ids, FrameError, "columns of the increment"),
-        (too_few_errors, FrameError, "one error for all"),
-        (of_another, FrameError, "not one of this feature"),
-        (no_frame, FrameError, "not a frame"),
+        (stranger, FrameError, "'crop': samples .* did not ask for"),
+        (without_ids, FrameError, "'crop': failed samples .* columns of the increment"),
+        (too_few_errors, FrameError, "'crop': .* one error for all"),
+        (of_another, FrameError, "'child': .* not one of this feature"),
+        (no_frame, FrameError, "'crop': .* not a frame"),
         (unknown, FeatureError, "crop"),
         (while_reading, StoreError, "open for reading"),
         (bad_filter, StoreError, "the failures of feature 'crop'"),

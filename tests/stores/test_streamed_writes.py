@@ -179,9 +179,9 @@ def foreign(table: pa.Table) -> pa.Table:
     return table.append_column("metaxy_secret", pa.array([1] * ROWS))
 
 
-def badly_stamped(table: pa.Table) -> pa.Table:
+def badly_stamped(table: pa.Table, row: int = -1) -> pa.Table:
     texts: list[str | None] = ["a" * 32] * ROWS
-    texts[-1] = None
+    texts[row] = None
     struct = pa.StructArray.from_arrays([pa.array(texts)], names=["default"])
     return table.append_column("metaxy_provenance_by_field", struct)
 
@@ -191,6 +191,7 @@ FAULTS: dict[str, Callable[[pa.Table], pa.Table]] = {
     "no id in a late batch": nameless,
     "a reserved name": foreign,
     "provenance that is null in a late batch": badly_stamped,
+    "provenance that is null in the first batch": lambda table: badly_stamped(table, 0),
     "no id column": lambda table: table.drop_columns(["id"]),
     "ids without order": lambda table: table.set_column(
         0, "id", pa.array([float(i) for i in range(ROWS)])

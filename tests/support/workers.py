@@ -85,9 +85,12 @@ def attempt(store: DuckDBMetadataStore, what: str) -> tuple[str, str, str]:
         "schema": lambda: store.schema("image"),
         "data version": lambda: store.data_version("image"),
         "resolve": lambda: store.resolve_update("score").counts.pending,
+        "failures": lambda: store.failures("score").collect().to_native().num_rows,
+        "failed": lambda: store.failed("score").failed,
         "session": lambda: store.__enter__() and store.__exit__(),
         "write": lambda: store.write("plain", pa.table({"id": ["a"]})).new,
         "delete": lambda: store.delete("image").deleted,
+        "retry": lambda: store.retry("score"),
         "drop": lambda: store.drop("image"),
         "write session": lambda: store.open("w").__enter__() and None,
     }

@@ -14,6 +14,7 @@ from metaxy_dagster.stores.duckdb.identifiers import quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.failures import FailureResult, SampleError, failed_samples
 from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.samples import typed_as
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import arrival, layout, quarantine, query, source, views
@@ -61,6 +62,7 @@ class FailureStore(FileStore):
             return FailureResult(key, 0, 0)
         # Read before the file is opened: a writer waits for its readers, itself included.
         asked, delta = source.origin(increment.source), increment.delta
+        typed = typed_as(failed.select(increment.sample_columns), delta, feature=str(key))
         with self._file.connect("w") as connection:
             state = layout.ensure_format(connection)
             noted = quarantine.record(
@@ -74,7 +76,7 @@ class FailureStore(FileStore):
                 by_version=plan.is_root,
                 materialization_id=materialization_id,
             )
-        increment.note_failed(failed)
+        increment.note_failed(typed)
         return noted
 
     def failures(
@@ -131,6 +133,7 @@ class FailureStore(FileStore):
             return 0
         where, values = _chosen(key, views.sample_columns(plan), filters)
         with self._file.connect("w") as connection:
+            layout.ensure_format(connection)
             return quarantine.forget(connection, key, where, values)
 
 

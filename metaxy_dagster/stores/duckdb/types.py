@@ -7,6 +7,7 @@ first values. Everything else is a mistake that would corrupt the column, and is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ INTEGERS = {
 _FLOATS = {"FLOAT", "DOUBLE"}
 _DATES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
 _NULLS = {"NULL", '"NULL"'}
+# The type, and not the name of a struct's entry.
+_NULL_WITHIN = re.compile(r'(?<!")"NULL"(?![" ])')
+_ARRIVED = "metaxy_arrived"
 
 
 def stored_types(
@@ -88,20 +92,22 @@ def _check_case(name: str, staged: Staged, found: Table) -> None:
 
 def _storable(kind: str) -> str:
     """A column, or a list, of nothing but nulls gets a type that every reader knows."""
-    return "VARCHAR" if kind in _NULLS else kind.replace('"NULL"', "VARCHAR")
+    return "VARCHAR" if kind in _NULLS else _NULL_WITHIN.sub("VARCHAR", kind)
 
 
 def _agree(
     connection: duckdb.DuckDBPyConnection, staged: Staged, name: str, stored: str, kind: str
 ) -> str:
-    if kind == stored or kind in _NULLS:
+    if kind in _NULLS or _storable(kind) == stored:
         return stored
-    key = staged.plan.key
-    wider = _wider(connection, stored, kind, is_id=name in staged.plan.spec.id_columns)
+    key, column = staged.plan.key, quote(name)
+    wider, values = _wider(connection, stored, kind), column
     if wider is not None and not _keeps_values(connection, staged, name, stored, wider):
         wider = None
-    if wider is None and _is_empty(connection, staged, name, stored):
-        wider = _storable(kind)
+    if wider is None and _is_empty(connection, staged, name, stored, kind):
+        wider, values = _storable(kind), "NULL"
+        if kind.endswith("[]"):
+            values = f"CASE WHEN {column} IS NOT NULL THEN [] END"
     if wider is None:
         raise FrameError(
             f"column {name!r} arrives in a type that does not fit the stored one",
@@ -113,66 +119,77 @@ def _agree(
         )
     if wider != stored:
         for table in (table_of(key), history_table(key)):
-            connection.execute(f"ALTER TABLE {table} ALTER {quote(name)} TYPE {wider}")
+            connection.execute(
+                f"ALTER TABLE {table} ALTER {column} TYPE {wider} USING {values}::{wider}"
+            )
     return wider
 
 
-def _wider(
-    connection: duckdb.DuckDBPyConnection, stored: str, kind: str, *, is_id: bool
-) -> str | None:
+def _wider(connection: duckdb.DuckDBPyConnection, stored: str, kind: str) -> str | None:
     """The common type of two that may meet, ``None`` if they may not."""
     if stored.endswith("[]") and kind.endswith("[]"):
-        inner, found = stored.removesuffix("[]"), kind.removesuffix("[]")
-        wider = _wider(connection, inner, found, is_id=is_id)
+        wider = _wider(connection, stored.removesuffix("[]"), kind.removesuffix("[]"))
         return None if wider is None else f"{wider}[]"
-    if stored == kind or stored in _NULLS or kind in _NULLS:
-        return kind if stored in _NULLS else stored
+    if kind in _NULLS:
+        return stored
     both = {stored, kind}
-    numbers = INTEGERS if is_id else INTEGERS | _FLOATS
     decimals = {t for t in both if t.startswith("DECIMAL")}
-    if not (both <= numbers or both <= _DATES or both <= decimals):
+    if not (both <= INTEGERS | _FLOATS or both <= _DATES or both <= decimals):
         return None
     sql = f"SELECT typeof(CASE WHEN TRUE THEN NULL::{stored} ELSE NULL::{kind} END)"
-    return str(connection.execute(sql).fetchall()[0][0])
+    wider = str(connection.execute(sql).fetchall()[0][0])
+    # No frame library has whole numbers of 128 bits, which a signed and an unsigned column
+    # would need in common.
+    return None if wider == "HUGEINT" else wider
 
 
 def _keeps_values(
     connection: duckdb.DuckDBPyConnection, staged: Staged, name: str, stored: str, wider: str
 ) -> bool:
-    """Whether whole numbers survive: a float holds them exactly up to 2**53 only.
+    """Whether all values are what they were, in the wider type.
 
-    No frame library has whole numbers of 128 bits, which a signed and an unsigned column would
-    need in common.
+    A float holds whole numbers exactly up to 2**53 only, the common type of two decimals may lack
+    digits on either side of the point, and nanoseconds end in the year 2262.
     """
-    arrived = staged.types[name]
-    if wider == "HUGEINT" and "HUGEINT" not in {stored, arrived}:
-        return False
-    if wider not in _FLOATS:
-        return True
-    largest = 2**53 if wider == "DOUBLE" else 2**24
-    column = quote(name)
-    if stored in INTEGERS:
-        for table in (table_of(staged.plan.key), history_table(staged.plan.key)):
-            sql = (
-                f"SELECT count(*) FROM {table} WHERE {column} NOT BETWEEN -{largest} AND {largest}"
-            )
-            if connection.execute(sql).fetchall()[0][0]:
+    key, arrived = staged.plan.key, staged.types[name]
+    if _may_lose(stored, wider):
+        for table in (table_of(key), history_table(key)):
+            if _loses(connection, table, name, stored, wider):
                 return False
-    if arrived in INTEGERS:
-        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import
-
+    if _may_lose(arrived, wider):
         for part in staged.parts(name):
-            ends = pc.min_max(part.column(name)).as_py()
-            if any(end is not None and abs(end) > largest for end in ends.values()):
+            connection.register(_ARRIVED, part)
+            if _loses(connection, _ARRIVED, name, arrived, wider):
                 return False
     return True
 
 
-def _is_empty(
-    connection: duckdb.DuckDBPyConnection, staged: Staged, name: str, stored: str
+def _may_lose(kind: str, wider: str) -> bool:
+    """Whether some value of a type may be another one in the wider type."""
+    inner, outer = kind.rstrip("[]"), wider.rstrip("[]")
+    is_safe = outer in INTEGERS or {inner, outer} <= _FLOATS
+    return kind != wider and inner not in _NULLS and not is_safe
+
+
+def _loses(
+    connection: duckdb.DuckDBPyConnection, table: str, name: str, kind: str, wider: str
 ) -> bool:
-    """Whether neither table has a value in this column; an empty list is none."""
-    value = f"CASE WHEN len({quote(name)}) > 0 THEN 1 END" if stored.endswith("[]") else quote(name)
+    """Whether some value does not come back from the wider type as it was."""
+    column = there = quote(name)
+    # By way of microseconds: DuckDB has no way from nanoseconds to seconds.
+    for step in (wider, wider.replace("TIMESTAMP_NS", "TIMESTAMP"), kind):
+        there = f"TRY_CAST({there} AS {step})"
+    sql = f"SELECT count(*) FROM {table} WHERE {there} IS DISTINCT FROM {column}"
+    return bool(connection.execute(sql).fetchall()[0][0])
+
+
+def _is_empty(
+    connection: duckdb.DuckDBPyConnection, staged: Staged, name: str, stored: str, kind: str
+) -> bool:
+    """Whether neither table has a value in this column; to a list, an empty list is none."""
+    value = quote(name)
+    if stored.endswith("[]") and kind.endswith("[]"):
+        value = f"CASE WHEN len({value}) > 0 THEN 1 END"
     for table in (table_of(staged.plan.key), history_table(staged.plan.key)):
         sql = f"SELECT count({value}) FROM {table}"
         if connection.execute(sql).fetchall()[0][0]:
