@@ -86,7 +86,7 @@ def test_a_copy_has_the_same_options(copied: Any, tmp_path: Path) -> None:
         "lock_timeout": 7,
         "settings": {"threads": 1},
         "max_incremental_share": 0.5,
-        "max_attempts": 2,
+        "max_attempts": 0,
     }
     store = Special(tmp_path / "m.duckdb", graph=graph, **options)
     copy = copied(store)

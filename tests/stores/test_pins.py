@@ -43,6 +43,18 @@ def test_an_empty_store_has_a_moment_too(tmp_path: Path) -> None:
     assert (store.pin("run"), store.pinned("run")) == (0, 0)
 
 
+def test_asking_for_one_changes_nothing(store: DuckDBMetadataStore) -> None:
+    """Not even the log of a killed writer, which who writes would fold into the file."""
+    store.pin("run")
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        connection.execute("UPDATE metaxy.pins SET commit = 1")
+    files = [store.path, Path(f"{store.path}.wal")]
+    before = [file.read_bytes() for file in files]
+    assert store.pinned("run") == 1
+    assert [file.read_bytes() for file in files] == before
+
+
 def test_names_are_forgotten_after_a_month(store: DuckDBMetadataStore) -> None:
     for name in ("old", "recent"):
         store.pin(name)
