@@ -93,3 +93,28 @@ def test_failures_count_as_they_were_when_it_began(
             assert statuses(patient.resolve_update("score")) == {"new": [5]}
         assert statuses(patient.resolve_update("score")) == {"new": [4, 5]}
     assert statuses(patient.resolve_update("score")) == {"new": [5]}
+
+
+@pytest.mark.parametrize("name", ["write", "delete", "drop", "pin"])
+def test_a_block_that_only_reads_refuses_writes(name: str, store: DuckDBMetadataStore) -> None:
+    writes = {
+        "write": lambda: store.write("image", image(4)),
+        "delete": lambda: store.delete("image"),
+        "drop": lambda: store.drop("image"),
+        "pin": lambda: store.pin("run"),
+    }
+    with store.connected("r"):
+        with pytest.raises(StoreError, match="inside a block that only reads"):
+            writes[name]()
+        assert store.count("image") == 3
+
+
+def test_a_refusal_names_the_feature(store: DuckDBMetadataStore) -> None:
+    for write in (
+        lambda: store.write("image", image(4)),
+        lambda: store.delete("image"),
+        lambda: store.drop("image"),
+    ):
+        with store, pytest.raises(StoreError) as caught:
+            write()
+        assert "image" in str(caught.value)
