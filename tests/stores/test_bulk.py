@@ -12,6 +12,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureGraph, FeatureSpec, FieldSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
+from metaxy_dagster.stores.duckdb.bulk import ROW_GROUP, even_batches
 from metaxy_dagster.stores.encoding import encode_all, hash_text
 
 ROWS = 150_000
@@ -57,6 +58,25 @@ def test_rows_keep_their_order(sizes: list[int], store: DuckDBMetadataStore) -> 
     names = ["id", "path", c.COL_PROVENANCE_BY_FIELD]
     stored = store.read("root", columns=names).collect().to_native()
     assert stored.combine_chunks().equals(whole.select(names))
+
+
+SIZES: dict[str, tuple[list[int], list[int]]] = {
+    "a row group": ([ROW_GROUP], [ROW_GROUP]),
+    "one row more": ([ROW_GROUP + 1], [61_441, 61_440]),
+    "two row groups": ([2 * ROW_GROUP], [ROW_GROUP] * 2),
+    "few rows in chunks": ([3, 0, 5], [3, 5]),
+    "many rows in chunks": ([1, ROW_GROUP + 3, ROW_GROUP, 0], [1, 61_442, 61_441, ROW_GROUP]),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_batches_are_of_nearly_one_size(name: str) -> None:
+    chunks, sizes = SIZES[name]
+    column = pa.chunked_array([pa.array(range(size), pa.int64()) for size in chunks])
+    table = pa.table({"id": column})
+    cut = even_batches(table)
+    assert [batch.num_rows for batch in cut.to_batches() if batch.num_rows] == sizes
+    assert cut.equals(table)
 
 
 @pytest.mark.parametrize("rows", [1_000, ROWS])

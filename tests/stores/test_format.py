@@ -15,6 +15,7 @@ import pytest
 from worlds import IMAGES, catch_up, digest, rows, small_graph, small_store, statuses
 
 from metaxy_dagster.errors import StoreError
+from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
 from metaxy_dagster.stores.duckdb import layout, migration
 
@@ -312,3 +313,43 @@ def test_a_process_that_begins_a_file_and_dies_leaves_an_empty_store(tmp_path: P
     assert (store.features(), store.count("image")) == ([], 0)
     assert store.write("image", pa.Table.from_pylist(IMAGES)).commit == 1
     assert format_of(store) == [(FORMAT,)]
+
+
+def test_failures_before_the_first_write_are_known_after_format_2(tmp_path: Path) -> None:
+    """By the names of their tables, as far as these tell a feature."""
+    graph = small_graph()
+    for key in ("crop/large", "Crop"):
+        graph.add(FeatureSpec(key, id_columns=["id"], deps=["image"]))
+    small_store(tmp_path)
+    store = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph, max_attempts=1)
+    for key in ("crop/large", "Crop"):
+        increment = store.resolve_update(key)
+        store.record_failures(key, [{"id": 2}], "early", increment=increment)
+    as_format_2(store)
+    with store.open("w"):
+        pass
+    assert (store.failed("crop/large").failed, store.failed("Crop").failed) == (1, 1)
+    assert statuses(store.resolve_update("crop/large")) == {"new": [1, 3]}
+    assert [str(key) for key in store.features()] == ["image", "score"]
+    with raw(store) as connection:
+        known = connection.execute("SELECT feature FROM metaxy.features ORDER BY 1").fetchall()
+    assert known == [("crop/large",), ("image",), ("score",)]
+    catch_up(store, "crop/large", x=1)
+    assert store.count("crop/large") == 2
+
+
+@pytest.mark.parametrize("table", ["metaxy.features", "metaxy.commits"])
+def test_a_file_that_lacks_a_table_of_its_format_is_no_empty_one(
+    table: str, tmp_path: Path
+) -> None:
+    store = small_store(tmp_path)
+    with raw(store) as connection:
+        connection.execute(f"DROP TABLE {table}")
+    before = digest(store.path)
+    refused = [WRITES["write"], lambda one: one.compact()]
+    if table == "metaxy.features":
+        refused += [*READS.values(), *WRITES.values()]
+    for call in refused:
+        with pytest.raises(StoreError, match="does not exist"):
+            call(store)
+    assert digest(store.path) == before

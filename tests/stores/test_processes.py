@@ -80,13 +80,24 @@ def test_a_store_that_stays_busy_names_who_holds_it(
             impatient(store).write("plain", pa.table({"id": ["a"]}))
         assert doing in str(caught.value.found)
         assert (holder in str(caught.value.found)) is (mode == "w")
+        assert "waiting to write" in str(caught.value)
         assert "lock_timeout" in str(caught.value.remedy)
         if mode == "r":
             assert impatient(store).count("image") == 3
+        else:
+            with pytest.raises(StoreBusyError, match="waiting to read"):
+                impatient(store).count("image")
     finally:
         go.write_text("go")
     job.result()
     assert impatient(store).write("plain", pa.table({"id": ["a"]})).new == 1
+
+
+def test_a_note_that_cannot_be_left_is_no_failure(store: DuckDBMetadataStore) -> None:
+    """Who writes is noted for those who wait; the lock is another file."""
+    Path(f"{store.path}.lock.holder").mkdir()
+    assert store.write("plain", pa.table({"id": ["a"]})).new == 1
+    assert store.count("plain") == 1
 
 
 def test_a_program_that_ignores_the_lock_is_named(

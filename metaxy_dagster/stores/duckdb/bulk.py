@@ -107,7 +107,7 @@ def _knows_zstd(connection: duckdb.DuckDBPyConnection) -> bool:
     rows = connection.execute(
         "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = ?", [CATALOG]
     ).fetchall()
-    found = re.match(r"v(\d+)", str(rows[0][0])) if rows else None
+    found = re.match(r"v(\d+)", str(rows[0][0]))
     return found is not None and (int(found[1]),) >= _SINCE
 
 

@@ -71,15 +71,17 @@ def compact(
         return CompactionResult(0, 0, {}, {}, 0, 0, 0)
     with file.connect("r" if dry_run else "w") as connection:
         state = layout.read_state(connection)
-        newest = 0 if state is None else state.newest
-        horizon = _horizon(connection, newest, older_than, before)
+        if state is None:
+            # A file that nothing was written to: it has no history.
+            return CompactionResult(0, 0, {}, {}, 0, size, size)
+        horizon = _horizon(connection, state.newest, older_than, before)
         found = list(_excess(connection, horizon, keep_versions))
         removed, kept = _summed(found)
         commit = 0
         if dry_run:
             commits = layout.count(connection, _needless(horizon))
         else:
-            commit, commits = _remove(connection, found, horizon, newest)
+            commit, commits = _remove(connection, found, horizon, state.newest)
             if rewrite:
                 _rewrite(file, connection)
             else:

@@ -261,6 +261,4 @@ def ensure_table(
 
 def struct_type(entries: Iterable[str]) -> str:
     """The type of a STRUCT column with these entries."""
-    # DuckDB has no empty STRUCT; a root has no upstream, so its entry is never filled.
-    names = tuple(entries) or ("-",)
-    return "STRUCT(" + ", ".join(f"{quote(name)} VARCHAR" for name in names) + ")"
+    return "STRUCT(" + ", ".join(f"{quote(name)} VARCHAR" for name in entries) + ")"

@@ -20,30 +20,23 @@ __all__ = ["STEPS", "Step", "migrate"]
 Step = Callable[[duckdb.DuckDBPyConnection], None]
 
 
-def migrate(
-    connection: duckdb.DuckDBPyConnection,
-    found: int,
-    target: int,
-    steps: Mapping[int, Step] | None = None,
-) -> None:
+def migrate(connection: duckdb.DuckDBPyConnection, found: int, target: int) -> None:
     """Bring a file from format ``found`` to format ``target``, or leave it as it is.
 
     Args:
         connection: to the file, outside any transaction.
         found: the format of the file.
         target: the format of this release.
-        steps: by the format that they start from; by default those of this library.
 
     Raises:
         StoreError: the file is open for reading alone, or there is no way from its format.
     """
-    known = STEPS if steps is None else steps
     wanted = range(found, target)
-    if not all(version in known for version in wanted):
+    if not all(version in STEPS for version in wanted):
         raise StoreError(
             "the metadata store is of a format that this release cannot bring up to date",
             found=f"store format {found}",
-            allowed=f"store format {target}, or one of {sorted(known)}",
+            allowed=f"store format {target}, or one of {sorted(STEPS)}",
             remedy="write it with a release that still knows this format, then upgrade again",
         )
     if _reads_only(connection):
@@ -56,7 +49,7 @@ def migrate(
         )
     connection.execute("BEGIN TRANSACTION")
     for version in wanted:
-        known[version](connection)
+        STEPS[version](connection)
     connection.execute(f"UPDATE {CATALOG}.metaxy.format SET version = ?", [target])
     connection.execute("COMMIT")
 
