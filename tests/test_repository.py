@@ -244,3 +244,18 @@ def test_the_picture_of_the_lineage_is_in_step(tmp_path: Path) -> None:
         timeout=120,
     )
     assert drawn.read_text() == (ROOT / "docs" / "lineage.svg").read_text(), "run `make docs`"
+
+
+# ----------------------------------------------------------------------------------- mutations
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests" / "mutation" / "explained").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_explained_faults_are_about_lines_that_are_there(path: Path) -> None:
+    source = PACKAGE.joinpath(*path.stem.split(".")).with_suffix(".py")
+    lines = {line.strip() for line in source.read_text().splitlines()}
+    for entry in tomllib.loads(path.read_text())["left"]:
+        assert entry["why"].strip()
+        for fault in entry["faults"]:
+            taken = [line[2:] for line in fault.splitlines() if line.startswith("- ")]
+            assert taken, fault
+            assert set(taken) <= lines, f"{entry['function']}: explain it anew, or take it out"
