@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from faults import Explained, Fault, explain, find_faults, outcomes, survived
+from run import PYTEST
 
 ROOT = Path(__file__).parents[2]
 COPY = Path(os.environ.get("MUTATION_COPY", ROOT / ".mutation"))
@@ -80,10 +81,13 @@ def attempt(faults: list[Fault], arguments: list[str]) -> None:
             "MUTATION_RESULTS": str(told),
             "MUTATION_UNTIL": "inf",
         }
-        command = [sys.executable, "-m", "pytest", "-q", "-s", "--tb=no", "-p", "mutants"]
-        command += ["-p", "no:cacheprovider", "-p", "no:xdist", *arguments]
         done = subprocess.run(  # noqa: S603 - our own interpreter
-            command, cwd=mutants, env=found, capture_output=True, text=True, check=False
+            [*PYTEST, *arguments],
+            cwd=mutants,
+            env=found,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode not in (0, 5):
             raise SystemExit(done.stdout + done.stderr)

@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from workers import compact_until_killed, wait_for, write_many
-from worlds import digest, rows, small_graph, small_store, statuses
+from worlds import changed_store, digest, image, rows, small_graph, small_store, statuses
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.stores import DuckDBMetadataStore
@@ -30,18 +30,9 @@ KILLS = int(os.environ.get("METAXY_TEST_KILLS", "5"))
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def image(number: int, path: str) -> pa.Table:
-    return pa.table({"id": [number], "path": [path], "height": [1], "caption": [path]})
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> DuckDBMetadataStore:
-    """Two commits of the first sight, then image 1 changed twice and image 3 deleted: 5 commits."""
-    store = small_store(tmp_path)
-    for path in "xy":
-        store.write("image", image(1, path))
-    store.delete("image", filters="id = 3")
-    return store
+    return changed_store(tmp_path)
 
 
 def outside(store: DuckDBMetadataStore, sql: str) -> list[Any]:

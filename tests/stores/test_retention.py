@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from worlds import digest, rows, small_graph, small_store
+from worlds import changed_store, digest, image, rows, small_graph
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.stores import CompactionResult, DuckDBMetadataStore
@@ -22,18 +22,9 @@ NOW = dt.timedelta()
 WEEK = dt.timedelta(days=7)
 
 
-def image(number: int, path: str) -> pa.Table:
-    return pa.table({"id": [number], "path": [path], "height": [1], "caption": [path]})
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> DuckDBMetadataStore:
-    """Two commits of the first sight, then image 1 changed twice and image 3 deleted: 5 commits."""
-    store = small_store(tmp_path)
-    for path in "xy":
-        store.write("image", image(1, path))
-    store.delete("image", filters="id = 3")
-    return store
+    return changed_store(tmp_path)
 
 
 def outside(store: DuckDBMetadataStore, sql: str, *values: object) -> list[Any]:

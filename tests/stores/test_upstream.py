@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from worlds import catch_up, scanned
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
@@ -46,10 +47,7 @@ def as_table(increment: Increment, everything: bool) -> Rows:
 
 
 def as_scan(increment: Increment, everything: bool) -> Rows:
-    scan = increment.upstream_scan("frame", all_rows=everything)
-    if isinstance(scan, pa.Table):
-        return scan.to_pylist()
-    return pa.Table.from_batches(scan.batches(), scan.schema).to_pylist()
+    return scanned(increment.upstream_scan("frame", all_rows=everything)).to_pylist()
 
 
 WAYS: dict[str, Ask] = {"frame": as_frame, "table": as_table, "scan": as_scan}
@@ -74,11 +72,7 @@ def frames(lights: dict[tuple[str, int], int]) -> pa.Table:
 
 def answer(store: DuckDBMetadataStore, feature: str) -> None:
     """Store a row for each pending sample."""
-    increment = store.resolve_update(feature)
-    frame = increment.pending.collect("pyarrow").to_native().select(list(increment.sample_columns))
-    if feature == "box":
-        frame = frame.append_column("k", pa.array([0] * frame.num_rows))
-    store.write(feature, frame, increment=increment)
+    catch_up(store, feature, **({"k": 0} if feature == "box" else {}))
 
 
 def told(rows: Rows) -> dict[tuple[str, int], int]:

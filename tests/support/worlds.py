@@ -20,6 +20,7 @@ from metaxy_dagster.features import (
     LineageRelationship,
 )
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
+from metaxy_dagster.stores.scan import Scan
 
 IMAGES = [
     {"id": 1, "path": "a.png", "height": 720, "caption": "cat"},
@@ -72,6 +73,27 @@ def small_store(folder: Path) -> DuckDBMetadataStore:
     increment = store.resolve_update("score")
     store.write("score", pa.table({"id": [1, 2, 3], "score": [0.1, 0.2, 0.3]}), increment=increment)
     return store
+
+
+def image(number: int, path: str) -> pa.Table:
+    """One image of :func:`small_store`, as it may come in later."""
+    return pa.table({"id": [number], "path": [path], "height": [1], "caption": [path]})
+
+
+def changed_store(folder: Path) -> DuckDBMetadataStore:
+    """Two commits of the first sight, then image 1 changed twice and image 3 deleted: 5 commits."""
+    store = small_store(folder)
+    for path in "xy":
+        store.write("image", image(1, path))
+    store.delete("image", filters="id = 3")
+    return store
+
+
+def scanned(scan: Scan | pa.Table) -> pa.Table:
+    """The rows of a scan, or of the table that few rows are."""
+    if isinstance(scan, pa.Table):
+        return scan
+    return pa.Table.from_batches(scan.batches(), scan.schema)
 
 
 def digest(path: Path) -> str:

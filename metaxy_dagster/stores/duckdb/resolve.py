@@ -347,6 +347,8 @@ class OpenResolve:
 
     def _scope(self) -> str:
         """The resolve's filters as a condition on the expected samples."""
+        if not self.resolve.filters:
+            return "TRUE"
         names, kinds = list(self._keys), dict[str, str]()
         if self.resolve.samples is not None:
             names += self.resolve.samples.column_names
