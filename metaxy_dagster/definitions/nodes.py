@@ -33,6 +33,7 @@ class NodePlan:
     Args:
         nothing_inputs: names of new inputs that only order execution.
         io_manager_keys: output name to IO manager resource.
+        ordered: inputs of the node that wait for the new ones already.
         clone_suffix: what distinguishes the names of cloned inner ops and graphs.
         skips: whether the body of its only op is left out while nothing is pending.
         batch_size: how many samples the function of an op gets at once; None for all of them.
@@ -40,6 +41,7 @@ class NodePlan:
 
     nothing_inputs: tuple[str, ...] = ()
     io_manager_keys: Mapping[str, str] = field(default_factory=dict)
+    ordered: frozenset[str] = frozenset()
     clone_suffix: str = ""
     skips: bool = False
     batch_size: int | None = None
@@ -58,8 +60,8 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
         name: another name for the result.
 
     Returns:
-        A new node; a graph's new inputs lead to all of its root nodes, so that nothing inside
-        it starts before what they are bound to is there.
+        A new node; a graph's new inputs lead to all that would start by itself inside of it, so
+        that nothing starts before what they are bound to is there.
     """
     if isinstance(node, dg.GraphDefinition):
         return _rewritten_graph(node, plan, name or node.name)
@@ -94,7 +96,8 @@ def nodes_used_elsewhere(scan: Scan) -> frozenset[int]:
 
 
 def _rewritten_graph(graph: dg.GraphDefinition, plan: NodePlan, name: str) -> dg.GraphDefinition:
-    inner = _inner_plans(graph, plan)
+    early = _early(graph, plan.ordered) if plan.nothing_inputs else {}
+    inner = _inner_plans(graph, plan, early)
     definitions: dict[str, NodeDefinition] = {}
     clones: dict[str, str] = {}
     for each in graph.node_defs:
@@ -119,41 +122,65 @@ def _rewritten_graph(graph: dg.GraphDefinition, plan: NodePlan, name: str) -> dg
             *(
                 dg.InputMapping(
                     graph_input_name=input_name,
-                    mapped_node_name=root,
+                    mapped_node_name=node,
                     mapped_node_input_name=input_name,
                 )
                 for input_name in plan.nothing_inputs
-                for root in _roots(graph)
+                for node in early
             ),
         ],
     )
 
 
-def _inner_plans(graph: dg.GraphDefinition, plan: NodePlan) -> Mapping[str, NodePlan]:
+def _inner_plans(
+    graph: dg.GraphDefinition, plan: NodePlan, early: Mapping[str, frozenset[str]]
+) -> Mapping[str, NodePlan]:
     """Which of the graph's own nodes have to be rewritten, and how."""
     keys: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for mapping in graph.output_mappings:
         key = plan.io_manager_keys.get(mapping.graph_output_name)
         if key is not None:
             keys[mapping.maps_from.node_name][mapping.maps_from.output_name] = key
-    roots = frozenset(_roots(graph)) if plan.nothing_inputs else frozenset()
     return {
         name: NodePlan(
-            nothing_inputs=plan.nothing_inputs if name in roots else (),
+            nothing_inputs=plan.nothing_inputs if name in early else (),
             io_manager_keys=keys.get(name, {}),
+            ordered=early.get(name, frozenset()),
             clone_suffix=f"{name}__{plan.clone_suffix}",
             skips=plan.skips,  # planned for graphs of one node only
         )
         for name in graph.node_dict
-        if name in roots or name in keys or plan.skips
+        if name in early or name in keys or plan.skips
     }
 
 
-def _roots(graph: dg.GraphDefinition) -> list[str]:
-    """The nodes that wait for nothing inside the graph."""
-    waiting = {
-        invocation.alias or invocation.name
-        for invocation, inputs in _compat.invocations_of(graph).items()
-        if inputs
+def _early(graph: dg.GraphDefinition, ordered: frozenset[str]) -> dict[str, frozenset[str]]:
+    """The nodes of a graph in which something would start by itself.
+
+    An inner graph may wait for another node with one of its inputs, and hold an op that does not
+    use that input.
+
+    Args:
+        graph: the graph.
+        ordered: those of its inputs that wait for what the new inputs are bound to.
+
+    Returns:
+        Per node, those of its inputs that wait for it.
+    """
+    waiting: defaultdict[str, set[str]] = defaultdict(set)
+    for invocation, inputs in _compat.invocations_of(graph).items():
+        waiting[invocation.alias or invocation.name].update(inputs)
+    for mapping in graph.input_mappings:
+        if mapping.graph_input_name in ordered:
+            waiting[mapping.maps_to.node_name].add(mapping.maps_to.input_name)
+    return {
+        name: frozenset(waiting[name])
+        for name, node in graph.node_dict.items()
+        if _starts_early(node.definition, frozenset(waiting[name]))
     }
-    return [name for name in graph.node_dict if name not in waiting]
+
+
+def _starts_early(node: NodeDefinition, ordered: frozenset[str]) -> bool:
+    if isinstance(node, dg.GraphDefinition):
+        return bool(_early(node, ordered))
+    return not ordered
