@@ -30,6 +30,7 @@ _HOMES = {
     "metaxy_dagster.errors": (
         "ConfigError",
         "DefinitionsError",
+        "DeletionRefusedError",
         "FeatureError",
         "FrameError",
         "MetaxyError",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.errors import (
         ConfigError,
         DefinitionsError,
+        DeletionRefusedError,
         FeatureError,
         FrameError,
         MetaxyError,
@@ -159,6 +161,7 @@ __all__ = [
     "Counts",
     "DefinitionsError",
     "DeleteSamples",
+    "DeletionRefusedError",
     "DuckDBMetadataStore",
     "FailureResult",
     "FeatureDep",

@@ -15,6 +15,7 @@ KEY_WRITE: Final = "metaxy/write"
 KEY_BATCH_SIZE: Final = "metaxy/batch_size"
 KEY_UNRETURNED: Final = "metaxy/unreturned"
 KEY_CHECKS: Final = "metaxy/checks"
+KEY_MAX_DELETED_SHARE: Final = "metaxy/max_deleted_share"
 KEY_PARTITION_BY: Final = "partition_by"
 INLINE_KEYS: Final = (KEY_ID_COLUMNS, KEY_FIELDS, KEY_DEPS)
 READ_KEYS: Final = (
@@ -24,6 +25,7 @@ READ_KEYS: Final = (
     KEY_BATCH_SIZE,
     KEY_UNRETURNED,
     KEY_WRITE,
+    KEY_MAX_DELETED_SHARE,
     KEY_PARTITION,
     KEY_PARTITION_BY,
     KEY_CHECKS,
@@ -69,6 +71,8 @@ TAG_FEATURE: Final = "metaxy/feature"
 TAG_PROJECT: Final = "metaxy/project"
 TAG_FEATURE_VERSION: Final = "metaxy/feature_version"
 TAG_CODE_VERSION: Final = "metaxy/code_version"
+# A tag of a run that says, for this run alone, what the metadata key of that name says.
+TAG_MAX_DELETED_SHARE: Final = KEY_MAX_DELETED_SHARE
 KIND: Final = "metaxy"
 
 RESOURCE_STORE: Final = "store"

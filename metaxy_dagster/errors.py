@@ -7,11 +7,12 @@ what is allowed and what to do next. Callers catch :class:`MetaxyError`, or a su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, TypeVar
 
 __all__ = [
     "ConfigError",
     "DefinitionsError",
+    "DeletionRefusedError",
     "FeatureError",
     "FrameError",
     "MetaxyError",
@@ -20,6 +21,8 @@ __all__ = [
     "StoreBusyError",
     "StoreError",
 ]
+
+_Error = TypeVar("_Error", bound="MetaxyError")
 
 
 class MetaxyError(Exception):
@@ -86,8 +89,14 @@ class MetaxyError(Exception):
         clone.feature = self.feature if self.feature is not None else feature
         return clone
 
+    def with_remedy(self, remedy: str) -> Self:
+        """The same error with another remedy, in the words of a caller who knows a better one."""
+        clone = _rebuild(type(self), self.__dict__.copy())
+        clone.remedy = remedy
+        return clone
 
-def _rebuild(cls: type[MetaxyError], state: dict[str, object]) -> MetaxyError:
+
+def _rebuild(cls: type[_Error], state: dict[str, object]) -> _Error:
     error = cls.__new__(cls)
     Exception.__init__(error, state.get("problem"))
     error.__dict__.update(state)
@@ -116,6 +125,10 @@ class StoreBusyError(StoreError):
 
 class FrameError(StoreError, ValueError):
     """A frame handed to a store is refused; nothing was written."""
+
+
+class DeletionRefusedError(FrameError):
+    """A frame that replaces a feature lacks more samples than may be deleted at once."""
 
 
 class RunError(MetaxyError):

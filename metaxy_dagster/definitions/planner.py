@@ -335,7 +335,7 @@ def _resources(scan: Scan, declared: Declared, request: Request, work: _Work) ->
             scan.fields["resources"] or {},
             request.store,
             declared.graph,
-            request.settings.io_manager_key,
+            request.settings,
         )
     except MetaxyError as error:
         work.errors.append(error)

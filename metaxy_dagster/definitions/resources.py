@@ -19,6 +19,7 @@ from metaxy_dagster.stores.config import load_config
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.features.graph import FeatureGraph
 
 __all__ = ["Resources", "Stored", "configured_project", "plan_resources", "stored_in"]
@@ -39,7 +40,7 @@ class Resources:
 
 
 def plan_resources(
-    existing: Mapping[str, Any], store: object, graph: FeatureGraph, io_manager_key: str
+    existing: Mapping[str, Any], store: object, graph: FeatureGraph, settings: MetaxifySettings
 ) -> Resources:
     """The store and the IO manager, added where absent and bound to the features.
 
@@ -50,7 +51,7 @@ def plan_resources(
         existing: the repository's resources.
         store: a MetadataStore, a resource, the path of an embedded file, or None.
         graph: the features of the pass.
-        io_manager_key: the name of the IO manager resource.
+        settings: name the IO manager resource, and say how it is made where it is added.
 
     Returns:
         The resources to set; none where all is there already.
@@ -58,7 +59,7 @@ def plan_resources(
     Raises:
         DefinitionsError: ``store`` is something else.
     """
-    resources = Resources()
+    resources, io_manager_key = Resources(), settings.io_manager_key
     present = existing.get(RESOURCE_STORE)
     manager = existing.get(io_manager_key)
     if present is not None and manager is not None:
@@ -78,7 +79,7 @@ def plan_resources(
     if present is None or (mine and bound is not present):
         resources.set(RESOURCE_STORE, bound, type(bound).__name__, why)
     if manager is None:
-        made = MetaxyIOManager(store=bound)
+        made = MetaxyIOManager(store=bound, max_deleted_share=settings.max_deleted_share)
         resources.set(io_manager_key, made, type(made).__name__, why)
     if present is not None and not mine:
         resources.notices.append(

@@ -12,6 +12,7 @@ from metaxy_dagster.constants import CHECKS_NONE, RESOURCE_IO_MANAGER
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import FrozenMapping
 from metaxy_dagster.runtime.checks import check_names
+from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = [
     "AssetKeys",
@@ -54,6 +55,9 @@ class MetaxifySettings:
         io_routing: ``"route"`` sends every output whose asset did not choose an IO manager
             there; ``"respect_default"`` takes a repository's own ``io_manager`` resource for a
             choice as well; ``"off"`` routes nothing.
+        max_deleted_share: the share of a feature's samples that a run may delete when it replaces
+            them, for assets without ``metaxy/max_deleted_share``; of the IO manager that the
+            pass adds, not of one that the repository has.
         pending_condition: whether assets of derived features without an automation condition get
             one that requests them while samples are pending.
         pending_sensor: whether a sensor requests runs for features with pending samples; or its
@@ -80,6 +84,7 @@ class MetaxifySettings:
     checks: Checks = CHECKS_NONE
     io_manager_key: str = RESOURCE_IO_MANAGER
     io_routing: IORouting = "route"
+    max_deleted_share: float = 0.5
     pending_condition: bool = False
     pending_sensor: PendingSensor = False
     project: str | None = None
@@ -94,6 +99,13 @@ class MetaxifySettings:
         hints = get_type_hints(type(self))
         for each in fields(self):
             checked_choice(each.name, getattr(self, each.name), _allowed(hints[each.name]))
+        if not is_share(self.max_deleted_share):
+            raise DefinitionsError(
+                "max_deleted_share has a value it cannot have",
+                found=repr(self.max_deleted_share),
+                allowed=SHARE_RULE,
+                remedy="leave it out for one half, or correct it",
+            )
         if self.checks != CHECKS_NONE:
             names = check_names(self.checks)
             if not isinstance(self.checks, str):

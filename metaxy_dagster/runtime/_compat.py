@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_origin
 
 import dagster as dg
@@ -70,6 +70,7 @@ class Step:
         shared: what all steps of a graph asset have in common, in whatever process each runs;
             ``None`` where the asset is one step.
         runs: of a graph asset, the run and those whose results its steps go on from.
+        run_tags: the tags of the run.
     """
 
     run_id: str
@@ -78,6 +79,7 @@ class Step:
     outputs: tuple[StepOutput, ...]
     shared: str | None = None
     runs: tuple[str, ...] = ()
+    run_tags: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def running_step(context: InputContext | OutputContext) -> Step | None:
@@ -108,10 +110,11 @@ def _step(step: Any) -> Step:
         )
     attempt = (step.step.key, step.previous_attempt_count)
     node = step.node_handle.root.name
+    tags = step.dagster_run.tags
     if not step.is_in_graph_asset:
-        return Step(step.run_id, node, attempt, outputs)
+        return Step(step.run_id, node, attempt, outputs, run_tags=tags)
     runs = _runs(step, node)
-    return Step(step.run_id, node, attempt, outputs, f"{runs[-1]}:{node}", runs)
+    return Step(step.run_id, node, attempt, outputs, f"{runs[-1]}:{node}", runs, tags)
 
 
 def _runs(step: Any, node: str) -> tuple[str, ...]:

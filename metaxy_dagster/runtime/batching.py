@@ -192,6 +192,6 @@ def _write(work: StepWork, batch: Increment, result: Any) -> None:
             scope=scope,
             increment=batch,
             run_id=work.step.run_id,
-            max_deleted_share=work.max_deleted_share,
+            limits=work.limits,
         )
     work.written.append(written)

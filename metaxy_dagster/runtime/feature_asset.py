@@ -17,6 +17,7 @@ from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import FeatureKey, FrozenMapping, declared_feature
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.runtime.scope import Scope, Value, partition_choices
+from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = ["FeatureAsset"]
 
@@ -31,6 +32,7 @@ class FeatureAsset:
         increment: whether its inputs hold only pending samples.
         unreturned_empty: whether pending samples that it does not return yielded nothing.
         write: ``"upsert"``, ``"replace"``, or ``None`` for what fits the frame.
+        max_deleted_share: how much a replace may delete; ``None`` for what the IO manager says.
         partition_by: the column that holds the Dagster partition key, under ``""``; or the
             columns by the names of their dimensions.
         contribution: where several assets feed one feature, the values by column that tell
@@ -49,6 +51,7 @@ class FeatureAsset:
     increment: bool = False
     unreturned_empty: bool = False
     write: str | None = None
+    max_deleted_share: float | None = None
     partition_by: Mapping[str, str] = field(default_factory=FrozenMapping)
     contribution: Mapping[str, tuple[Value, ...]] = field(default_factory=FrozenMapping)
 
@@ -71,6 +74,7 @@ class FeatureAsset:
             increment=values[c.KEY_INPUT] == c.INPUT_INCREMENT,
             unreturned_empty=values[c.KEY_UNRETURNED] == c.UNRETURNED_EMPTY,
             write=values[c.KEY_WRITE],
+            max_deleted_share=values[c.KEY_MAX_DELETED_SHARE],
             partition_by=FrozenMapping(values[c.KEY_PARTITION_BY]),
             contribution=FrozenMapping(values[c.KEY_PARTITION]),
         )
@@ -254,6 +258,14 @@ def _choice(
     return None if value is None else str(value)
 
 
+def _share(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> float | None:
+    value = _value(metadata, c.KEY_MAX_DELETED_SHARE)
+    if value is not None and not is_share(value):
+        remedy = "set it to the largest share of the samples that one run may delete"
+        raise _refused(asset_key, c.KEY_MAX_DELETED_SHARE, value, SHARE_RULE, remedy)
+    return None if value is None else float(value)
+
+
 def _partition_by(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> dict[str, str]:
     value = _value(metadata, c.KEY_PARTITION_BY)
     if value is None:
@@ -303,6 +315,7 @@ _READERS: Mapping[str, _Reader] = {
     c.KEY_INPUT: partial(_choice, key=c.KEY_INPUT, allowed=c.INPUT_MODES),
     c.KEY_UNRETURNED: partial(_choice, key=c.KEY_UNRETURNED, allowed=c.UNRETURNED_MODES),
     c.KEY_WRITE: partial(_choice, key=c.KEY_WRITE, allowed=c.WRITE_MODES),
+    c.KEY_MAX_DELETED_SHARE: _share,
     c.KEY_PARTITION_BY: _partition_by,
     c.KEY_PARTITION: _contribution,
 }

@@ -17,6 +17,7 @@ from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.conversion import Source
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
+from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.skipping import mark_idle
 from metaxy_dagster.runtime.work import StepWork, begin_work
@@ -63,7 +64,7 @@ def load_frame(
     step: Step | None,
     pinned: int | None,
     increments: StepIncrements,
-    max_deleted_share: float,
+    limits: Limits,
     batch_size: int | None = None,
 ) -> Loaded:
     """The rows of a feature that the running step needs.
@@ -75,7 +76,7 @@ def load_frame(
         step: the step that loads it; ``None`` outside of a run.
         pinned: the commit as of which; ``None`` for now.
         increments: of the running steps.
-        max_deleted_share: how much the step's outputs may delete when they replace.
+        limits: how much the step's outputs may delete when they replace.
         batch_size: how many samples the function takes at once; ``None`` for all of them.
     """
     outputs = produced(step)
@@ -84,7 +85,7 @@ def load_frame(
     if step is None or not needed:
         return Loaded(_whole(store, asset.feature, partitions))
     found = increments.resolved(step, lambda: resolve(store, outputs, pinned=pinned))
-    work = begin_work(StepWork(step, store, outputs, found, max_deleted_share))
+    work = begin_work(StepWork(step, store, outputs, found, limits))
     if not all(output.increment for output in needed):
         first = found[needed[0].asset_key]
         return Loaded(_upstream(first, asset.feature, partitions, all_rows=True), work)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime import _compat
@@ -18,10 +18,12 @@ from metaxy_dagster.runtime.failures import note_reported
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.inputs import load_frame, pin, resolve_shared
+from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.output import located, own_rows, write_output
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import Rows
+from metaxy_dagster.stores.shares import SHARE_RULE
 
 __all__ = ["MetaxyIOManager"]
 
@@ -48,8 +50,17 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         default=0.5,
         ge=0,
         le=1,
-        description="Refuse to replace a feature when more than this share would be deleted.",
+        description="Refuse to replace a feature when more than this share would be deleted; "
+        "an asset's metaxy/max_deleted_share, and a run tag of that name, say otherwise.",
     )
+
+    @field_validator("max_deleted_share", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            message = f"a share is {SHARE_RULE}, not {value}"
+            raise ValueError(message)  # noqa: TRY004 - what pydantic takes for a refusal
+        return value
 
     # Dagster gives the inputs and outputs of a step to one object.
     _increments: StepIncrements = PrivateAttr(default_factory=StepIncrements)
@@ -94,7 +105,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                     step=step,
                     pinned=pinned,
                     increments=self._increments,
-                    max_deleted_share=self.max_deleted_share,
+                    limits=Limits.of(self.max_deleted_share, step),
                     batch_size=size,
                 )
                 if size is None:
@@ -132,7 +143,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                         scope=scope,
                         increment=increment,
                         run_id=context.run_id,
-                        max_deleted_share=self.max_deleted_share,
+                        limits=Limits.of(self.max_deleted_share, step),
                         batched=in_batches(step),
                     )
                     result = with_batches(step, result)

@@ -9,11 +9,12 @@ from typing import Any
 import dagster as dg
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FrameError, MetaxyError
+from metaxy_dagster.errors import DeletionRefusedError, FrameError, MetaxyError
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import Rows, column_names, to_rows
@@ -29,7 +30,9 @@ def located(asset_key: dg.AssetKey) -> Iterator[None]:
     try:
         yield
     except MetaxyError as error:
-        raise error.located(asset=asset_key.to_user_string()) from error
+        known = error.located(asset=asset_key.to_user_string())
+        # In place of the other one: a log that shows both says everything twice.
+        raise known.with_traceback(error.__traceback__) from error.__cause__
 
 
 def write_output(
@@ -40,7 +43,7 @@ def write_output(
     scope: Scope,
     increment: Increment | None,
     run_id: str,
-    max_deleted_share: float,
+    limits: Limits,
     batched: bool = False,
 ) -> WriteResult:
     """Write what an asset returned.
@@ -52,7 +55,7 @@ def write_output(
         scope: the samples that are the asset's own in this run; it may touch no others.
         increment: what its inputs were resolved from; ``None`` for a root.
         run_id: stored with each row.
-        max_deleted_share: how much a replace may delete.
+        limits: how much a replace may delete.
         batched: whether batches have answered the increment already, and said what is empty.
 
     Raises:
@@ -78,15 +81,19 @@ def write_output(
             "store.resolve_update(...)",
         )
     mode: Any = asset.write or (c.WRITE_UPSERT if stamped else c.WRITE_REPLACE)
-    return store.write(
-        asset.feature,
-        frame,
-        increment=None if stamped else increment,
-        mode=mode,
-        scope=(scope.filters(store.schema(asset.feature)) or None) if scope else None,
-        max_deleted_share=max_deleted_share,
-        materialization_id=run_id,
-    )
+    try:
+        return store.write(
+            asset.feature,
+            frame,
+            increment=None if stamped else increment,
+            mode=mode,
+            scope=(scope.filters(store.schema(asset.feature)) or None) if scope else None,
+            max_deleted_share=limits.share(asset),
+            materialization_id=run_id,
+        )
+    except DeletionRefusedError as error:
+        explained = limits.explained(error)
+        raise explained.with_traceback(error.__traceback__) from error.__cause__
 
 
 def own_rows(frame: Any, asset: FeatureAsset, scope: Scope) -> Rows:

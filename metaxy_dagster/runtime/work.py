@@ -14,6 +14,7 @@ from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 
@@ -29,7 +30,7 @@ class StepWork:
         store: where its features are.
         outputs: the feature assets that it produces, each with its samples of this run.
         increments: what they were resolved to, by asset.
-        max_deleted_share: how much a replace may delete.
+        limits: how much a replace may delete.
         inputs: by parameter, how to load it for a part of the increment.
         written: what the batches that are done, and reports of empty samples, have changed.
     """
@@ -38,7 +39,7 @@ class StepWork:
     store: MetadataStore
     outputs: Mapping[FeatureAsset, Scope]
     increments: Mapping[dg.AssetKey, Increment]
-    max_deleted_share: float
+    limits: Limits
     inputs: dict[str, Callable[[Increment], Any]] = field(default_factory=dict)
     written: list[WriteResult] = field(default_factory=list)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FrameError
-from metaxy_dagster.features import FeaturePlan
+from metaxy_dagster.errors import FrameError, StoreError
+from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = [
     "SHOWN",
     "SeenIds",
     "SeenProvenance",
     "check_columns",
+    "check_how",
     "check_id_values",
     "check_provenance",
     "declared_columns",
@@ -151,6 +153,30 @@ class SeenIds:
                     found=f"{nulls} of {self._rows} rows",
                     remedy="give every sample an id, or drop the rows without one",
                 )
+
+
+def check_how(key: FeatureKey, mode: object, max_deleted_share: object) -> None:
+    """Refuse a way to write that there is not.
+
+    Raises:
+        StoreError: with what is allowed.
+    """
+    if mode not in c.WRITE_MODES:
+        raise StoreError(
+            "this is no way to write",
+            feature=str(key),
+            found=mode,
+            allowed=list(c.WRITE_MODES),
+            remedy="leave mode out, or correct it",
+        )
+    if max_deleted_share is not None and not is_share(max_deleted_share):
+        raise StoreError(
+            "max_deleted_share has a value that is not allowed",
+            feature=str(key),
+            found=repr(max_deleted_share),
+            allowed=SHARE_RULE,
+            remedy="leave it out, or correct it",
+        )
 
 
 def check_provenance(table: pa.Table, plan: FeaturePlan, feature_version: str) -> None:

@@ -115,6 +115,11 @@ class SettingsModel(dg.Model, dg.Resolvable):
         description="`route` every output whose asset chose no IO manager; `respect_default`: "
         "the repository's own `io_manager` counts as a choice; or `off`.",
     )
+    max_deleted_share: float = Field(
+        default=_DEFAULTS.max_deleted_share,
+        description="The share of a feature's samples that a run may delete when it replaces "
+        "them; an asset's own `metaxy/max_deleted_share` wins.",
+    )
     pending_condition: bool = Field(
         default=_DEFAULTS.pending_condition,
         description="Give assets without an automation condition one that requests them while "

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.stores.checks import declared_columns
+from metaxy_dagster.stores.checks import check_how, declared_columns
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import (
     empty_table,
@@ -128,14 +127,7 @@ class DuckDBMetadataStore(ReadableStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
-        if mode not in c.WRITE_MODES:
-            raise StoreError(
-                "this is no way to write",
-                feature=str(key),
-                found=mode,
-                allowed=list(c.WRITE_MODES),
-                remedy="leave mode out, or correct it",
-            )
+        check_how(key, mode, max_deleted_share)
         version = self.graph.feature_version(key)
         declared = declared_columns(self.graph.feature_class(key))
         staged = arrival.prepare(

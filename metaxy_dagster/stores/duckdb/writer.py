@@ -9,7 +9,7 @@ from dataclasses import replace
 import duckdb
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FrameError
+from metaxy_dagster.errors import DeletionRefusedError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout
@@ -367,13 +367,13 @@ class Writer:
         within = f"SELECT count(*) FROM {table} WHERE {how.scope}"
         stored = layout.number(self._connection, within, how.scope_values)
         if gone > how.max_deleted_share * stored:
-            raise FrameError(
+            raise DeletionRefusedError(
                 "replacing the feature by this frame would delete more samples than is allowed",
                 feature=str(staged.plan.key),
                 found=f"{gone} of {stored} samples are not in the frame",
-                allowed=f"at most {how.max_deleted_share:.0%} at once",
-                remedy="if the frame is right, raise max_deleted_share; if it holds only some of "
-                'the samples, set metadata "metaxy/write": "upsert"',
+                allowed=f"at most {how.max_deleted_share:.1%} at once",
+                remedy="if the frame is right, pass a larger max_deleted_share; if it holds only "
+                'some of the samples, write with mode="upsert"',
             )
 
     def _insert(
