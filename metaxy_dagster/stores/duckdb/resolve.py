@@ -29,7 +29,12 @@ from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query
 from metaxy_dagster.stores.duckdb.stored import StoredSide
-from metaxy_dagster.stores.duckdb.views import UpstreamView, join_order, sample_columns
+from metaxy_dagster.stores.duckdb.views import (
+    UpstreamView,
+    carried_columns,
+    join_order,
+    sample_columns,
+)
 from metaxy_dagster.stores.duckdb.watermark import fingerprint, read_watermark
 
 __all__ = ["Resolve"]
@@ -50,6 +55,8 @@ class Resolve:
         commit: the state that is looked at.
         samples: for a root, one row per expected sample with its provenance by field.
         filters: only samples for which these hold are looked at.
+        by_feature: the same of the rows of single upstreams, and of the stored feature, each in
+            its own names.
         stale_when: stored samples for which these hold count as stale whatever their provenance.
         keep_unchanged: also list samples that need nothing.
         max_incremental_share: use what an earlier resolve found out while no more than this share
@@ -66,6 +73,7 @@ class Resolve:
     keep_unchanged: bool = False
     max_incremental_share: float = 0.3
     classes: Mapping[FeatureKey, type | None] = field(default_factory=dict)
+    by_feature: Mapping[FeatureKey, tuple[Filter, ...]] = field(default_factory=dict)
 
     @property
     def sample_columns(self) -> tuple[str, ...]:
@@ -92,7 +100,7 @@ class Resolve:
     @property
     def is_whole(self) -> bool:
         """Whether it looks at all samples, by provenance alone; only then a watermark applies."""
-        return not (self.plan.is_root or self.filters or self.stale_when)
+        return not (self.plan.is_root or self.filters or self.by_feature or self.stale_when)
 
     @property
     def fingerprint(self) -> str:
@@ -143,7 +151,13 @@ class OpenResolve:
         self._plan = self.resolve.plan
         self._own = self.catalog.get(self._plan.key)
         self._views = [
-            UpstreamView(self._plan, i, self.catalog, self.resolve.classes.get(dep.upstream.key))
+            UpstreamView(
+                self._plan,
+                i,
+                self.catalog,
+                self.resolve.classes.get(dep.upstream.key),
+                self.resolve.by_feature.get(dep.upstream.key, ()),
+            )
             for i, dep in enumerate(self._plan.deps)
         ]
         self._keys = self.resolve.sample_columns
@@ -166,7 +180,7 @@ class OpenResolve:
             ordered: by the sample columns.
         """
         keys = columns(self._keys)
-        self.carried = self._user_columns() if filled else ()
+        self.carried = carried_columns(self._plan, self._views) if filled else ()
         if self.is_settled:
             return self._query(self._nothing())
         user = "".join(f", e.{quote(name)}" for name in self.carried)
@@ -206,7 +220,7 @@ class OpenResolve:
         """What a function computes from: ids, upstream columns and the provenance to write."""
         wanted = ", ".join(map(str, statuses))
         picked = f"SELECT * FROM {DELTA} WHERE {quote(STATUS)} IN ({wanted})"
-        user = self._user_columns()
+        user = carried_columns(self._plan, self._views)
         version = self.values.bind(self.resolve.feature_version)
         selected = [
             columns(self._keys),
@@ -283,7 +297,8 @@ class OpenResolve:
         clauses.append(f"expected AS ({self._expected()})")
         if not self._stored.is_empty:
             resolve = self.resolve
-            own = self._stored.sql(resolve.filters, resolve.stale_when, self.values)
+            looked_at = (*resolve.filters, *self._own_filters)
+            own = self._stored.sql(looked_at, resolve.stale_when, self.values)
             clauses.append(f"own AS ({own})")
         return "WITH " + ", ".join(clauses)
 
@@ -305,6 +320,11 @@ class OpenResolve:
         wanted = {fold(name) for one in self.resolve.filters for name in one.columns}
         wanted |= {fold(name) for name in self.carried}
         return tuple(name for name in view.user_columns() if fold(name) in wanted)
+
+    @property
+    def _own_filters(self) -> tuple[Filter, ...]:
+        """Which of the feature's stored rows are looked at, whatever the upstreams call for."""
+        return self.resolve.by_feature.get(self._plan.key, ())
 
     def _joined(self) -> str:
         terms = ""
@@ -373,8 +393,12 @@ class OpenResolve:
     def _status(self) -> str:
         if self._stored.is_empty:
             return f"{NEW}::UTINYINT"
+        # What is called for here and stored elsewhere has moved.
+        moved = " OR NOT (o.metaxy_in_scope OR o.metaxy_empty)" if self.marks else ""
+        moved = (moved or " OR NOT o.metaxy_in_scope") if self._own_filters else ""
         changed = (
-            f"(e.{quote(c.COL_PROVENANCE)} IS DISTINCT FROM o.metaxy_stored OR o.metaxy_forced)"
+            f"(e.{quote(c.COL_PROVENANCE)} IS DISTINCT FROM o.metaxy_stored"
+            f" OR o.metaxy_forced{moved})"
         )
         # Of a sample that yielded nothing nothing is stored: computing it again makes it new.
         empty = f" WHEN o.metaxy_empty AND {changed} THEN {NEW}" if self.marks else ""
@@ -391,25 +415,3 @@ class OpenResolve:
         if self.resolve.keep_unchanged:
             return scope
         return f"{scope} AND {self._status()} <> {UNCHANGED}"
-
-    def _user_columns(self) -> tuple[str, ...]:
-        """All upstream columns of the increment's frames.
-
-        Raises:
-            FeatureError: two upstreams bring a column of the same name.
-        """
-        # Beside each other, é and É are refused too: the increment goes to other engines.
-        owners: dict[str, str] = {}
-        ids = set(map(fold, self._plan.spec.id_columns))
-        for view in self._views:
-            for name in view.user_columns():
-                other = owners.setdefault(name.casefold(), str(view.key))
-                if other != str(view.key) or fold(name) in ids:
-                    raise FeatureError(
-                        f"upstreams {other!r} and {str(view.key)!r} both bring column {name!r}",
-                        feature=str(self._plan.key),
-                        found=name,
-                        remedy="rename or leave out one of them: FeatureDep(rename={...}) or "
-                        "FeatureDep(select=[...])",
-                    )
-        return tuple(name for view in self._views for name in view.user_columns())

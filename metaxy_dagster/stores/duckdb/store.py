@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster import constants as c
@@ -10,6 +10,7 @@ from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.stores.checks import check_how, declared_columns
+from metaxy_dagster.stores.duckdb.chosen import chosen_rows
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import (
     empty_table,
@@ -47,6 +48,7 @@ else:
 __all__ = ["DuckDBMetadataStore"]
 
 _Filters: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | None"
+_ByFeature: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | Mapping[Any, Any] | None"
 
 
 class DuckDBMetadataStore(ReadableStore):
@@ -221,7 +223,7 @@ class DuckDBMetadataStore(ReadableStore):
         feature: CoercibleToFeatureKey,
         *,
         samples: Any = None,
-        filters: _Filters = None,
+        filters: _ByFeature = None,
         stale_when: _Filters = None,
         keep_unchanged: bool = False,
         as_of: int | None = None,
@@ -233,7 +235,10 @@ class DuckDBMetadataStore(ReadableStore):
             samples: for a feature without upstreams, a frame with the samples that there should
                 be; their provenance is ``metaxy_provenance_by_field`` or the content of the
                 columns.
-            filters: look only at samples for which these hold.
+            filters: look only at samples for which these hold. Or a mapping of features to
+                filters, each in that feature's own columns: samples are expected of those rows of
+                an upstream for which its filters hold, and those of the feature itself tell which
+                stored samples are orphaned when nothing calls for them.
             stale_when: stored samples for which these hold count as stale.
             keep_unchanged: list samples that need nothing too, so that a full recompute can be
                 written with its provenance.
@@ -242,9 +247,20 @@ class DuckDBMetadataStore(ReadableStore):
         Raises:
             FrameError: a root without samples, or samples that are not valid.
             FeatureError: the feature or one of its upstreams is not known.
-            StoreError: there is no such commit yet.
+            StoreError: there is no such commit yet, or a mapping names another feature.
+
+        Example:
+            >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+            >>> graph = mxd.FeatureGraph()
+            >>> _ = graph.add(mxd.FeatureSpec("event", id_columns=["id"]))
+            >>> _ = graph.add(mxd.FeatureSpec("clean", id_columns=["id"], deps=["event"]))
+            >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+            >>> _ = store.write("event", pa.table({"id": [1, 2, 3], "hour": [7, 7, 8]}))
+            >>> store.resolve_update("clean", filters={"event": "hour = 7"}).counts.new
+            2
         """
         key, plan = self._plan(feature)
+        whole, by_feature = chosen_rows(filters, plan)
         version = self.graph.feature_version(key)
         expected = arrival.prepare_samples(plan, version, samples)
         commit, held = self._sessions.snapshot, None
@@ -265,11 +281,12 @@ class DuckDBMetadataStore(ReadableStore):
             version,
             commit,
             expected,
-            parsed(filters),
+            whole,
             parsed(stale_when),
             keep_unchanged,
             self._max_share,
             {dep.upstream.key: self.graph.feature_class(dep.upstream.key) for dep in plan.deps},
+            by_feature,
         )
         found = source.DuckDBIncrementSource(self._file, asked)
         return Increment(key, found if held is None else quarantine.WithoutQuarantined(found, held))

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FeatureError
-from metaxy_dagster.features import DepPlan, FeatureKey, FeaturePlan, FieldKey, ParentField
+from metaxy_dagster.features import (
+    DepPlan,
+    FeatureKey,
+    FeaturePlan,
+    FieldKey,
+    Filter,
+    ParentField,
+)
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.declared import declared_types
 from metaxy_dagster.stores.duckdb.filtering import condition
@@ -19,7 +27,7 @@ from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import Table
 from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
 
-__all__ = ["UpstreamView", "join_order", "sample_columns"]
+__all__ = ["UpstreamView", "carried_columns", "join_order", "sample_columns"]
 
 AGGREGATION = "aggregation"
 
@@ -65,6 +73,8 @@ class UpstreamView:
     index: int
     catalog: Catalog
     upstream_class: type | None = None
+    # Of one resolve, beside those of the dependency, and in the upstream's own names.
+    chosen: tuple[Filter, ...] = ()
 
     @property
     def table(self) -> Table | None:
@@ -128,16 +138,20 @@ class UpstreamView:
         return {here: types[there] for here, there in self.user_columns().items()}
 
     def filter(self, values: Values) -> str:
-        """The dependency's filters as a condition on the upstream's rows."""
-        dep = self.dep.dep
+        """The filters of the dependency and of the resolve, as a condition on the rows."""
+        dep, where = self.dep.dep, f"upstream {str(self.key)!r}"
         types = {} if self.table is None else self.table.types
-        return condition(
+        always = condition(
             dep.filters,
             {dep.name_here(name): quote(name) for name in types},
             values,
-            where=f"upstream {str(self.key)!r}",
+            where=where,
             types={dep.name_here(name): kind for name, kind in types.items()},
         )
+        if not self.chosen or self.table is None:
+            return always
+        names = {name: quote(name) for name in types}
+        return f"{always} AND {condition(self.chosen, names, values, where=where, types=types)}"
 
     def sql(self, values: Values, extra: Sequence[str] = (), only: str | None = None) -> str:
         """The view's SELECT.
@@ -203,3 +217,26 @@ def _data_version(field: str) -> str:
     """The data version of a stored field: its own, or what it was computed from."""
     own, provenance = quote(c.COL_DATA_VERSION_BY_FIELD), quote(c.COL_PROVENANCE_BY_FIELD)
     return f"coalesce({own}.{quote(field)}, {provenance}.{quote(field)})"
+
+
+def carried_columns(plan: FeaturePlan, views: Sequence[UpstreamView]) -> tuple[str, ...]:
+    """All upstream columns of the increment's frames.
+
+    Raises:
+        FeatureError: two upstreams bring a column of the same name.
+    """
+    # Beside each other, é and É are refused too: the increment goes to other engines.
+    owners: dict[str, str] = {}
+    ids = set(map(fold, plan.spec.id_columns))
+    for view in views:
+        for name in view.user_columns():
+            other = owners.setdefault(name.casefold(), str(view.key))
+            if other != str(view.key) or fold(name) in ids:
+                raise FeatureError(
+                    f"upstreams {other!r} and {str(view.key)!r} both bring column {name!r}",
+                    feature=str(plan.key),
+                    found=name,
+                    remedy="rename or leave out one of them: FeatureDep(rename={...}) or "
+                    "FeatureDep(select=[...])",
+                )
+    return tuple(name for view in views for name in view.user_columns())
