@@ -15,6 +15,7 @@ KEY_WRITE: Final = "metaxy/write"
 KEY_BATCH_SIZE: Final = "metaxy/batch_size"
 KEY_UNRETURNED: Final = "metaxy/unreturned"
 KEY_CHECKS: Final = "metaxy/checks"
+KEY_FAILED_ROWS: Final = "metaxy/failed_rows"
 KEY_MAX_DELETED_SHARE: Final = "metaxy/max_deleted_share"
 KEY_PARTITION_BY: Final = "partition_by"
 INLINE_KEYS: Final = (KEY_ID_COLUMNS, KEY_FIELDS, KEY_DEPS)
@@ -25,6 +26,7 @@ READ_KEYS: Final = (
     KEY_BATCH_SIZE,
     KEY_UNRETURNED,
     KEY_WRITE,
+    KEY_FAILED_ROWS,
     KEY_MAX_DELETED_SHARE,
     KEY_PARTITION,
     KEY_PARTITION_BY,
@@ -46,6 +48,7 @@ KEY_EMPTY: Final = "metaxy/empty"
 KEY_PREVIEW: Final = "metaxy/preview"
 KEY_FAILED: Final = "metaxy/failed"
 KEY_QUARANTINED: Final = "metaxy/quarantined"
+KEY_OUTDATED: Final = "metaxy/outdated"
 KEY_FAILURES: Final = "metaxy/failures"
 KEY_DONE: Final = "metaxy/done"
 KEY_LEFT: Final = "metaxy/left"
@@ -87,6 +90,10 @@ WRITE_MODES: Final = (WRITE_UPSERT, WRITE_REPLACE)
 UNRETURNED_PENDING: Final = "pending"
 UNRETURNED_EMPTY: Final = "empty"
 UNRETURNED_MODES: Final = (UNRETURNED_PENDING, UNRETURNED_EMPTY)
+FAILED_KEEP: Final = "keep"
+FAILED_DELETE: Final = "delete"
+FAILED_RAISE: Final = "raise"
+FAILED_MODES: Final = (FAILED_KEEP, FAILED_DELETE, FAILED_RAISE)
 # All pending samples that a written frame lacks.
 EMPTY_REST: Final = "rest"
 CHECKS_ALL: Final = "all"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["FeatureStatus", "show_status"]
 
 _NUMBERS: Final = ("rows", "new", "stale", "orphaned")
-_QUARANTINED: Final = "quarantined"
+# Shown only where there are any.
+_FAILURES: Final = ("failed", "quarantined", "outdated")
 _NOT_KNOWN: Final = "-"
 
 
@@ -37,7 +38,10 @@ class FeatureStatus:
             whose samples only its own asset knows.
         stale: samples that were computed from something else than what is upstream now.
         orphaned: samples that nothing upstream calls for any more.
+        failed: samples that failed and were not computed since; None where there are none.
         quarantined: samples that failed too often to be tried again; None where there are none.
+        outdated: failed samples that still have a row of an earlier computation; None where
+            there are none.
         problem: why it could not be counted.
     """
 
@@ -47,7 +51,9 @@ class FeatureStatus:
     new: int | None = None
     stale: int | None = None
     orphaned: int | None = None
+    failed: int | None = None
     quarantined: int | None = None
+    outdated: int | None = None
     problem: str | None = None
 
 
@@ -86,22 +92,20 @@ def show_status(target: Target, *, store: str | None = None, form: str = "text")
 def _status(store: MetadataStore, feature: FeatureKey, assets: tuple[str, ...]) -> FeatureStatus:
     name = str(feature)
     try:
-        rows = store.count(feature)
+        rows, found = store.count(feature), store.failed(feature)
+        failed = {each: getattr(found, each) or None for each in _FAILURES}
         if store.graph.plan(feature).is_root:
-            return FeatureStatus(name, assets, rows)
+            return FeatureStatus(name, assets, rows, **failed)
         counts = store.resolve_update(feature).counts
     except MetaxyError as error:
         return FeatureStatus(name, assets, problem=str(error.located(feature=name)))
-    quarantined = counts.quarantined or None
-    return FeatureStatus(name, assets, rows, counts.new, counts.stale, counts.orphaned, quarantined)
+    return FeatureStatus(name, assets, rows, counts.new, counts.stale, counts.orphaned, **failed)
 
 
 def _data(row: FeatureStatus) -> dict[str, Any]:
-    """A row of the JSON form; quarantined samples only where there are any."""
+    """A row of the JSON form; failed samples only where there are any."""
     data = asdict(row)
-    if row.quarantined is None:
-        del data[_QUARANTINED]
-    return data
+    return {name: value for name, value in data.items() if name not in _FAILURES or value}
 
 
 def _table(store: str, rows: Sequence[FeatureStatus]) -> Iterator[str]:
@@ -109,11 +113,23 @@ def _table(store: str, rows: Sequence[FeatureStatus]) -> Iterator[str]:
     if not rows:
         yield "no asset carries a feature"
         return
-    quarantined = any(row.quarantined for row in rows)
-    names = (*_NUMBERS, _QUARANTINED) if quarantined else _NUMBERS
+    names = (*_NUMBERS, *(name for name in _FAILURES if any(getattr(r, name) for r in rows)))
     cells: list[tuple[str, ...]] = [("feature", *names, "assets")]
     for row in rows:
         numbers = [getattr(row, name) for name in names]
         texts = [_NOT_KNOWN if number is None else f"{number:,}" for number in numbers]
         cells.append((row.feature, *texts, ", ".join(row.assets)))
     yield from aligned(cells, right=range(1, len(names) + 1))
+    yield from filter(None, map(_failures, rows))
+
+
+def _failures(row: FeatureStatus) -> str:
+    """What is to be said of a feature's failed samples."""
+    if not row.failed:
+        return ""
+    said = f"warning: {row.feature}: {row.failed:,} failed"
+    if row.quarantined:
+        said += f", {row.quarantined:,} of them no longer tried (quarantined)"
+    if row.outdated:
+        said += f", {row.outdated:,} still with the row of an earlier computation"
+    return f"{said}; see metaxy-dagster failures, and retry"

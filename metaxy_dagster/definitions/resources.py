@@ -79,7 +79,11 @@ def plan_resources(
     if present is None or (mine and bound is not present):
         resources.set(RESOURCE_STORE, bound, type(bound).__name__, why)
     if manager is None:
-        made = MetaxyIOManager(store=bound, max_deleted_share=settings.max_deleted_share)
+        made = MetaxyIOManager(
+            store=bound,
+            max_deleted_share=settings.max_deleted_share,
+            failed_rows=settings.failed_rows,
+        )
         resources.set(io_manager_key, made, type(made).__name__, why)
     if present is not None and not mine:
         resources.notices.append(

@@ -18,6 +18,7 @@ __all__ = [
     "AssetKeys",
     "Checks",
     "Drift",
+    "FailedRows",
     "IORouting",
     "MetaxifySettings",
     "PendingSensor",
@@ -28,6 +29,7 @@ AssetKeys = Literal["keep", "feature"]
 Drift = Literal["freeze", "report", "error"]
 Checks = Literal["none", "all"] | Sequence[str]
 PendingSensor = bool | Mapping[str, Any]
+FailedRows = Literal["keep", "delete", "raise"]
 IORouting = Literal["route", "respect_default", "off"]
 
 
@@ -49,8 +51,11 @@ class MetaxifySettings:
             runs in which nothing is pending, where the pass can.
         enable_tags: the tags ``metaxy/feature`` and ``metaxy/project``.
         checks: asset checks of feature assets that have no ``metaxy/checks`` of their own:
-            ``"none"``, ``"all"``, or some of ``"pending"``, ``"orphaned"``, ``"schema"`` and
-            ``"unique_ids"``.
+            ``"none"``, ``"all"``, or some of ``"pending"``, ``"orphaned"``, ``"failed"``,
+            ``"schema"`` and ``"unique_ids"``.
+        failed_rows: what becomes of rows that an earlier run made of samples that fail, for assets
+            without ``metaxy/failed_rows``: ``"keep"``, ``"delete"`` or ``"raise"``; of the IO
+            manager that the pass adds.
         io_manager_key: the resource that outputs of feature assets are routed to.
         io_routing: ``"route"`` sends every output whose asset did not choose an IO manager
             there; ``"respect_default"`` takes a repository's own ``io_manager`` resource for a
@@ -82,6 +87,7 @@ class MetaxifySettings:
     enable_skipping: bool = True
     enable_tags: bool = True
     checks: Checks = CHECKS_NONE
+    failed_rows: FailedRows = "keep"
     io_manager_key: str = RESOURCE_IO_MANAGER
     io_routing: IORouting = "route"
     max_deleted_share: float = 0.5

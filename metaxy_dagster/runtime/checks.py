@@ -1,8 +1,10 @@
-"""Asset checks of features: nothing pending, nothing orphaned, the schema, unique ids."""
+"""Asset checks of features: nothing pending, orphaned or failed, the schema, unique ids."""
 
 # Annotations are not postponed here: Dagster reads that of the context when an op is made.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
 
 import dagster as dg
@@ -15,24 +17,48 @@ from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.pending import pending_counts
 from metaxy_dagster.runtime.store_source import store_within
-from metaxy_dagster.stores import MetadataStore
+from metaxy_dagster.stores import Counts, MetadataStore
 
 __all__ = ["CheckName", "build_feature_checks", "check_names", "feature_checks", "op_name"]
 
-CheckName: TypeAlias = Literal["pending", "orphaned", "schema", "unique_ids"]
+CheckName: TypeAlias = Literal["pending", "orphaned", "failed", "schema", "unique_ids"]
 _NAMES: tuple[CheckName, ...] = get_args(CheckName)
-_Verdict: TypeAlias = tuple[bool, str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at an asset's feature, for all of its checks."""
+
+    store: MetadataStore
+    asset: FeatureAsset
+
+    @cached_property
+    def counts(self) -> Counts:
+        """What is pending and orphaned, found out once."""
+        return pending_counts(self.store, self.asset)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    found: str
+    metadata: Mapping[str, Any]
+    passed: bool = True
+    severity: dg.AssetCheckSeverity | None = None
+
 
 _DESCRIPTIONS: Mapping[CheckName, str] = {
     "pending": "No sample waits to be computed.",
     "orphaned": "No sample is stored that nothing calls for any more.",
+    "failed": "No sample failed without being computed since.",
     "schema": "The stored columns are those that the feature declares.",
     "unique_ids": "No two samples have the same ids.",
 }
-# What a run can mend is a warning; what should never be is an error.
+# What a run can mend is a warning; what should never be is an error. Failed samples are an error
+# once they are no longer tried.
 _SEVERITIES: Mapping[CheckName, dg.AssetCheckSeverity] = {
     "pending": dg.AssetCheckSeverity.WARN,
     "orphaned": dg.AssetCheckSeverity.WARN,
+    "failed": dg.AssetCheckSeverity.WARN,
     "schema": dg.AssetCheckSeverity.ERROR,
     "unique_ids": dg.AssetCheckSeverity.ERROR,
 }
@@ -48,7 +74,8 @@ def build_feature_checks(
 
     Args:
         assets: definitions or specs; those without a feature are passed over.
-        names: which of ``"pending"``, ``"orphaned"``, ``"schema"`` and ``"unique_ids"``.
+        names: which of ``"pending"``, ``"orphaned"``, ``"failed"``, ``"schema"`` and
+            ``"unique_ids"``.
         store_resource_key: the resource that is the store, or an IO manager that has it.
 
     Returns:
@@ -151,16 +178,17 @@ def feature_checks(
         resources = context.op_execution_context.resources
         store = store_within(getattr(resources, store_resource_key), context.instance)
         # No asset key is written down here: the checks move along when the asset is renamed.
+        look = _Look(store, asset)
         asked = {key.name for key in context.selected_asset_check_keys}
         for name, kind in names.items():
             if name in asked:
-                passed, found, metadata = _VERDICTS[kind](store, asset)
+                verdict = _VERDICTS[kind](look)
                 yield dg.AssetCheckResult(
-                    passed=passed,
+                    passed=verdict.passed,
                     check_name=name,
-                    severity=_SEVERITIES[kind],
-                    description=found,
-                    metadata=metadata,
+                    severity=verdict.severity or _SEVERITIES[kind],
+                    description=verdict.found,
+                    metadata=verdict.metadata,
                 )
 
     return _compat.asset_checks(
@@ -168,31 +196,58 @@ def feature_checks(
     )
 
 
-def _pending(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
-    counts = pending_counts(store, asset)
-    waiting = counts.pending
-    found = f"{_samples(waiting)} to be computed: {counts.new} new, {counts.stale} stale."
-    metadata = {c.KEY_NEW: counts.new, c.KEY_STALE: counts.stale}
-    return not waiting, found if waiting else _DESCRIPTIONS["pending"], metadata
+def _pending(look: _Look) -> _Verdict:
+    counts = look.counts
+    waiting, metadata = counts.pending, {c.KEY_NEW: counts.new, c.KEY_STALE: counts.stale}
+    found = _DESCRIPTIONS["pending"]
+    if waiting:
+        verb = "waits" if waiting == 1 else "wait"
+        found = f"{_samples(waiting)} {verb} to be computed: {counts.new} new, "
+        found += f"{counts.stale} stale."
+    if counts.quarantined:
+        metadata[c.KEY_QUARANTINED] = counts.quarantined
+        verb = "is" if counts.quarantined == 1 else "are"
+        found += f" {_samples(counts.quarantined)} {verb} not tried any more, after failures."
+    return _Verdict(found, metadata, passed=not waiting)
 
 
 def _samples(number: int) -> str:
-    return f"{number} sample waits" if number == 1 else f"{number} samples wait"
+    return f"{number or 'No'} {'samples' if number > 1 else 'sample'}"
 
 
-def _orphaned(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
-    orphaned = pending_counts(store, asset).orphaned
-    noun = "sample is" if orphaned < 2 else "samples are"  # noqa: PLR2004 - more than one
-    found = f"{orphaned or 'No'} {noun} stored that nothing calls for any more."
-    return not orphaned, found, {c.KEY_ORPHANED: orphaned}
+def _orphaned(look: _Look) -> _Verdict:
+    orphaned = look.counts.orphaned
+    verb = "are" if orphaned > 1 else "is"
+    found = f"{_samples(orphaned)} {verb} stored that nothing calls for any more."
+    return _Verdict(found, {c.KEY_ORPHANED: orphaned}, passed=not orphaned)
 
 
-def _schema(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
-    feature = asset.feature
+def _failed(look: _Look) -> _Verdict:
+    failed = look.store.failed(look.asset.feature)
+    if not failed.failed:
+        return _Verdict(_DESCRIPTIONS["failed"], {c.KEY_FAILED: 0})
+    number = failed.failed
+    found = f"{_samples(number)} failed and {'was' if number == 1 else 'were'} not computed since"
+    if failed.quarantined:
+        found += f"; {failed.quarantined} of them failed too often and will not be tried again"
+    if failed.outdated:
+        verb = "has the row" if failed.outdated == 1 else "have the rows"
+        found += f"; {failed.outdated} still {verb} of an earlier computation"
+    metadata = {
+        c.KEY_FAILED: number,
+        c.KEY_QUARANTINED: failed.quarantined,
+        c.KEY_OUTDATED: failed.outdated,
+    }
+    severity = dg.AssetCheckSeverity.ERROR if failed.quarantined else None
+    return _Verdict(f"{found}.", metadata, passed=False, severity=severity)
+
+
+def _schema(look: _Look) -> _Verdict:
+    store, feature = look.store, look.asset.feature
     spec, cls = store.graph[feature], store.graph.feature_class(feature)
     stored = store.schema(feature)
     if not stored:
-        return True, "Nothing was written yet.", {"columns": 0}
+        return _Verdict("Nothing was written yet.", {"columns": 0})
     declared = {} if cls is None else cls.model_fields
     required = {f.alias or name for name, f in declared.items() if f.is_required()}
     required |= {*spec.id_columns, *(name for f in spec.fields for name in f.columns or ())}
@@ -208,14 +263,14 @@ def _schema(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
     ]
     found = f"Stored and declared columns differ: {'; '.join(faults)}."
     found = found if faults else f"The {len(stored)} stored columns are as declared."
-    return not faults, found, metadata
+    return _Verdict(found, metadata, passed=not faults)
 
 
-def _unique_ids(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
-    feature = asset.feature
+def _unique_ids(look: _Look) -> _Verdict:
+    store, feature = look.store, look.asset.feature
     ids = list(store.graph[feature].id_columns)
     if not store.schema(feature):
-        return True, "Nothing was written yet.", {c.KEY_ROW_COUNT: 0}
+        return _Verdict("Nothing was written yet.", {c.KEY_ROW_COUNT: 0})
     frame = store.read(feature, columns=ids)
     rows = frame.select(nw.len()).collect(backend="pyarrow").item()
     distinct = frame.unique().select(nw.len()).collect(backend="pyarrow").item()
@@ -225,12 +280,13 @@ def _unique_ids(store: MetadataStore, asset: FeatureAsset) -> _Verdict:
         if doubled
         else _DESCRIPTIONS["unique_ids"]
     )
-    return not doubled, found, {c.KEY_ROW_COUNT: rows, "duplicates": doubled}
+    return _Verdict(found, {c.KEY_ROW_COUNT: rows, "duplicates": doubled}, passed=not doubled)
 
 
-_VERDICTS: Mapping[CheckName, Callable[[MetadataStore, FeatureAsset], _Verdict]] = {
+_VERDICTS: Mapping[CheckName, Callable[[_Look], _Verdict]] = {
     "pending": _pending,
     "orphaned": _orphaned,
+    "failed": _failed,
     "schema": _schema,
     "unique_ids": _unique_ids,
 }

@@ -112,6 +112,8 @@ def _failures(store: MetadataStore, found: FeatureSummary) -> dict[str, Any]:
         c.KEY_FAILED: failed.failed,
         c.KEY_QUARANTINED: failed.quarantined,
     }
+    if failed.outdated:
+        metadata[c.KEY_OUTDATED] = failed.outdated
     frame = store.failures(failed.feature).drop(c.COL_MATERIALIZATION_ID).head(_FAILURE_ROWS)
     metadata[c.KEY_FAILURES] = _table(frame.collect(backend="pyarrow").to_native())
     return metadata

@@ -12,11 +12,13 @@ from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import CoercibleToFeatureKey
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime._compat import Step
+from metaxy_dagster.runtime.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.work import current_work, increment_of
 from metaxy_dagster.stores import FailureResult, Increment, MetadataStore
 from metaxy_dagster.stores.failures import SampleError
 
-__all__ = ["note_reported", "report_failures"]
+__all__ = ["note_reported", "report_failures", "stop_for_failed"]
 
 
 def report_failures(
@@ -106,3 +108,34 @@ def note_reported(store: MetadataStore, step: Step, increment: Increment) -> Non
     found = of_runs.select(*increment.sample_columns).collect(backend="pyarrow").to_native()
     if found.num_rows:
         increment.note_failed(found)
+
+
+def stop_for_failed(
+    store: MetadataStore, asset: FeatureAsset, increment: Increment, limits: Limits
+) -> None:
+    """Let a step fail whose failed samples still have rows of an earlier run, if that is asked for.
+
+    Args:
+        store: where the step has written the others.
+        asset: the asset that was written.
+        increment: that it answered.
+        limits: what is to become of such rows.
+
+    Raises:
+        RunError: there are such rows, and they shall stop the step.
+    """
+    if limits.of_failed(asset) != c.FAILED_RAISE:
+        return
+    found = store.failed(asset.feature, increment=increment)
+    if found.outdated:
+        raise RunError(
+            "failed samples still have rows that an earlier run made, and these shall stop the "
+            "step; the samples that did not fail are written",
+            feature=str(asset.feature),
+            found=f"{found.outdated} of {store.failed(asset.feature).failed} failed samples",
+            allowed=f'none, by metadata "{c.KEY_FAILED_ROWS}": "{c.FAILED_RAISE}" or the setting '
+            "failed_rows",
+            remedy="correct what fails, make the samples pending again with metaxy-dagster retry, "
+            f'and run again; or set "{c.KEY_FAILED_ROWS}" to "{c.FAILED_DELETE}" or '
+            f'"{c.FAILED_KEEP}"',
+        )

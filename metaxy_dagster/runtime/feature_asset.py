@@ -32,6 +32,8 @@ class FeatureAsset:
         increment: whether its inputs hold only pending samples.
         unreturned_empty: whether pending samples that it does not return yielded nothing.
         write: ``"upsert"``, ``"replace"``, or ``None`` for what fits the frame.
+        failed_rows: what becomes of rows of failed samples that an earlier run made: ``"keep"``,
+            ``"delete"``, ``"raise"``; ``None`` for what the IO manager says.
         max_deleted_share: how much a replace may delete; ``None`` for what the IO manager says.
         partition_by: the column that holds the Dagster partition key, under ``""``; or the
             columns by the names of their dimensions.
@@ -51,6 +53,7 @@ class FeatureAsset:
     increment: bool = False
     unreturned_empty: bool = False
     write: str | None = None
+    failed_rows: str | None = None
     max_deleted_share: float | None = None
     partition_by: Mapping[str, str] = field(default_factory=FrozenMapping)
     contribution: Mapping[str, tuple[Value, ...]] = field(default_factory=FrozenMapping)
@@ -74,6 +77,7 @@ class FeatureAsset:
             increment=values[c.KEY_INPUT] == c.INPUT_INCREMENT,
             unreturned_empty=values[c.KEY_UNRETURNED] == c.UNRETURNED_EMPTY,
             write=values[c.KEY_WRITE],
+            failed_rows=values[c.KEY_FAILED_ROWS],
             max_deleted_share=values[c.KEY_MAX_DELETED_SHARE],
             partition_by=FrozenMapping(values[c.KEY_PARTITION_BY]),
             contribution=FrozenMapping(values[c.KEY_PARTITION]),
@@ -315,6 +319,7 @@ _READERS: Mapping[str, _Reader] = {
     c.KEY_INPUT: partial(_choice, key=c.KEY_INPUT, allowed=c.INPUT_MODES),
     c.KEY_UNRETURNED: partial(_choice, key=c.KEY_UNRETURNED, allowed=c.UNRETURNED_MODES),
     c.KEY_WRITE: partial(_choice, key=c.KEY_WRITE, allowed=c.WRITE_MODES),
+    c.KEY_FAILED_ROWS: partial(_choice, key=c.KEY_FAILED_ROWS, allowed=c.FAILED_MODES),
     c.KEY_MAX_DELETED_SHARE: _share,
     c.KEY_PARTITION_BY: _partition_by,
     c.KEY_PARTITION: _contribution,

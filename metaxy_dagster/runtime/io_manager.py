@@ -9,12 +9,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, PrivateAttr, field_validator
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.batching import batch_size, first_batch, in_batches, with_batches
 from metaxy_dagster.runtime.conversion import Source, convert
 from metaxy_dagster.runtime.events import feature_state, write_metadata
-from metaxy_dagster.runtime.failures import note_reported
+from metaxy_dagster.runtime.failures import note_reported, stop_for_failed
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.inputs import load_frame, pin, resolve_shared
@@ -53,6 +54,21 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         description="Refuse to replace a feature when more than this share would be deleted; "
         "an asset's metaxy/max_deleted_share, and a run tag of that name, say otherwise.",
     )
+
+    failed_rows: str = Field(
+        default=c.FAILED_KEEP,
+        description="What becomes of rows that an earlier run made of samples that fail: keep "
+        "them, delete them, or raise when the others are written; an asset's "
+        "metaxy/failed_rows says otherwise.",
+    )
+
+    @field_validator("failed_rows")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in c.FAILED_MODES:
+            message = f"one of {', '.join(c.FAILED_MODES)}, not {value!r}"
+            raise ValueError(message)
+        return value
 
     @field_validator("max_deleted_share", mode="before")
     @classmethod
@@ -105,7 +121,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                     step=step,
                     pinned=pinned,
                     increments=self._increments,
-                    limits=Limits.of(self.max_deleted_share, step),
+                    limits=self._limits(step),
                     batch_size=size,
                 )
                 if size is None:
@@ -143,13 +159,15 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                         scope=scope,
                         increment=increment,
                         run_id=context.run_id,
-                        limits=Limits.of(self.max_deleted_share, step),
+                        limits=self._limits(step),
                         batched=in_batches(step),
                     )
                     result = with_batches(step, result)
                     counts = increment.counts if increment is not None else None
                     events = write_metadata(result, counts)
                     written = {context.run_id: result.written}
+                if increment is not None:
+                    stop_for_failed(self.store, asset, increment, self._limits(step))
                 state = feature_state(self.store, asset.feature, scope)
                 apart = partition_metadata(self.store, asset, keys, definition, written=written)
         if frame is not None:
@@ -159,6 +177,9 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             said = with_run_totals(said, len(apart))
         context.add_output_metadata(said)
         _compat.set_data_version(context, state.data_version)
+
+    def _limits(self, step: _compat.Step | None) -> Limits:
+        return Limits.of(self.max_deleted_share, self.failed_rows, step)
 
     def _taken(self, step: _compat.Step | None, asset: FeatureAsset) -> Increment | None:
         """The increment that an output answers, and what is known to have failed of it."""

@@ -1,4 +1,4 @@
-"""How far a write of a run may go."""
+"""How far a write of a run may go, and what becomes of rows that it could not bring up to date."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be deleted at once, by whom it was said.
+    """What may be deleted, by whom it was said.
 
     Attributes:
         max_deleted_share: the setting of the IO manager.
+        failed_rows: the setting of the IO manager.
         once: what the run's tag says instead; ``None`` if it has none.
 
     Example:
@@ -29,17 +30,18 @@ class Limits:
     """
 
     max_deleted_share: float
+    failed_rows: str = c.FAILED_KEEP
     once: float | None = None
 
     @classmethod
-    def of(cls, max_deleted_share: float, step: Step | None) -> Limits:
+    def of(cls, max_deleted_share: float, failed_rows: str, step: Step | None) -> Limits:
         """The limits of a running step.
 
         Raises:
             RunError: the run's tag holds no share.
         """
         said = None if step is None else step.run_tags.get(c.TAG_MAX_DELETED_SHARE)
-        return cls(max_deleted_share, None if said is None else _read(said))
+        return cls(max_deleted_share, failed_rows, None if said is None else _read(said))
 
     def share(self, asset: FeatureAsset) -> float:
         """How much a replace of an asset may delete: the run's word, the asset's, the setting."""
@@ -47,6 +49,10 @@ class Limits:
             return self.once
         own = asset.max_deleted_share
         return self.max_deleted_share if own is None else own
+
+    def of_failed(self, asset: FeatureAsset) -> str:
+        """What becomes of rows of an asset's failed samples that an earlier run made."""
+        return asset.failed_rows or self.failed_rows
 
     def explained(self, error: DeletionRefusedError) -> DeletionRefusedError:
         """A refused replace, with all places where more can be allowed."""

@@ -68,6 +68,7 @@ def write_output(
             increment=increment,
             empty=c.EMPTY_REST if asset.unreturned_empty and not batched else None,
             delete_orphaned=True,
+            delete_failed=limits.of_failed(asset) == c.FAILED_DELETE,
             materialization_id=run_id,
         )
     stamped = c.COL_PROVENANCE_BY_FIELD in column_names(frame)
@@ -87,6 +88,7 @@ def write_output(
             frame,
             increment=None if stamped else increment,
             mode=mode,
+            delete_failed=limits.of_failed(asset) == c.FAILED_DELETE,
             scope=(scope.filters(store.schema(asset.feature)) or None) if scope else None,
             max_deleted_share=limits.share(asset),
             materialization_id=run_id,

@@ -27,6 +27,8 @@ class FailureResult:
         failed: how many they are.
         quarantined: those of them that have failed as often as is allowed, and are left out of
             increments until something changes.
+        outdated: those of them of which rows are stored that an earlier computation made, and
+            that whoever reads the feature still gets; counted by ``store.failed`` alone.
 
     Example:
         >>> FailureResult(FeatureKey("a"), failed=3, quarantined=1).retried
@@ -36,6 +38,7 @@ class FailureResult:
     feature: FeatureKey
     failed: int
     quarantined: int
+    outdated: int = 0
 
     @property
     def retried(self) -> int:

@@ -132,6 +132,7 @@ class MetadataStore(abc.ABC):
         empty: Any = None,
         mode: WriteMode = "upsert",
         delete_orphaned: bool = False,
+        delete_failed: bool = False,
         max_deleted_share: float | None = None,
         materialization_id: str | None = None,
         scope: Any = None,
@@ -207,7 +208,9 @@ class MetadataStore(abc.ABC):
         """The samples that failed and were not computed since."""
 
     @abc.abstractmethod
-    def failed(self, feature: CoercibleToFeatureKey) -> FailureResult:
+    def failed(
+        self, feature: CoercibleToFeatureKey, *, increment: Increment | None = None
+    ) -> FailureResult:
         """How many samples failed and were not computed since."""
 
     @abc.abstractmethod

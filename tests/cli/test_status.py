@@ -77,20 +77,46 @@ def test_quarantined_samples_are_shown_where_there_are_any(filled: Path, repo, r
         store.record_failures("leaf", [{"id": 4}], "torn", increment=store.resolve_update("leaf"))
     path = repo(CODE.format(options=""))
     done = run("status", "-f", path, "--store", filled)
-    assert [line.split() for line in done.out.splitlines()[1:]] == [
-        ["feature", "rows", "new", "stale", "orphaned", "quarantined", "assets"],
-        ["root", "4", "-", "-", "-", "-", "up"],
-        ["leaf", "3", "1", "1", "1", "1", "down"],
+    *lines, last = done.out.splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["feature", "rows", "new", "stale", "orphaned", "failed", "quarantined", "assets"],
+        ["root", "4", "-", "-", "-", "-", "-", "up"],
+        ["leaf", "3", "1", "1", "1", "1", "1", "down"],
     ]
+    assert last == (
+        "warning: leaf: 1 failed, 1 of them no longer tried (quarantined); "
+        "see metaxy-dagster failures, and retry"
+    )
     done = run("status", "-f", path, "--store", filled, "--format", "json")
     root, leaf = json.loads(done.out)["features"]
     assert "quarantined" not in root
-    assert leaf["quarantined"] == 1
+    assert (leaf["failed"], leaf["quarantined"]) == (1, 1)
+    assert "outdated" not in leaf
     store.retry("leaf")
     done = run("status", "-f", path, "--store", filled)
     assert "quarantined" not in done.out.splitlines()[1]
     done = run("status", "-f", path, "--store", filled, "--format", "json")
     assert not any("quarantined" in each for each in json.loads(done.out)["features"])
+
+
+def test_failed_samples_whose_old_rows_are_served_cannot_be_overlooked(
+    filled: Path, repo, run
+) -> None:
+    graph = mxd.FeatureGraph()
+    for spec in (ROOT, LEAF):
+        graph.add(spec)
+    store = mxd.DuckDBMetadataStore(filled, graph=graph)
+    increment = store.resolve_update("leaf")
+    store.record_failures("leaf", [{"id": 2}, {"id": 4}], "torn", increment=increment)
+    done = run("status", "-f", repo(CODE.format(options="")), "--store", filled)
+    *lines, last = done.out.splitlines()
+    assert done.code == 0
+    assert [line.split() for line in lines[1:]] == [
+        ["feature", "rows", "new", "stale", "orphaned", "failed", "outdated", "assets"],
+        ["root", "4", "-", "-", "-", "-", "-", "up"],
+        ["leaf", "3", "2", "1", "1", "2", "1", "down"],
+    ]
+    assert "2 failed, 1 still with the row of an earlier computation" in last
 
 
 def test_a_configured_store(filled: Path, repo, run, monkeypatch, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from metaxy_dagster.features import FeatureGraph, FeatureSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is currently in beta")
 
-ALL = {"pending", "orphaned", "schema", "unique_ids"}
-ROOT = {"schema", "unique_ids"}
+ALL = {"pending", "orphaned", "failed", "schema", "unique_ids"}
+ROOT = {"failed", "schema", "unique_ids"}
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_checks_run_with_their_assets(options, instance, asset_keys):
     made = mxd.metaxify_definitions(defs, checks="all", asset_keys=asset_keys, **options)
     result = execute(made, instance)
     found = result.get_asset_check_evaluations()
-    assert len(found) == 10
+    assert len(found) == 13
     assert all(each.passed for each in found)
 
 
@@ -181,7 +181,7 @@ def test_jobs_keep_selecting_the_assets_that_they_selected(options, instance):
     run = made.resolve_job_def("bare").execute_in_process(instance=instance)
     assert run.get_asset_check_evaluations() == []
     run = made.resolve_job_def("keys").execute_in_process(instance=instance)
-    assert len(run.get_asset_check_evaluations()) == 6
+    assert len(run.get_asset_check_evaluations()) == 8
 
 
 def test_checks_find_the_store_where_the_name_is_taken(options, instance):
@@ -379,7 +379,7 @@ def test_the_plan_shows_all_of_it(options):
     )
     for form in ("text", "markdown"):
         text = plan.render(form)
-        assert "b: pending, orphaned, schema, unique_ids (the setting checks)" in text
+        assert "b: pending, orphaned, failed, schema, unique_ids (the setting checks)" in text
         assert "sensor metaxy_pending: added to request runs for 2 assets" in text
         assert "sensor metaxy_conditions: added to evaluate" in text
         assert "while samples are pending" in text

@@ -81,8 +81,8 @@ def test_one_check_says_what_is_pending(
     keys = [
         dg.AssetCheckKey(dg.AssetKey(asset), name)
         for asset in FEATURES
-        for name in ("pending", "orphaned", "schema", "unique_ids")
-        if asset not in ROOTS or name in {"schema", "unique_ids"}
+        for name in ("pending", "orphaned", "failed", "schema", "unique_ids")
+        if asset not in ROOTS or name in {"failed", "schema", "unique_ids"}
     ]
     storage = played.event_log_storage
     latest = storage.get_latest_asset_check_execution_by_key(keys)

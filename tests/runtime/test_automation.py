@@ -32,7 +32,7 @@ def test_a_feature_that_is_as_it_should_be_passes(store: mxd.DuckDBMetadataStore
     store.write("thumb", store.resolve_update("thumb").pending)
     for key in ("image", "thumb", "pair"):
         found = evaluate(checks(key), store)
-        assert set(found) == {"pending", "orphaned", "schema", "unique_ids"}
+        assert set(found) == {"pending", "orphaned", "failed", "schema", "unique_ids"}
         assert all(each.passed for each in found.values()), key
 
 
@@ -56,13 +56,15 @@ def quarantine(store: mxd.DuckDBMetadataStore, ids: list[int]) -> None:
         store.record_failures("thumb", [{"id": i} for i in ids], "torn", increment=increment)
 
 
-def test_no_check_fails_for_quarantined_samples(store: mxd.DuckDBMetadataStore) -> None:
+def test_of_quarantined_samples_only_one_check_fails(store: mxd.DuckDBMetadataStore) -> None:
     store.write("image", images(ROWS))
     increment = store.resolve_update("thumb")
     store.write("thumb", increment.pending.filter(nw.col("id") < 2), increment=increment)
     assert not evaluate(checks("thumb"), store)["pending"].passed
     quarantine(store, [2, 3])
-    assert all(each.passed for each in evaluate(checks("thumb"), store).values())
+    found = evaluate(checks("thumb"), store)
+    assert {name for name, each in found.items() if not each.passed} == {"failed"}
+    assert "2 samples are not tried any more" in str(found["pending"].description)
 
 
 def test_columns_that_are_not_declared_fail_the_schema_check(

@@ -107,6 +107,7 @@ def test_checks_say_what_they_found(
     assert said("thumb") == {
         "pending": "2 samples wait to be computed: 2 new, 0 stale.",
         "orphaned": "No sample is stored that nothing calls for any more.",
+        "failed": "No sample failed without being computed since.",
         "schema": "Nothing was written yet.",
         "unique_ids": "Nothing was written yet.",
     }
@@ -116,6 +117,7 @@ def test_checks_say_what_they_found(
     assert said("thumb") == {
         "pending": "No sample waits to be computed.",
         "orphaned": "No sample is stored that nothing calls for any more.",
+        "failed": "No sample failed without being computed since.",
         "schema": "The 2 stored columns are as declared.",
         "unique_ids": "No two samples have the same ids.",
     }

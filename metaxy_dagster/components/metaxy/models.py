@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from metaxy_dagster.definitions.settings import Drift, IORouting, MetaxifySettings
+from metaxy_dagster.definitions.settings import Drift, FailedRows, IORouting, MetaxifySettings
 from metaxy_dagster.errors import MetaxyError, MetaxyErrorGroup
 from metaxy_dagster.features.specs import FeatureSpec
 
@@ -103,8 +103,13 @@ class SettingsModel(dg.Model, dg.Resolvable):
     checks: str | Sequence[str] = Field(
         default=_DEFAULTS.checks,
         description="Asset checks of feature assets: `none`, `all`, or a list of `pending`, "
-        "`orphaned`, `schema` and `unique_ids`; an asset's own `metaxy/checks` wins.",
+        "`orphaned`, `failed`, `schema` and `unique_ids`; an asset's own `metaxy/checks` wins.",
         examples=["all", ["pending", "schema"]],
+    )
+    failed_rows: FailedRows = Field(
+        default=_DEFAULTS.failed_rows,
+        description="What becomes of rows that an earlier run made of samples that fail: `keep` "
+        "them, `delete` them, or `raise`; an asset's own `metaxy/failed_rows` wins.",
     )
     io_manager_key: str = Field(
         default=_DEFAULTS.io_manager_key,

@@ -17,10 +17,20 @@ from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.samples import typed_as
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb import arrival, layout, quarantine, query, source, views
+    from metaxy_dagster.stores.duckdb import (
+        arrival,
+        catalog,
+        failed_rows,
+        layout,
+        quarantine,
+        query,
+        source,
+        views,
+    )
 else:
-    arrival, layout, quarantine, query, source, views = late_modules(
-        __package__, "arrival", "layout", "quarantine", "query", "source", "views"
+    arrival, catalog, failed_rows, layout, quarantine, query, source, views = late_modules(
+        __package__,
+        *("arrival", "catalog", "failed_rows", "layout", "quarantine", "query", "source", "views"),
     )
 
 __all__ = ["FailureStore"]
@@ -105,11 +115,30 @@ class FailureStore(FileStore):
             )
         return query.lazy(found, self._file)
 
-    def failed(self, feature: CoercibleToFeatureKey) -> FailureResult:
-        """How many samples failed and were not computed since; reads none of them."""
-        key = FeatureKey(feature)
+    def failed(
+        self, feature: CoercibleToFeatureKey, *, increment: Increment | None = None
+    ) -> FailureResult:
+        """How many samples failed and were not computed since; reads none of them.
+
+        Args:
+            feature: key, spec or class.
+            increment: count only samples that it lists as stale or quarantined: those that may
+                have rows of an earlier computation.
+        """
+        key, plan = self._plan(feature)
         with self._file.connect("r") as connection:
-            return quarantine.counted(connection, key, limit=self._max_attempts)
+            known = catalog.read_catalog(connection, [key])
+            if not known.entry(key).failed:
+                return FailureResult(key, 0, 0)
+            listed = None if increment is None else increment.ids(failed_rows.WITH_ROWS)
+            return failed_rows.counted(
+                connection,
+                key,
+                views.sample_columns(plan),
+                stored=known.get(key) is not None,
+                listed=listed,
+                limit=self._max_attempts,
+            )
 
     def retry(
         self,

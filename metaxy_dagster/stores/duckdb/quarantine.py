@@ -41,7 +41,6 @@ from metaxy_dagster.stores.spool import Spool
 __all__ = [
     "SHOWN",
     "WithoutQuarantined",
-    "counted",
     "failures",
     "forget",
     "held",
@@ -234,18 +233,6 @@ def forget(
         set_failed(connection, key, failed=False)
     connection.execute("COMMIT")
     return int(row[0])
-
-
-def counted(connection: duckdb.DuckDBPyConnection, key: FeatureKey, *, limit: int) -> FailureResult:
-    """How many samples failed and were not computed since."""
-    full = f"count(*) FILTER ({quote(c.COL_ATTEMPTS)} >= {limit})" if limit else "0"
-    try:
-        (row,) = connection.execute(
-            f"SELECT count(*), {full} FROM {quarantine_table(key)}"
-        ).fetchall()
-    except (duckdb.CatalogException, duckdb.BinderException):
-        return FailureResult(key, 0, 0)
-    return FailureResult(key, int(row[0]), int(row[1]))
 
 
 def failures(

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
         snapshot,
         summary,
         versions,
+        views,
     )
 else:
     # The snapshot brings pandas.
-    catalog, entries, query, reader, snapshot, summary, versions = late_modules(
-        __package__, "catalog", "entries", "query", "reader", "snapshot", "summary", "versions"
+    catalog, entries, query, reader, snapshot, summary, versions, views = late_modules(
+        __package__,
+        *("catalog", "entries", "query", "reader", "snapshot", "summary", "versions", "views"),
     )
 
 __all__ = ["ReadableStore"]
@@ -150,10 +152,10 @@ class ReadableStore(CompactableStore):
             filters: the samples that the data version is of, as text or parsed.
             preview: how many samples to show.
         """
-        spec, only = self._plan(feature)[1].spec, parsed(filters)
-        commit = self._sessions.snapshot
+        plan, only = self._plan(feature)[1], parsed(filters)
+        commit, samples = self._sessions.snapshot, tuple(views.sample_columns(plan))
         with self._file.connect("r") as connection:
-            look = summary.Summarise(spec, commit, only, preview, self._max_attempts)
+            look = summary.Summarise(plan.spec, commit, only, preview, self._max_attempts, samples)
             return look.run(connection)
 
     def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         arrival,
         catalog,
         empties,
+        failed_rows,
         layout,
         pins,
         quarantine,
@@ -43,7 +44,7 @@ else:
         *("arrival", "catalog", "empties", "layout", "pins", "quarantine", "resolve", "source"),
         "views",
     )
-    write, writer = late_modules(__package__, "write", "writer")
+    failed_rows, write, writer = late_modules(__package__, "failed_rows", "write", "writer")
 
 __all__ = ["DuckDBMetadataStore"]
 
@@ -92,6 +93,7 @@ class DuckDBMetadataStore(ReadableStore):
         empty: Any = None,
         mode: WriteMode = "upsert",
         delete_orphaned: bool = False,
+        delete_failed: bool = False,
         max_deleted_share: float | None = None,
         materialization_id: str | None = None,
         scope: _Filters = None,
@@ -114,6 +116,8 @@ class DuckDBMetadataStore(ReadableStore):
             mode: ``"upsert"`` adds and updates; with ``"replace"`` the frame is the whole state
                 and stored samples that it lacks are deleted.
             delete_orphaned: also delete the increment's orphaned samples.
+            delete_failed: also delete the rows that an earlier computation made of samples of
+                the increment that failed, and were not computed since.
             max_deleted_share: refuse a replace that would delete more than this share.
             materialization_id: stored with each written row.
             scope: with ``"replace"``, only stored samples for which this holds are deleted.
@@ -148,6 +152,9 @@ class DuckDBMetadataStore(ReadableStore):
                 scope="TRUE" if table is None else _condition(table, parsed(scope), values),
                 scope_values=values,
                 orphans=increment.orphaned_ids if increment and delete_orphaned else None,
+                failed=failed_rows.leaving(connection, key, increment)
+                if increment and delete_failed and known.entry(key).failed
+                else None,
                 max_deleted_share=max_deleted_share,
                 materialization_id=materialization_id,
                 answered=answered,

@@ -8,9 +8,9 @@ import duckdb
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureSpec, Filter
-from metaxy_dagster.stores.duckdb import quarantine
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
 from metaxy_dagster.stores.duckdb.entries import Content
+from metaxy_dagster.stores.duckdb.failed_rows import counted
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import count
@@ -33,6 +33,7 @@ class Summarise:
         filters: the samples that the data version is of.
         preview: how many rows to show.
         limit: attempts that a sample has.
+        sample_columns: those that name a sample of an increment.
     """
 
     spec: FeatureSpec
@@ -40,6 +41,7 @@ class Summarise:
     filters: tuple[Filter, ...]
     preview: int
     limit: int
+    sample_columns: tuple[str, ...]
 
     def run(self, connection: duckdb.DuckDBPyConnection) -> FeatureSummary:
         """Ask the file."""
@@ -47,7 +49,13 @@ class Summarise:
         catalog = read_catalog(connection, [key], self.commit)
         failed = FailureResult(key, 0, 0)
         if catalog.entry(key).failed:
-            failed = quarantine.counted(connection, key, limit=self.limit)
+            failed = counted(
+                connection,
+                key,
+                self.sample_columns,
+                stored=catalog.get(key) is not None,
+                limit=self.limit,
+            )
         table = catalog.get(key)
         if table is None:
             return FeatureSummary({}, 0, 0, data_version(Content(0, 0, 0)), None, failed)

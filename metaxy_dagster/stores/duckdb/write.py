@@ -21,6 +21,7 @@ class Write:
         replace: stored samples that the frame lacks are deleted.
         scope: a SQL condition, with its values: only these stored rows may be deleted.
         orphans: sample columns of stored rows to delete in the same transaction.
+        failed: the same of samples that stay to be computed.
         max_deleted_share: refuse to delete more than this share of the stored rows.
         materialization_id: stored with each written row.
         answered: the increment that the write answers, to be noted in the watermark.
@@ -32,6 +33,7 @@ class Write:
     scope: str = "TRUE"
     scope_values: Mapping[str, object] | None = None
     orphans: pa.Table | None = None
+    failed: pa.Table | None = None
     max_deleted_share: float | None = None
     materialization_id: str | None = None
     answered: Answered | None = None
@@ -39,14 +41,14 @@ class Write:
     versioned: bool = False
 
     @property
-    def has_orphans(self) -> bool:
-        """Whether orphaned samples are to be deleted."""
-        return self.orphans is not None and self.orphans.num_rows > 0
-
-    @property
     def deletes(self) -> bool:
         """Whether stored rows may have to go even if no row is written."""
-        return self.replace or self.has_orphans or self.empty is not None
+        return self.replace or bool(self.leaving) or self.empty is not None
+
+    @property
+    def leaving(self) -> list[pa.Table]:
+        """The tables that name samples whose rows are to go."""
+        return [one for one in (self.orphans, self.failed) if one is not None and one.num_rows]
 
     def forgets(self, deleted: int) -> bool:
         """Whether a watermark is void: upstreams may still call for what a replace deleted."""

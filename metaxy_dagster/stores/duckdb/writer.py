@@ -352,10 +352,10 @@ class Writer:
         return removal
 
     def _remove_named(self, removal: Removal, how: Write) -> None:
-        """Rows of samples that are to go: orphaned ones, and those that yielded nothing."""
-        if how.orphans is not None and how.has_orphans:
-            self._connection.register(_ORPHANS, how.orphans)
-            removal.add_samples(_ORPHANS, how.orphans.column_names)
+        """Rows of samples that are to go: orphaned, failed, and those that yielded nothing."""
+        for samples in how.leaving:
+            self._connection.register(_ORPHANS, samples)
+            removal.add_samples(_ORPHANS, samples.column_names)
         if how.empty is not None:
             found = self._connection.sql(f"SELECT * FROM {EMPTIED} LIMIT 0").columns
             removal.add_samples(EMPTIED, [name for name in found if name != c.COL_PROVENANCE])
