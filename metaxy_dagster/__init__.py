@@ -82,6 +82,7 @@ _HOMES = {
         "MetaxyConfig",
         "StoreConfig",
         "WriteResult",
+        "init",
         "load_config",
     ),
 }
@@ -150,6 +151,7 @@ if TYPE_CHECKING:
         MetaxyConfig,
         StoreConfig,
         WriteResult,
+        init,
         load_config,
     )
 
@@ -201,6 +203,7 @@ __all__ = [
     "feature_to_dagster_type",
     "generate_materialize_results",
     "generate_observe_results",
+    "init",
     "load_config",
     "metaxify",
     "metaxify_definitions",

@@ -78,7 +78,8 @@ def declare(
 
     Args:
         scan: the repository.
-        graph: the pass's own graph; inline specs are added to it.
+        graph: the features that are known; it is not changed. What ``metaxify`` read from the
+            keys of one asset is read anew, now that all are seen.
         targets: per asset, the assets that its relative dep keys mean.
 
     Returns:
@@ -89,13 +90,18 @@ def declare(
     carriers: defaultdict[FeatureKey, list[dg.AssetKey]] = defaultdict(list)
     for asset_key, feature in by_asset.items():
         carriers[feature].append(asset_key)
-    by_own_key = {dg.AssetKey(list(key.parts)): key for key in (*graph, *carriers)}
+    known_keys = (*graph, *carriers)
+    graph, earlier = graph.without_inline()
+    by_own_key = {dg.AssetKey(list(key.parts)): key for key in known_keys}
     known = {**by_own_key, **by_asset}
     for asset_key in by_asset:
         asset = scan.assets[asset_key]
         if any(key in asset.metadata for key in INLINE_KEYS):
             candidates = _dep_candidates(asset, known, targets.get(asset_key, {}))
             _add_inline(graph, asset, candidates, errors)
+    for spec in earlier:
+        if spec.key not in graph:
+            graph.add(spec, inline=True)
     for asset_key, feature in by_asset.items():
         if feature not in graph:
             _note_unknown(graph, feature, scan.assets[asset_key], errors)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 import dagster as dg
 
-from metaxy_dagster.constants import KEY_FEATURE
+from metaxy_dagster.constants import INLINE_KEYS, KEY_FEATURE
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.declare import copied_graph
 from metaxy_dagster.definitions.planner import Request, make_plan
@@ -18,6 +18,7 @@ from metaxy_dagster.definitions.transform import chosen_translator
 from metaxy_dagster.definitions.translator import MetaxyTranslator
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.graph import FeatureGraph
+from metaxy_dagster.features.inline import declared_feature
 from metaxy_dagster.features.keys import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.features.specs import FeatureSpec
 
@@ -63,6 +64,10 @@ def metaxify(
     this one asset only, so upstream features are deps on *their* keys and IO managers stay as
     they are: :func:`metaxify_definitions` does both for a whole repository, and may follow.
 
+    As a feature class does, the asset's feature registers on the graph that is current where it
+    is defined, so that runs know it. An asset whose metadata keys name no ``metaxy/deps`` depends
+    on those of its deps that are features by then: define upstream assets first.
+
     Args:
         asset: the definition or spec.
         feature: a feature class, spec or key; without it, the asset's ``"metaxy/feature"``
@@ -104,12 +109,15 @@ def metaxify(
             remedy="put @metaxify above @dagster.asset; use metaxify_definitions for Definitions",
         )
     chosen = chosen_translator(translator, None, inject_code_version=inject_code_version)
-    return _metaxified(asset, feature, copied_graph(features), chosen)
+    made, graph = _metaxified(asset, feature, copied_graph(features), chosen)
+    _register(made, graph, beside=features is not None)
+    return made
 
 
 def _metaxified(
     asset: Any, feature: Any, graph: FeatureGraph, translator: MetaxyTranslator
-) -> dg.AssetsDefinition | dg.AssetSpec:
+) -> tuple[dg.AssetsDefinition | dg.AssetSpec, FeatureGraph]:
+    """The asset after the pass over it alone, and the features that the pass knew."""
     tied = asset if feature is None else _tied(asset, feature, graph)
     settings = replace(translator.settings, io_routing="off")
     request = Request(
@@ -127,8 +135,39 @@ def _metaxified(
             allowed=f'metadata {{"{KEY_FEATURE}": "..."}}, or metaxify(feature=...)',
             remedy="say which feature the asset carries",
         )
-    made: dg.AssetsDefinition | dg.AssetSpec = plan.rewriter.rewrite(plan.definitions[0])
-    return made
+    return plan.rewriter.rewrite(plan.definitions[0]), plan.graph
+
+
+def _register(
+    asset: dg.AssetsDefinition | dg.AssetSpec, graph: FeatureGraph, *, beside: bool
+) -> None:
+    """Add the asset's features, and what they are computed from, to the current graph.
+
+    As a feature class does where it is defined: a run, and a pass that follows, know them.
+
+    Args:
+        asset: the asset, with its features in its metadata.
+        graph: knows these features.
+        beside: whether they were given as features of their own, beside those of the current
+            graph, which then keeps what it has of the same keys.
+    """
+    current = FeatureGraph.current()
+    specs = [asset] if isinstance(asset, dg.AssetSpec) else asset.specs
+    waiting = [key for one in specs if (key := declared_feature(one.metadata)) is not None]
+    inline = {
+        declared_feature(one.metadata)
+        for one in specs
+        if any(key in one.metadata for key in INLINE_KEYS)
+    }
+    seen: set[FeatureKey] = set()
+    while waiting:
+        key = waiting.pop()
+        if key in seen or key not in graph:
+            continue
+        seen.add(key)
+        if not (beside and key in current):
+            current.add(graph.feature_class(key) or graph[key], inline=key in inline)
+        waiting += graph.upstream(key)
 
 
 def _tied(

@@ -8,6 +8,7 @@ from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECKS
 from metaxy_dagster.definitions.plan import Notice, NoticeKind
 from metaxy_dagster.definitions.routing import stored_by
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
+from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.runtime.checks import check_names
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 
@@ -24,8 +25,8 @@ __all__ = ["metadata_faults", "partition_faults"]
 
 def metadata_faults(
     asset: Asset, feature: FeatureKey, graph: FeatureGraph
-) -> Iterator[MetaxyError]:
-    """Metadata keys of a feature asset that say what a run would refuse.
+) -> Iterator[MetaxyError | Notice]:
+    """Metadata keys of a feature asset that say what a run would refuse, or what looks misspelt.
 
     Args:
         asset: the asset.
@@ -33,7 +34,8 @@ def metadata_faults(
         graph: the features.
 
     Yields:
-        One error per bad value, and per column that the feature class does not have.
+        One error per bad value, and per column that does not fit the feature class; a warning per
+        column that an open class does not name, where it names one that is nearly the same.
     """
     faults: list[MetaxyError] = [*FeatureAsset.faults(asset.key, asset.metadata)]
     try:
@@ -41,7 +43,12 @@ def metadata_faults(
     except MetaxyError as error:
         faults.append(error)
     if not faults and (tied := FeatureAsset.of(asset.key, asset.metadata)) is not None:
-        faults += tied.column_faults(declared) if (declared := _declared(graph, feature)) else []
+        declared = ClassColumns.of(graph.feature_class(feature))
+        if declared.kinds:
+            faults += tied.column_faults(graph[feature], declared)
+            for column, near in tied.doubtful_columns(graph[feature], declared):
+                message = f"{column!r} is no column of the feature class: is {near!r} meant?"
+                yield Notice(NoticeKind.PARTITIONS, message, asset.name)
     for fault in faults:
         yield _planned(fault, asset.name, feature)
 
@@ -79,19 +86,6 @@ def partition_faults(
                 f"{fault.remedy}"
             )
             yield Notice(NoticeKind.PARTITIONS, message, each.key.to_user_string())
-
-
-def _declared(graph: FeatureGraph, feature: FeatureKey) -> dict[str, Any]:
-    """The columns of a feature class with their types; none where no class declares any."""
-    fields = getattr(graph.feature_class(feature), "model_fields", {})
-    if not fields:
-        return {}
-    spec = graph[feature]
-    more = [*spec.id_columns, *(name for field in spec.fields for name in field.columns or ())]
-    return {
-        **dict.fromkeys(more, Any),
-        **{info.alias or name: info.annotation for name, info in fields.items()},
-    }
 
 
 def _planned(fault: MetaxyError, asset: str, feature: FeatureKey) -> MetaxyError:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from metaxy_dagster.errors import FeatureError
+from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.columns import columns
 from metaxy_dagster.features.graph import FeatureGraph
 from metaxy_dagster.features.keys import CoercibleToFieldKey
@@ -24,10 +25,12 @@ _RESERVED = ("code_version", "feature_version", "field_version", "spec")
 class BaseFeature(BaseModel):
     """Base of feature classes; the pydantic fields of a class are the feature's columns.
 
-    A class registers on the graph that is current where it is defined. Columns are optional, but
-    if any are declared then the id columns must be among them. ``spec=None`` makes an abstract
-    base, whose columns its subclasses share. A column that has the name of one of the methods
-    here needs an alias: ``spec_: str = Field(alias="spec")``.
+    A class registers on the graph that is current where it is defined. It declares what it knows:
+    types, descriptions, which columns there should be. Samples may have more columns than it
+    names, and it may leave out the id columns. With ``model_config = {"extra": "forbid"}`` it is
+    closed: frames with other columns, or without the required ones, are refused. ``spec=None``
+    makes an abstract base, whose columns its subclasses share. A column that has the name of one
+    of the methods here needs an alias: ``spec_: str = Field(alias="spec")``.
 
     Raises:
         FeatureError: from the ``class`` statement, if the spec and the columns contradict each
@@ -74,7 +77,8 @@ class BaseFeature(BaseModel):
         super().__pydantic_init_subclass__(**options)
         cls.__metaxy_spec__ = None
         cls.__metaxy_graph__ = None
-        declared = [info.alias or name for name, info in cls.model_fields.items()]
+        known = ClassColumns.of(cls)
+        declared = list(known.kinds)
         if spec is None:
             columns(declared)
             return
@@ -82,10 +86,10 @@ class BaseFeature(BaseModel):
             columns(declared)
         except FeatureError as error:
             raise error.located(feature=str(spec.key)) from None
-        if declared:
-            cls._require(spec, spec.id_columns, declared, "id columns")
+        if known.is_closed:
+            allowed = [*declared, *spec.id_columns]
             for field in spec.fields:
-                cls._require(spec, field.columns or (), declared, f"columns of field '{field.key}'")
+                cls._require(spec, field.columns or (), allowed, f"columns of field '{field.key}'")
         graph = FeatureGraph.current()
         cls.__metaxy_spec__ = spec
         cls.__metaxy_graph__ = graph
@@ -102,7 +106,12 @@ class BaseFeature(BaseModel):
                 feature=str(spec.key),
                 found=f"without {', '.join(map(repr, missing))}",
                 allowed=", ".join(declared),
-                remedy=did_you_mean(missing[0], declared, f"add {missing[0]}: … to the class"),
+                remedy=did_you_mean(
+                    missing[0],
+                    declared,
+                    f"add {missing[0]}: … to the class, or let it have other columns: drop "
+                    'extra="forbid"',
+                ),
             )
 
     @classmethod

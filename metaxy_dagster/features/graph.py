@@ -48,6 +48,7 @@ class FeatureGraph:
     def __init__(self) -> None:
         self._specs: dict[FeatureKey, FeatureSpec] = {}
         self._classes: dict[FeatureKey, type[BaseFeature]] = {}
+        self._inline: dict[FeatureKey, FeatureSpec] = {}
         self._downstream: dict[FeatureKey, list[FeatureKey]] = {}
         self._order: dict[FeatureKey, int] | None = None
         self._plans: dict[FeatureKey, FeaturePlan] = {}
@@ -56,11 +57,13 @@ class FeatureGraph:
         self._code_versions: dict[FeatureKey, str] = {}
 
     # ------------------------------------------------------------------------------- contents
-    def add(self, feature: FeatureSpec | type[BaseFeature]) -> FeatureSpec:
+    def add(self, feature: FeatureSpec | type[BaseFeature], *, inline: bool = False) -> FeatureSpec:
         """Add a feature; adding an equal spec again changes nothing.
 
         Args:
             feature: a spec or a feature class.
+            inline: whether it was read from the metadata keys of one asset, and may be read anew
+                where more is known, see :meth:`without_inline`.
 
         Returns:
             The feature's spec.
@@ -79,6 +82,8 @@ class FeatureGraph:
         if known is None:
             self._specs[spec.key] = known = spec
             self._order = None
+            if inline:
+                self._inline[spec.key] = spec
             for dep in spec.deps:
                 self._downstream.setdefault(dep.feature, []).append(spec.key)
         elif known != spec:
@@ -136,6 +141,27 @@ class FeatureGraph:
         twin = type(self)()
         vars(twin).update(state)
         return twin
+
+    def without_inline(self) -> tuple[Self, tuple[FeatureSpec, ...]]:
+        """A copy without the features that single assets declared, and these.
+
+        Whoever sees all assets reads their keys anew: what an asset depends on follows from
+        which of its deps are features, and one asset alone may not know all of these.
+
+        Example:
+            >>> graph = FeatureGraph()
+            >>> _ = graph.add(FeatureSpec("video", id_columns=["id"]), inline=True)
+            >>> copy, (video,) = graph.without_inline()
+            >>> len(copy), str(video.key)
+            (0, 'video')
+        """
+        if not self._inline:
+            return self.copy(), ()
+        twin = type(self)()
+        for key, spec in self._specs.items():
+            if key not in self._inline:
+                twin.add(self._classes.get(key, spec))
+        return twin, tuple(self._inline.values())
 
     # --------------------------------------------------------------------------------- edges
     def upstream(self, key: CoercibleToFeatureKey) -> tuple[FeatureKey, ...]:

@@ -134,6 +134,7 @@ def with_batches(step: Step | None, last: WriteResult) -> WriteResult:
         unchanged=sum(one.unchanged for one in results),
         deleted=sum(one.deleted for one in results),
         empty=sum(one.empty for one in results),
+        warnings=tuple(dict.fromkeys(told for one in results for told in one.warnings)),
     )
 
 

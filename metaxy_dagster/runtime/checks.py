@@ -11,11 +11,11 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
-from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.pending import pending_counts
+from metaxy_dagster.runtime.schema_check import compare_schema
 from metaxy_dagster.runtime.store_source import store_within
 from metaxy_dagster.stores import Counts, MetadataStore
 
@@ -50,7 +50,7 @@ _DESCRIPTIONS: Mapping[CheckName, str] = {
     "pending": "No sample waits to be computed.",
     "orphaned": "No sample is stored that nothing calls for any more.",
     "failed": "No sample failed without being computed since.",
-    "schema": "The stored columns are those that the feature declares.",
+    "schema": "The stored columns and their types are those that the feature declares.",
     "unique_ids": "No two samples have the same ids.",
 }
 # What a run can mend is a warning; what should never be is an error. Failed samples are an error
@@ -243,27 +243,8 @@ def _failed(look: _Look) -> _Verdict:
 
 
 def _schema(look: _Look) -> _Verdict:
-    store, feature = look.store, look.asset.feature
-    spec, cls = store.graph[feature], store.graph.feature_class(feature)
-    stored = store.schema(feature)
-    if not stored:
-        return _Verdict("Nothing was written yet.", {"columns": 0})
-    declared = {} if cls is None else cls.model_fields
-    required = {f.alias or name for name, f in declared.items() if f.is_required()}
-    required |= {*spec.id_columns, *(name for f in spec.fields for name in f.columns or ())}
-    allowed = {f.alias or name for name, f in declared.items()} | required
-    there, known = set(map(fold, stored)), set(map(fold, allowed))
-    missing = sorted(name for name in required if fold(name) not in there)
-    unknown = sorted(name for name in stored if fold(name) not in known) if declared else []
-    metadata = {"columns": len(stored), "missing": missing, "unknown": unknown}
-    faults = [
-        f"{what} {', '.join(names)}"
-        for what, names in (("not stored:", missing), ("not declared:", unknown))
-        if names
-    ]
-    found = f"Stored and declared columns differ: {'; '.join(faults)}."
-    found = found if faults else f"The {len(stored)} stored columns are as declared."
-    return _Verdict(found, metadata, passed=not faults)
+    passed, found, metadata = compare_schema(look.store, look.asset.feature)
+    return _Verdict(found, metadata, passed=passed)
 
 
 def _unique_ids(look: _Look) -> _Verdict:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey
+from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.info import feature_info
 from metaxy_dagster.late import narwhals as nw
 
@@ -49,11 +50,8 @@ def feature_to_dagster_type(
     known = graph if graph is not None else FeatureGraph.current()
     key = FeatureKey(feature)
     spec = known[key]
-    cls = known.feature_class(key)
-    declared = {} if cls is None else cls.model_fields
-    required = dict.fromkeys(
-        [*spec.id_columns, *(f.alias or n for n, f in declared.items() if f.is_required())]
-    )
+    declared = ClassColumns.of(known.feature_class(key))
+    required = dict.fromkeys([*spec.id_columns, *declared.missing(())])
 
     def check(_context: dg.TypeCheckContext, value: Any) -> dg.TypeCheck:
         return _checked(value, str(key), list(required))

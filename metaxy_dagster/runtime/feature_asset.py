@@ -14,7 +14,8 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import RunError
-from metaxy_dagster.features import FeatureKey, FrozenMapping, declared_feature
+from metaxy_dagster.features import FeatureKey, FeatureSpec, FrozenMapping, declared_feature
+from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.runtime.scope import Scope, Value, partition_choices
 from metaxy_dagster.stores.shares import SHARE_RULE, is_share
@@ -146,27 +147,28 @@ class FeatureAsset:
             remedy=f'set metadata "{c.KEY_PARTITION_BY}": {_quoted(example)} on the asset',
         )
 
-    def column_faults(self, declared: Mapping[str, Any]) -> Iterator[RunError]:
-        """What the asset says of columns that does not fit those that its feature declares.
+    def column_faults(self, spec: FeatureSpec, declared: ClassColumns) -> Iterator[RunError]:
+        """What the asset says of columns that does not fit those that its feature's class declares.
 
         Args:
-            declared: all columns of the feature, each with its type; ``Any`` where it is unknown.
+            spec: the feature.
+            declared: the columns of its class; of one that is open, others may be named too.
 
         Yields:
             One error per column.
         """
-        kinds = {fold(name): kind for name, kind in declared.items()}
-        keys = {**dict.fromkeys(self.partition_by.values(), c.KEY_PARTITION_BY)}
-        keys |= dict.fromkeys(self.contribution, c.KEY_PARTITION)
-        for column, key in keys.items():
-            kind = kinds.get(fold(column), _MISSING)
+        known = _known_columns(spec, declared)
+        kinds = {fold(name): kind for name, kind in known.items()}
+        otherwise = _MISSING if declared.is_closed else Any
+        for column, key in self._named_columns().items():
+            kind = kinds.get(fold(column), otherwise)
             if kind is _MISSING:
-                near = difflib.get_close_matches(column, declared, n=1)
+                near = difflib.get_close_matches(column, known, n=1)
                 hint = f"name {near[0]!r}" if near else "name one of these"
                 yield self._column_fault(
                     f'metadata "{key}" names a column that the feature does not declare',
                     found=column,
-                    allowed=", ".join(sorted(declared)),
+                    allowed=", ".join(sorted(known)),
                     remedy=f"{hint}, or declare {column!r} in the feature class",
                 )
             elif _is_compound(kind):
@@ -186,6 +188,24 @@ class FeatureAsset:
                         remedy="write the values as the column holds them",
                     )
 
+    def doubtful_columns(
+        self, spec: FeatureSpec, declared: ClassColumns
+    ) -> Iterator[tuple[str, str]]:
+        """Columns that the asset names and an open class does not, each with a near one of it."""
+        known = _known_columns(spec, declared)
+        there = set(map(fold, known))
+        for column in () if declared.is_closed else self._named_columns():
+            near = difflib.get_close_matches(column, known, n=1)
+            if near and fold(column) not in there:
+                yield column, near[0]
+
+    def _named_columns(self) -> dict[str, str]:
+        """The columns that the asset's metadata names, with the key that names each."""
+        return {
+            **dict.fromkeys(self.partition_by.values(), c.KEY_PARTITION_BY),
+            **dict.fromkeys(self.contribution, c.KEY_PARTITION),
+        }
+
     def _column_fault(self, problem: str, *, found: str, allowed: str, remedy: str) -> RunError:
         return RunError(
             problem,
@@ -198,6 +218,12 @@ class FeatureAsset:
 
 
 _MISSING = object()
+
+
+def _known_columns(spec: FeatureSpec, declared: ClassColumns) -> dict[str, Any]:
+    """The columns that a feature's spec and class name, with the type where one tells it."""
+    named = [*spec.id_columns, *(name for field in spec.fields for name in field.columns or ())]
+    return {**dict.fromkeys(named, Any), **declared.kinds}
 
 
 def _quoted(value: object) -> str:

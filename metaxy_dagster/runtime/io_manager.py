@@ -172,6 +172,8 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                 apart = partition_metadata(self.store, asset, keys, definition, written=written)
         if frame is not None:
             context.log.info("%s", _summary(result))
+            for told in result.warnings:
+                context.log.warning("feature %s: %s", result.feature, told)
         said = {**events, **state.metadata}
         if apart and _compat.add_partition_metadata(context, asset.asset_key, apart):
             said = with_run_totals(said, len(apart))

@@ -17,6 +17,7 @@ _HOMES = {
     "metaxy_dagster.stores.duckdb.store": ("DuckDBMetadataStore",),
     "metaxy_dagster.stores.failures": ("FailureResult",),
     "metaxy_dagster.stores.increment": ("Increment",),
+    "metaxy_dagster.stores.project": ("init",),
     "metaxy_dagster.stores.protocol": (
         "MetadataStore",
         "WriteResult",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb.store import DuckDBMetadataStore
     from metaxy_dagster.stores.failures import FailureResult
     from metaxy_dagster.stores.increment import Increment
+    from metaxy_dagster.stores.project import init
     from metaxy_dagster.stores.protocol import MetadataStore, WriteResult
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "MetaxyConfig",
     "StoreConfig",
     "WriteResult",
+    "init",
     "load_config",
 ]
 

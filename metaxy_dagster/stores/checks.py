@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError, StoreError
 from metaxy_dagster.features import FeatureKey, FeaturePlan
+from metaxy_dagster.features.class_columns import ClassColumns
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
@@ -18,7 +20,7 @@ __all__ = [
     "check_how",
     "check_id_values",
     "check_provenance",
-    "declared_columns",
+    "column_warnings",
     "is_struct_of_text",
     "not_unique",
 ]
@@ -27,8 +29,8 @@ __all__ = [
 SHOWN = 5
 
 
-def check_columns(table: pa.Table, plan: FeaturePlan, declared: Mapping[str, bool] | None) -> None:
-    """Refuse reserved names, and columns other than those that a feature class declares.
+def check_columns(table: pa.Table, plan: FeaturePlan, declared: ClassColumns) -> None:
+    """Refuse reserved names; and columns other than those of a feature class that is closed.
 
     Raises:
         FrameError: with the columns concerned.
@@ -51,19 +53,33 @@ def check_columns(table: pa.Table, plan: FeaturePlan, declared: Mapping[str, boo
             found=table.column_names,
             remedy="rename this column",
         )
-    if not declared:
+    if not declared.is_closed:
         return
-    user = {name for name in table.column_names if not name.startswith(c.PREFIX)}
-    allowed = {*declared, *plan.spec.id_columns}
-    required = {name for name, needed in declared.items() if needed}
-    if user - allowed or required - user:
+    user = [name for name in table.column_names if not name.startswith(c.PREFIX)]
+    ids = set(map(fold, plan.spec.id_columns))
+    unknown = [name for name in declared.unknown(user) if fold(name) not in ids]
+    missing = declared.missing(user)
+    if unknown or missing:
         raise FrameError(
-            "the frame does not have the columns that the feature class declares",
+            "the frame does not have the columns of the feature class, which forbids others",
             feature=feature,
-            found=f"unknown {sorted(user - allowed)}, missing {sorted(required - user)}",
-            allowed=sorted(allowed),
-            remedy="return exactly the declared columns, or change the feature class",
+            found=f"unknown {sorted(unknown)}, missing {sorted(missing)}",
+            allowed=sorted({*declared.kinds, *plan.spec.id_columns}),
+            remedy="return exactly the declared columns, or let the class have others: drop "
+            'extra="forbid" from its model_config',
         )
+
+
+def column_warnings(columns: Iterable[str], declared: ClassColumns) -> tuple[str, ...]:
+    """What a frame lacks that its feature class declares; none of it is a reason to refuse it."""
+    missing = declared.missing(columns)
+    if not missing:
+        return ()
+    noun = "column" if len(missing) == 1 else "columns"
+    names = ", ".join(map(repr, missing))
+    return (
+        f"the frame lacks the {noun} {names}, which the feature class declares without a default",
+    )
 
 
 def check_id_values(table: pa.Table, plan: FeaturePlan) -> None:
@@ -244,11 +260,3 @@ def is_struct_of_text(kind: pa.DataType) -> bool:
     types = pa.types
     text = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
     return types.is_struct(kind) and all(any(is_(f.type) for is_ in text) for f in kind)
-
-
-def declared_columns(cls: type | None) -> Mapping[str, bool] | None:
-    """The columns that a feature class declares, and whether a frame must have them."""
-    fields = getattr(cls, "model_fields", None)
-    if not fields:
-        return None
-    return {field.alias or name: field.is_required() for name, field in fields.items()}

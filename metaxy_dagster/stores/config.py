@@ -2,6 +2,7 @@
 
 ```toml
 project = "robotics"
+entrypoints = ["robotics.features"]  # modules that declare features, see init
 store = "dev"                      # which store is meant when none is named
 
 [stores.dev]
@@ -64,6 +65,7 @@ class MetaxyConfig(BaseModel):
         project: shown on assets as a tag.
         store: the store that is meant when none is named; may be left out if there is one only.
         stores: the stores by name.
+        entrypoints: the modules that declare features, for :func:`~metaxy_dagster.init`.
         source: the file it was read from.
 
     Example:
@@ -78,6 +80,7 @@ class MetaxyConfig(BaseModel):
     project: str | None = None
     store: str | None = None
     stores: dict[str, StoreConfig] = Field(default_factory=dict)
+    entrypoints: tuple[str, ...] = ()
     source: Path | None = None
 
     def get_store(
@@ -209,7 +212,7 @@ def load_config(path: str | Path | None = None) -> MetaxyConfig | None:
         raise ConfigError(
             f"the configuration in {str(found)!r} is not valid",
             found=faults,
-            allowed="project, store, and [stores.<name>] with type and config",
+            allowed="project, store, entrypoints, and [stores.<name>] with type and config",
             remedy="correct these entries",
         ) from None
 

@@ -35,6 +35,8 @@ class WriteResult:
         unchanged: samples of the frame that were stored just so; they are left alone.
         deleted: samples that are stored no more.
         empty: samples that are known now to yield nothing, and were not before.
+        warnings: what should be looked at though it was written: columns that the feature class
+            declares and the frame lacks.
 
     Example:
         >>> WriteResult(FeatureKey("a"), 1, new=2, updated=1, unchanged=7, deleted=0).written
@@ -48,6 +50,7 @@ class WriteResult:
     unchanged: int
     deleted: int
     empty: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def written(self) -> int:

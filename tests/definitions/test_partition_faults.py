@@ -7,6 +7,7 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 import pytest
+from pydantic import ConfigDict
 
 import metaxy_dagster as mxd
 
@@ -23,6 +24,8 @@ def features():
     with graph.use():
 
         class Event(mxd.BaseFeature, spec=mxd.FeatureSpec("event", id_columns=["id"])):
+            model_config = ConfigDict(extra="forbid")
+
             id: int
             day: dt.date | None
             country: str

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import (
@@ -12,6 +12,7 @@ from metaxy_dagster.features import (
     FieldSpec,
     digest,
 )
+from metaxy_dagster.features.class_columns import ClassColumns
 
 IDS = ["id"]
 
@@ -86,10 +87,43 @@ def test_the_same_class_again_is_no_conflict(graph):
     assert graph.feature_class("video") is Video
 
 
-def declare(spec, /, **columns):
-    return type(
-        "Video", (BaseFeature,), {"__annotations__": columns, "__module__": __name__}, spec=spec
-    )
+def declare(spec, /, *, closed=False, **columns):
+    content = {"__annotations__": columns, "__module__": __name__}
+    if closed:
+        content["model_config"] = {"extra": "forbid"}
+    return type("Video", (BaseFeature,), content, spec=spec)
+
+
+SOUND = FeatureSpec("video", id_columns=IDS, fields=[FieldSpec("a", columns=["sound"])])
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_ids_need_not_be_declared(graph, closed):
+    made = declare(FeatureSpec("video", id_columns=["video_id"]), closed=closed, height=int)
+    assert graph.feature_class("video") is made
+
+
+def test_an_open_class_need_not_name_the_columns_of_fields(graph):
+    made = declare(SOUND, height=int)
+    assert graph.feature_class("video") is made
+
+
+def test_what_a_class_says_of_its_columns(graph):
+    class Base(BaseFeature, spec=None):
+        model_config = ConfigDict(extra="forbid")
+
+    class Video(Base, spec=SOUND):
+        height: int
+        sound_: bytes | None = Field(default=None, alias="sound")
+
+    said = ClassColumns.of(Video)
+    assert said.kinds == {"height": int, "sound": bytes | None}
+    assert (said.required, said.is_closed) == ({"height"}, True)
+    assert said.missing(["sound"]) == ["height"]
+    assert said.missing(["HEIGHT"]) == []
+    assert said.unknown(["Sound", "heights"]) == ["heights"]
+    for nothing in (None, int):
+        assert ClassColumns.of(nothing) == ClassColumns()
 
 
 @pytest.mark.parametrize(
@@ -97,11 +131,6 @@ def declare(spec, /, **columns):
     [
         (lambda: type("Video", (BaseFeature,), {}), None, "spec=FeatureSpec"),
         (lambda: declare("video", id="str"), None, "'video'"),
-        (
-            lambda: declare(FeatureSpec("video", id_columns=["video_id"]), videoid=str),
-            "video",
-            "did you mean 'videoid'",
-        ),
         (
             lambda: declare(FeatureSpec("video", id_columns=IDS), id=str, spec=str),
             "video",
@@ -115,10 +144,20 @@ def declare(spec, /, **columns):
         (
             lambda: declare(
                 FeatureSpec("video", id_columns=IDS, fields=[FieldSpec("a", columns=["sound"])]),
+                closed=True,
                 id=str,
             ),
             "video",
             "columns of field 'a'",
+        ),
+        (
+            lambda: declare(
+                FeatureSpec("video", id_columns=IDS, fields=[FieldSpec("a", columns=["sound"])]),
+                closed=True,
+                sounds=str,
+            ),
+            "video",
+            "did you mean 'sounds'",
         ),
     ],
 )

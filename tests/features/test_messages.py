@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ConfigDict
 
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import (
@@ -43,8 +44,12 @@ def graph_of(*declared: str | FeatureSpec) -> FeatureGraph:
 
 
 def lacking() -> None:
-    class Lacking(BaseFeature, spec=FeatureSpec("lacking", id_columns=["id", "n"])):
-        id: int
+    fields = [FieldSpec("sound", columns=["wave"])]
+
+    class Lacking(BaseFeature, spec=FeatureSpec("lacking", id_columns=["id"], fields=fields)):
+        model_config = ConfigDict(extra="forbid")
+
+        height: int
 
 
 CASES: dict[str, Callable[[], object]] = {
@@ -83,7 +88,7 @@ CASES: dict[str, Callable[[], object]] = {
     "a name in metadata that cannot be encoded": lambda: FeatureSpec(
         "a", id_columns=["id"], metadata={"x": {"\ud800": 1}}
     ),
-    "a class that lacks its ids": lacking,
+    "a closed class that lacks columns": lacking,
     "a key with a blank": lambda: FeatureKey("my video/.Frames"),
     "a key that ends in a mark": lambda: FeatureKey("a b-"),
     "a key with nothing usable": lambda: FeatureKey("/"),

@@ -159,8 +159,15 @@ COLUMNS = [
         "caption",
         feature="image",
     ),
-    write("lacks declared", T({"id": [1]}), FrameError, "size", feature="typed"),
-    write("undeclared", T({"id": [1], "size": [1], "no": [1]}), FrameError, "no", feature="typed"),
+    write("lacks declared, closed", T({"id": [1]}), FrameError, "size", feature="closed"),
+    write("undeclared", T({"id": [1], "size": [1], "no": [1]}), FrameError, "no", feature="closed"),
+    write("lacks declared, open", T({"id": [1]}), [{"id": 1}], feature="typed"),
+    write(
+        "more than declared, open",
+        T({"id": [1], "size": [1], "no": [3]}),
+        [{"id": 1, "size": 1, "no": 3}],
+        feature="typed",
+    ),
     write(
         "declared, optional left out",
         T({"id": [1], "size": [2]}),

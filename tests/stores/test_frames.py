@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -13,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from metaxy_dagster.errors import FrameError
-from metaxy_dagster.features import BaseFeature, FeatureGraph, FeaturePlan, FeatureSpec, FieldSpec
+from metaxy_dagster.features import FeatureGraph, FeaturePlan, FeatureSpec, FieldSpec
+from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.stores import checks, lazy
 from metaxy_dagster.stores import spool as spool_module
 from metaxy_dagster.stores.frames import check_ids, column_names, to_arrow, to_rows
@@ -228,29 +230,32 @@ def test_missing_ids_are_told() -> None:
     ],
 )
 def test_columns_that_are_refused(names: list[str], text: str) -> None:
-    declared = {"id": True, "size": True, "note": False}
+    declared = ClassColumns({"size": int, "note": str}, frozenset({"size"}), is_closed=True)
     with pytest.raises(FrameError, match=text) as caught:
         checks.check_columns(T({name: [1] for name in names}), plan(), declared)
     assert "feature 'image'" in str(caught.value)
 
 
 def test_columns_that_are_taken() -> None:
-    declared = {"size": True, "note": False}
-    for names in (["id", "size"], ["id", "size", "note", STAMPS, VERSION]):
-        checks.check_columns(T({name: [1] for name in names}), plan(), declared)
-    checks.check_columns(T({"id": [1], "any": [1]}), plan(), None)
+    closed = ClassColumns({"size": int, "note": str}, frozenset({"size"}), is_closed=True)
+    for names in (["id", "size"], ["ID", "Size"], ["id", "size", "note", STAMPS, VERSION]):
+        checks.check_columns(T({name: [1] for name in names}), plan(), closed)
+    for declared in (replace(closed, is_closed=False), ClassColumns()):
+        checks.check_columns(T({"id": [1], "any": [1]}), plan(), declared)
 
 
-def test_the_columns_of_a_class_are_told_by_their_aliases() -> None:
-    with FeatureGraph().use():
-
-        class Image(BaseFeature, spec=FeatureSpec("image", id_columns=["id"])):
-            id: int
-            size: int | None = None
-
-    assert checks.declared_columns(Image) == {"id": True, "size": False}
-    assert checks.declared_columns(None) is None
-    assert checks.declared_columns(int) is None
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (["id", "size"], ()),
+        (["id", "Size", "more"], ()),
+        (["id", "note"], ("the frame lacks the column 'size', which",)),
+    ],
+)
+def test_what_a_frame_lacks_is_told(columns: list[str], told: tuple[str, ...]) -> None:
+    declared = ClassColumns({"size": int, "note": str}, frozenset({"size"}))
+    found = checks.column_warnings(columns, declared)
+    assert [a.startswith(b) for a, b in zip(found, told, strict=True)] == [True] * len(told)
 
 
 IDS: dict[str, tuple[list[list[Any]], bool]] = {

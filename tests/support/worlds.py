@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from pydantic import ConfigDict
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import (
@@ -38,9 +39,17 @@ with FeatureGraph().use():
         size: int
         note: str | None = None
 
+    class Closed(BaseFeature, spec=FeatureSpec("closed", id_columns=["id"])):
+        """A feature with declared columns, and no others."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        size: int
+        note: str | None = None
+
 
 def small_graph() -> FeatureGraph:
-    """``image`` (root, two fields), ``score`` (derived), ``typed`` (a class with columns)."""
+    """``image`` (root, two fields), ``score`` (derived), and two classes with columns."""
     graph = FeatureGraph()
     graph.add(
         FeatureSpec(
@@ -63,6 +72,7 @@ def small_graph() -> FeatureGraph:
         )
     )
     graph.add(Typed)
+    graph.add(Closed)
     return graph
 
 

@@ -7,7 +7,6 @@ way, so that it is checked as a whole, and the user's code has run, before the s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from typing import Any
 
 import duckdb
@@ -16,6 +15,7 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan
+from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.checks import (
     SHOWN,
@@ -47,7 +47,7 @@ def prepare(
     frame: Any,
     *,
     increment: Increment | None,
-    declared: Mapping[str, bool] | None,
+    declared: ClassColumns,
     file: DuckDBFile,
 ) -> Staged:
     """Check a frame against its feature and find out where its provenance comes from.
@@ -57,7 +57,7 @@ def prepare(
         feature_version: its current version.
         frame: anything narwhals accepts.
         increment: the increment that the frame was computed from, if there is one.
-        declared: the columns of the feature's class, and whether each is required.
+        declared: the columns of the feature's class.
         file: beside it there is room for what does not fit into memory; it is not opened.
 
     Raises:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
+from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.stores.checks import check_how, declared_columns
+from metaxy_dagster.stores.checks import check_how, column_warnings
 from metaxy_dagster.stores.duckdb.chosen import chosen_rows
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import (
@@ -135,7 +137,7 @@ class DuckDBMetadataStore(ReadableStore):
         self._sessions.require_writable(key)
         check_how(key, mode, max_deleted_share)
         version = self.graph.feature_version(key)
-        declared = declared_columns(self.graph.feature_class(key))
+        declared = ClassColumns.of(self.graph.feature_class(key))
         staged = arrival.prepare(
             plan, version, frame, increment=increment, declared=declared, file=self._file
         )
@@ -175,7 +177,8 @@ class DuckDBMetadataStore(ReadableStore):
                 )
         if not applied.entry.failed:
             catalog.remember(connection, known, key, applied.entry, result.commit)
-        return result
+        told = column_warnings(staged.user_columns, declared) if staged.table.num_rows else ()
+        return replace(result, warnings=told)
 
     def delete(
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
