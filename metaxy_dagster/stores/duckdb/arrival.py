@@ -312,17 +312,19 @@ def _arrived_type(
 def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
     """A root's provenance: the content of each field's columns, hashed row by row."""
     ids = {fold(name) for name in plan.spec.id_columns}
-    everything = [
+    everything = tuple(
         name
         for name in table.column_names
         if fold(name) not in ids and not name.startswith(c.PREFIX)
-    ]
+    )
     from metaxy_dagster.stores.content import content_versions  # noqa: PLC0415 - slow to import
 
-    arrays, names = [], []
+    known, arrays, names = set(table.column_names), [], []
+    # Fields that are made of the same columns have the same content.
+    hashed: dict[tuple[str, ...], pa.Array] = {}
     for field in plan.spec.fields:
-        wanted = everything if field.columns is None else list(field.columns)
-        missing = [name for name in wanted if name not in table.column_names]
+        wanted = everything if field.columns is None else field.columns
+        missing = [name for name in wanted if name not in known]
         if missing:
             raise FrameError(
                 f"field {str(field.key)!r} is made of columns that the frame lacks",
@@ -331,9 +333,11 @@ def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
                 remedy="return these columns, or correct the columns of the field",
             )
         try:
-            arrays.append(content_versions(table, wanted))
+            if wanted not in hashed:
+                hashed[wanted] = content_versions(table, wanted)
         except FrameError as error:
             raise error.located(feature=str(plan.key)) from error
+        arrays.append(hashed[wanted])
         names.append(str(field.key))
     struct = pa.StructArray.from_arrays(arrays, names=names)
     return table.append_column(c.COL_PROVENANCE_BY_FIELD, struct)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 
@@ -34,6 +35,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     table_of,
 )
 from metaxy_dagster.stores.duckdb.migration import migrate
+from metaxy_dagster.stores.duckdb.reshape import Change, add_entries, reshape
 
 __all__ = [
     "COL_COMMIT",
@@ -112,8 +114,11 @@ class Table:
 
     def column_named(self, name: str) -> str | None:
         """The stored column that DuckDB would take for ``name`` (it folds case)."""
-        folded = fold(name)
-        return next((column for column in self.types if fold(column) == folded), None)
+        return self._folded.get(fold(name))
+
+    @cached_property
+    def _folded(self) -> Mapping[str, str]:
+        return {fold(column): column for column in self.types}
 
 
 def ensure_format(connection: duckdb.DuckDBPyConnection) -> State:
@@ -246,17 +251,15 @@ def ensure_table(
         ended = f"{quote(COL_ENDED)} BIGINT, {quote(c.COL_DELETED_AT)} {_TIMESTAMP}"
         connection.execute(f"CREATE TABLE {history_table(key)} ({body}, {ended})")
         return
+    added = {name: kind for name, kind in types.items() if found.column_named(name) is None}
+    lacking = {}
+    for name in STRUCT_COLUMNS:
+        present = {fold(entry) for entry in found.fields[name]}
+        lacking[name] = [entry for entry in fields[name] if fold(entry) not in present]
     for table in (table_of(key), history_table(key)):
-        for name, kind in types.items():
-            if found.column_named(name) is None:
-                connection.execute(f"ALTER TABLE {table} ADD COLUMN {quote(name)} {kind}")
-        for name in STRUCT_COLUMNS:
-            present = {fold(entry) for entry in found.fields[name]}
-            for entry in fields[name]:
-                if fold(entry) not in present:
-                    connection.execute(
-                        f"ALTER TABLE {table} ADD COLUMN {quote(name)}.{quote(entry)} VARCHAR"
-                    )
+        reshape(connection, table, Change(added))
+        for name, entries in lacking.items():
+            add_entries(connection, table, name, entries)
 
 
 def struct_type(entries: Iterable[str]) -> str:

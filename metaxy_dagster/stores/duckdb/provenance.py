@@ -5,6 +5,7 @@ All constants (field keys, code versions, names of upstream fields) are bound as
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from metaxy_dagster.features import FieldKey, FieldPlan, ParentField
@@ -15,27 +16,34 @@ __all__ = [
     "Literals",
     "Values",
     "encoded",
-    "field_provenance",
+    "field_provenances",
     "id_text",
     "sample_provenance",
     "struct_of",
 ]
 
+# From so many parents on, over all fields, each is encoded once for all fields that have it.
+_MANY_PARENTS = 64
+
 
 class Values(dict[str, object]):
     """Named parameters of a query; ``bind`` gives the placeholder of a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts: dict[str, str] = {}
 
     def bind(self, value: object) -> str:
         """Add a value and return its placeholder.
 
         Equal texts share one, so that DuckDB sees equal expressions and computes them once.
         """
-        if isinstance(value, str):
-            name = next((name for name, known in self.items() if known == value), None)
-            if name is not None:
-                return f"${name}"
+        if isinstance(value, str) and value in self._texts:
+            return self._texts[value]
         name = f"v{len(self)}"
         self[name] = value
+        if isinstance(value, str):
+            self._texts[value] = f"${name}"
         return f"${name}"
 
 
@@ -66,20 +74,57 @@ def id_text(column: str, kind: str) -> str:
     return f"{column}::VARCHAR"
 
 
-def field_provenance(plan: FieldPlan, versions: Mapping[ParentField, str], values: Values) -> str:
-    """The expected provenance of a field.
+def field_provenances(
+    fields: Sequence[FieldPlan],
+    versions: Mapping[ParentField, str],
+    values: Values,
+    source: str,
+    kept: Sequence[str] = (),
+) -> tuple[dict[FieldKey, str], str]:
+    """The expected provenance of each field, and what the expressions are to be selected from.
+
+    What several fields have in common is written once, in a subquery: where many fields depend on
+    many, the query would else grow with the product of both.
 
     Args:
-        plan: the field and its parents.
+        fields: the fields and their parents.
         versions: for each parent, the column that holds its data version.
         values: receives the constants.
+        source: what the columns are selected from.
+        kept: further quoted columns of the source that are needed.
     """
+    sets = Counter(field.parents for field in fields if field.parents)
+    columns = [*kept, *dict.fromkeys(versions.values())]
+    if sum(map(len, sets)) > _MANY_PARENTS:
+        parts = {one: quote(f"metaxy_v{i}") for i, one in enumerate(versions)}
+        texts = {parts[one]: _named([(str(one), versions[one])], values) for one in parts}
+        source, columns = _with(texts, columns, source), [*kept, *texts]
+        tails = {one: f"concat({', '.join(map(parts.__getitem__, one))})" for one in sets}
+    else:
+        tails = {
+            parents: _named([(str(one), versions[one]) for one in parents], values)
+            for parents in sets
+        }
+    shared = [parents for parents, number in sets.items() if number > 1]
+    if shared:
+        names = {parents: quote(f"metaxy_t{i}") for i, parents in enumerate(shared)}
+        source = _with({names[one]: tails[one] for one in shared}, columns, source)
+        tails |= names
+    return {field.key: _provenance(field, tails, values) for field in fields}, source
+
+
+def _with(texts: Mapping[str, str], columns: Sequence[str], source: str) -> str:
+    """The columns of a source with some expressions beside them, under their names."""
+    named = [f"{sql} AS {name}" for name, sql in texts.items()]
+    return f"(SELECT {', '.join([*columns, *named])} FROM {source})"
+
+
+def _provenance(
+    plan: FieldPlan, tails: Mapping[tuple[ParentField, ...], str], values: Values
+) -> str:
     own = encode_all([str(plan.key), plan.code_version, str(len(plan.parents))])
     head = f"{values.bind(own)}::VARCHAR"
-    if not plan.parents:
-        return f"md5({head})"
-    parents = [(f"{one.feature}:{one.field}", versions[one]) for one in plan.parents]
-    return f"md5(concat({head}, {_named(parents, values)}))"
+    return f"md5(concat({head}, {tails[plan.parents]}))" if plan.parents else f"md5({head})"
 
 
 def sample_provenance(

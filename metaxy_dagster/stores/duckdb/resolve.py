@@ -326,6 +326,11 @@ class OpenResolve:
         """Which of the feature's stored rows are looked at, whatever the upstreams call for."""
         return self.resolve.by_feature.get(self._plan.key, ())
 
+    def _named(self) -> list[str]:
+        """The columns of the joined upstreams that are needed beside data versions."""
+        extra = [name for view in self._views for name in self._filtered(view)]
+        return [quote(name) for name in dict.fromkeys((*self._keys, *extra))]
+
     def _joined(self) -> str:
         terms = ""
         for kind, index, shared in join_order(self._plan):
@@ -346,10 +351,9 @@ class OpenResolve:
             }
             source = SAMPLES
         else:
-            by_field = {
-                f.key: provenance.field_provenance(f, versions, self.values) for f in plan.fields
-            }
-            source = self._joined()
+            by_field, source = provenance.field_provenances(
+                plan.fields, versions, self.values, self._joined(), self._named()
+            )
         scope = self._scope()
         aliases = {key: quote(f"metaxy_p:{key}") for key in by_field}
         hashed = ", ".join(f"{sql} AS {aliases[key]}" for key, sql in by_field.items())
