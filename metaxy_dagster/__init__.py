@@ -81,6 +81,8 @@ _HOMES = {
         "MetadataStore",
         "MetaxyConfig",
         "StoreConfig",
+        "AlterResult",
+        "AlterResult",
         "WriteResult",
         "init",
         "load_config",
@@ -142,6 +144,7 @@ if TYPE_CHECKING:
         select_metaxy_assets,
     )
     from metaxy_dagster.stores import (
+        AlterResult,
         CompactionResult,
         Counts,
         DuckDBMetadataStore,
@@ -157,6 +160,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "AlterResult",
     "BaseFeature",
     "CompactionResult",
     "ConfigError",

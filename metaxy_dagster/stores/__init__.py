@@ -19,6 +19,7 @@ _HOMES = {
     "metaxy_dagster.stores.increment": ("Increment",),
     "metaxy_dagster.stores.project": ("init",),
     "metaxy_dagster.stores.protocol": (
+        "AlterResult",
         "MetadataStore",
         "WriteResult",
     ),
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.failures import FailureResult
     from metaxy_dagster.stores.increment import Increment
     from metaxy_dagster.stores.project import init
-    from metaxy_dagster.stores.protocol import MetadataStore, WriteResult
+    from metaxy_dagster.stores.protocol import AlterResult, MetadataStore, WriteResult
 
 __all__ = [
+    "AlterResult",
     "CompactionResult",
     "Counts",
     "DuckDBMetadataStore",

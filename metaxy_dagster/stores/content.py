@@ -8,7 +8,8 @@ floats and timestamps differently. Rules:
   that turns from int to float because of one null does not change every row;
 * ``-0.0`` equals ``0.0``; all NaN are equal; null differs from everything;
 * text is UTF-8 as it is, without normalisation; timestamps count from the epoch, in UTC;
-* lists and structs are encoded by their elements, in order.
+* lists are encoded by their elements, in order; structs by their entries that are not null, so
+  that an entry which only other rows have changes nothing.
 """
 
 from __future__ import annotations
@@ -102,16 +103,22 @@ def _encoded_ticks(array: pa.Array, tag: bytes) -> Iterable[bytes]:
     return (_NULL if tick is None else _tagged(tag, b"%d" % (tick * factor)) for tick in ticks)
 
 
-def _encoded_structs(array: pa.StructArray) -> Iterable[bytes]:
-    """Entries in the order of their names; the order that they come in is not content."""
+def _encoded_structs(array: pa.StructArray, *, whole: bool = False) -> Iterable[bytes]:
+    """Entries in the order of their names; the order that they come in is not content.
+
+    Args:
+        array: N structs.
+        whole: entries that are null count too, as in the pairs of a map, which have no others.
+    """
     kind = array.type
     order = sorted(range(kind.num_fields), key=lambda index: str(kind.field(index).name))
     labels = [_tagged(b"s", kind.field(index).name.encode()) for index in order]
     entries = [list(_encoded_array(array.field(index))) for index in order]
     for row, valid in enumerate(array.is_valid().to_pylist()):
         if valid:
-            body = (label + entry[row] for label, entry in zip(labels, entries, strict=True))
-            yield _tagged(b"m", b"".join(body))
+            found = ((label, entry[row]) for label, entry in zip(labels, entries, strict=True))
+            body = b"".join(label + value for label, value in found if whole or value != _NULL)
+            yield _tagged(b"m", body)
         else:
             yield _NULL
 
@@ -132,7 +139,7 @@ def _encoded_lists(array: pa.Array) -> Iterable[bytes]:
 
 def _encoded_maps(array: pa.MapArray) -> Iterable[bytes]:
     pairs = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
-    flat = list(_encoded_array(pairs))
+    flat = list(_encoded_structs(pairs, whole=True))
     spans = itertools.pairwise(array.offsets.to_pylist())
     valid = array.is_valid().to_pylist()
     return (

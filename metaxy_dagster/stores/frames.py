@@ -194,11 +194,16 @@ def _plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
-def check_ids(table: pa.Table, spec: FeatureSpec) -> None:
+def check_ids(table: pa.Table, spec: FeatureSpec, *, typed: bool = True) -> None:
     """Refuse a frame that lacks id columns or has them in a type that cannot name a sample.
 
     Floats are refused because engines print them differently and NaN equals nothing; nested
     values because they have no order.
+
+    Args:
+        table: the frame.
+        spec: of the feature.
+        typed: whether types count; those of a frame without rows say nothing.
 
     Raises:
         FrameError: with the columns concerned.
@@ -214,7 +219,7 @@ def check_ids(table: pa.Table, spec: FeatureSpec) -> None:
             remedy="add the id columns (reset_index() if they are a pandas index), or correct "
             "id_columns of the feature",
         )
-    for name in spec.id_columns:
+    for name in spec.id_columns if typed else ():
         kind = table.schema.field(name).type
         if not _can_identify(kind):
             raise FrameError(

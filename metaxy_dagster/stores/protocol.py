@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.scan import Scan
 
-__all__ = ["FeatureSummary", "MetadataStore", "WriteMode", "WriteResult"]
+__all__ = ["AlterResult", "FeatureSummary", "MetadataStore", "WriteMode", "WriteResult"]
 
 WriteMode = Literal["upsert", "replace"]
 
@@ -56,6 +56,28 @@ class WriteResult:
     def written(self) -> int:
         """Rows that this write put into the store."""
         return self.new + self.updated
+
+
+@dataclass(frozen=True)
+class AlterResult:
+    """What a change of types does, or would do.
+
+    Attributes:
+        feature: the feature.
+        columns: type before and after, of each column that changes.
+        changed: of each of these, how many current values are other ones than before: they do not
+            come back when they are cast back (0.5 to a whole number, ``"007"`` to 7).
+        dry_run: whether nothing was changed.
+
+    Example:
+        >>> AlterResult(FeatureKey("a"), {"x": ("VARCHAR", "BIGINT")}, {"x": 0}).columns
+        {'x': ('VARCHAR', 'BIGINT')}
+    """
+
+    feature: FeatureKey
+    columns: Mapping[str, tuple[str, str]]
+    changed: Mapping[str, int]
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,6 +247,16 @@ class MetadataStore(abc.ABC):
         self, feature: CoercibleToFeatureKey, *, filters: Any = None, soft: bool = True
     ) -> WriteResult:
         """Delete samples."""
+
+    @abc.abstractmethod
+    def alter(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        columns: Mapping[str, Any],
+        dry_run: bool = False,
+    ) -> AlterResult:
+        """Change the types of stored columns, without dropping their history."""
 
     @abc.abstractmethod
     def drop(self, feature: CoercibleToFeatureKey) -> None:

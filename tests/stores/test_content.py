@@ -349,7 +349,7 @@ GOLDEN = {
     "moment": "706a1c64edeaf4eb73a0cc297e807e08",
     "list": "7e034ce9f04c13331ffc3f957a615d76",
     "texts": "5ff37630c2f0385ca302dbc5d89cee1f",
-    "struct": "3a2b09d366415d57ae73f51d272353a0",
+    "struct": "9b84b3af23cc7272a61ce6439a48e33f",
     "decimal": "898b0a80915bbeaf70719b3262ae3619",
     "nan": "16fd365f5d721367716bdb01728f87b3",
     "nans": "496367309120de83714be33419e28996",
@@ -360,7 +360,7 @@ GOLDEN = {
     "months": "07fc0803c338b37563b6aecaebf06b9b",
     "truth": "1f51c98f3955b36a448a8c4bfe1bcbed",
 }
-GOLDEN_ROW = "f1dea28a773d127191e2811f05ebd45f"
+GOLDEN_ROW = "51e8cdecc9c2a11e3e08b7ae3778613e"
 
 
 def test_versions_stay_what_they_are_from_release_to_release() -> None:

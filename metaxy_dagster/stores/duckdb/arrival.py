@@ -36,9 +36,11 @@ from metaxy_dagster.stores.frames import check_ids, to_arrow, to_rows
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.spool import Spool
 
-__all__ = ["check_increment", "prepare", "prepare_samples"]
+__all__ = ["arrived_types", "check_increment", "prepare", "prepare_samples"]
 
 _IDS = "metaxy_ids"
+# The type of what has no value.
+_NOTHING = '"NULL"'
 
 
 def prepare(
@@ -70,28 +72,33 @@ def prepare(
         columns_of = increment.sample_columns
         return Staged(plan, feature_version, rows.select([]), {}, increment.delta, columns_of)
     empty = rows.schema.empty_table()
-    check_ids(empty, plan.spec)
+    has_rows = not isinstance(rows, pa.Table) or rows.num_rows > 0
+    check_ids(empty, plan.spec, typed=has_rows)
     check_columns(empty, plan, declared)
     arrival = _Arrival(plan, feature_version, increment)
     table: pa.Table | Spool
     if isinstance(rows, pa.Table):
         check_id_values(rows, plan)
         arrival.check_known(empty)
-        table = arrival.part(rows)
+        table = arrival.part(rows) if rows.num_rows else _nothing_of(rows, plan)
     else:
         arrival.check_known(empty)
         table = _spooled(rows, arrival, file)
     arrival.check()
     user = [name for name in table.schema.names if not name.startswith(c.PREFIX)]
+    types = dict.fromkeys(user, _NOTHING)
+    if table.num_rows:
+        types = arrived_types(table.schema.empty_table().select(user), str(plan.key))
     return Staged(
         plan,
         feature_version,
         table,
-        _arrived_types(table.schema.empty_table().select(user), str(plan.key)),
+        types,
         None if increment is None else increment.listed,
         plan.spec.id_columns if increment is None else increment.sample_columns,
         hashed=arrival.hashed,
         as_stored=arrival.as_stored,
+        by_content=arrival.by_content,
     )
 
 
@@ -102,13 +109,14 @@ class _Arrival:
         plan: the feature.
         hashed: whether all provenance seen is of a hash's length.
         as_stored: whether the provenance struct is as it is stored.
+        by_content: whether provenance is the content of the columns.
     """
 
     def __init__(
         self, plan: FeaturePlan, feature_version: str, increment: Increment | None
     ) -> None:
         self.plan = plan
-        self.hashed = self.as_stored = False
+        self.hashed = self.as_stored = self.by_content = False
         self._known: tuple[bool, bool] | None = None
         self._by_id = increment is not None
         self._given: SeenProvenance | None = None
@@ -145,7 +153,7 @@ class _Arrival:
             self._given = self._given or SeenProvenance(self.plan, self._version)
             self._given.add(rows)
         else:
-            rows = _with_content_versions(rows, self.plan)
+            rows, self.by_content = _with_content_versions(rows, self.plan), True
         if not self._by_id and rows.num_rows:
             known = _known_hashes(rows, [str(field.key) for field in self.plan.fields])
             before = self._known or known
@@ -163,6 +171,14 @@ class _Arrival:
             self._given.check()
         if self._known is not None:
             self.hashed, self.as_stored = self._known
+
+
+def _nothing_of(rows: pa.Table, plan: FeaturePlan) -> pa.Table:
+    """No rows, with provenance: the types of what holds nothing are not looked at."""
+    entries = [pa.field(str(field.key), pa.string()) for field in plan.fields]
+    user = [name for name in rows.column_names if not name.startswith(c.PREFIX)]
+    provenance = pa.array([], pa.struct(entries))
+    return pa.table({**dict.fromkeys(user, pa.nulls(0)), c.COL_PROVENANCE_BY_FIELD: provenance})
 
 
 def _spooled(rows: pa.RecordBatchReader, arrival: _Arrival, file: DuckDBFile) -> Spool:
@@ -277,7 +293,7 @@ def _with_provenance(samples: Any, plan: FeaturePlan, feature_version: str) -> p
     return _with_content_versions(table, plan)
 
 
-def _arrived_types(empty: pa.Table, feature: str) -> dict[str, str]:
+def arrived_types(empty: pa.Table, feature: str) -> dict[str, str]:
     """The DuckDB types of columns; of no rows, which tell nothing of them."""
     if not empty.column_names:
         return {}
@@ -289,7 +305,7 @@ def _arrived_types(empty: pa.Table, feature: str) -> dict[str, str]:
             kinds = [_arrived_type(connection, empty, name, feature) for name in names]
     # DuckDB 1.5 takes a column of nothing but nulls for integers.
     return {
-        field.name: "NULL" if pa.types.is_null(field.type) else str(kind)
+        field.name: _NOTHING if pa.types.is_null(field.type) else str(kind)
         for field, kind in zip(empty.schema, kinds, strict=True)
     }
 

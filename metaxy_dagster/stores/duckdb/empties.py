@@ -24,7 +24,7 @@ from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.entries import Commits
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, columns, empty_table, quote, same_ids
-from metaxy_dagster.stores.duckdb.types import INTEGERS
+from metaxy_dagster.stores.duckdb.widening import INTEGERS
 from metaxy_dagster.stores.empties import EmptySamples
 
 __all__ = ["EMPTIED", "Marks", "NewMarks", "collect", "find_marks"]

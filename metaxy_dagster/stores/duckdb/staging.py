@@ -5,8 +5,8 @@ Nothing is written to the feature here; whatever is refused is refused before th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
@@ -14,12 +14,14 @@ import pyarrow as pa
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan, FieldKey
+from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.checks import SHOWN, is_struct_of_text
 from metaxy_dagster.stores.counts import ORPHANED, STATUS
 from metaxy_dagster.stores.duckdb.bulk import even_batches
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import struct_type
 from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
+from metaxy_dagster.stores.duckdb.types import Agreed
 from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.spool import Spool, SpooledColumns
 
@@ -44,6 +46,7 @@ class Staged:
         sample_columns: the columns on which ``delta`` is joined.
         hashed: whether all provenance is of a hash's length.
         as_stored: whether the provenance struct is as it is stored.
+        by_content: whether provenance is the content of the columns.
     """
 
     plan: FeaturePlan
@@ -54,6 +57,15 @@ class Staged:
     sample_columns: tuple[str, ...]
     hashed: bool = False
     as_stored: bool = False
+    by_content: bool = False
+
+    def of_known(self, stored: Collection[str]) -> Staged:
+        """The same frame; without rows, it has no columns but those that are stored already."""
+        if self.table.num_rows:
+            return self
+        known = {fold(name) for name in stored}
+        types = {name: kind for name, kind in self.types.items() if fold(name) in known}
+        return replace(self, types=types)
 
     @property
     def is_nothing(self) -> bool:
@@ -82,7 +94,7 @@ class Staged:
 def stage(
     connection: duckdb.DuckDBPyConnection,
     staged: Staged,
-    types: Mapping[str, str],
+    types: Mapping[str, Agreed],
     *,
     once: bool = False,
 ) -> None:
@@ -91,7 +103,7 @@ def stage(
     Args:
         connection: an open transaction.
         staged: the checked frame.
-        types: the DuckDB type that each user column is stored in.
+        types: how each user column comes to the type that it is stored in.
         once: the rows will be read once, so that there is no need to keep them; whether the
             increment asked for them must then be checked once they were read.
 
@@ -100,7 +112,8 @@ def stage(
     """
     table = staged.table
     connection.register(_INPUT, table if isinstance(table, Spool) else even_batches(table))
-    user = ", ".join(f"i.{quote(n)}::{types[n]} AS {quote(n)}" for n in staged.user_columns)
+    casts = {name: types[name].cast(f"i.{quote(name)}") for name in staged.user_columns}
+    user = ", ".join(f"{cast} AS {quote(name)}" for name, cast in casts.items())
     source = f"{_INPUT} i"
     given = f"i.{quote(c.COL_PROVENANCE_BY_FIELD)}"
     if staged.delta is not None:

@@ -23,10 +23,11 @@ from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.reading import ReadableStore
 from metaxy_dagster.stores.empties import empty_samples
 from metaxy_dagster.stores.increment import Increment
-from metaxy_dagster.stores.protocol import WriteMode, WriteResult
+from metaxy_dagster.stores.protocol import AlterResult, WriteMode, WriteResult
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import (
+        altering,
         arrival,
         catalog,
         empties,
@@ -46,7 +47,9 @@ else:
         *("arrival", "catalog", "empties", "layout", "pins", "quarantine", "resolve", "source"),
         "views",
     )
-    failed_rows, write, writer = late_modules(__package__, "failed_rows", "write", "writer")
+    altering, failed_rows, write, writer = late_modules(
+        __package__, "altering", "failed_rows", "write", "writer"
+    )
 
 __all__ = ["DuckDBMetadataStore"]
 
@@ -213,6 +216,44 @@ class DuckDBMetadataStore(ReadableStore):
             version = self.graph.feature_version(key)
             applied = writer.Writer(connection, key, known)
             return applied.delete(plan.spec, version, where, values, soft=soft, marks=ending)
+
+    def alter(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        columns: Mapping[str, Any],
+        dry_run: bool = False,
+    ) -> AlterResult:
+        """Change the types of stored columns, in the history as well.
+
+        Provenance stays as it is, so nothing downstream is stale by it. Types widen by themselves
+        where no value can be lost, and structs grow; this is for everything else.
+
+        Args:
+            feature: key, spec or class.
+            columns: the new type of each, as text of DuckDB's (``"BIGINT"``) or as a pyarrow type.
+            dry_run: tell what would happen, and change nothing.
+
+        Returns:
+            Types before and after, and how many values are other ones than before.
+
+        Raises:
+            StoreError: no such column or type, or values that the type cannot hold.
+
+        Example:
+            >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+            >>> graph = mxd.FeatureGraph()
+            >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+            >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+            >>> _ = store.write("image", pa.table({"id": [1], "height": ["720"]}))
+            >>> store.alter("image", columns={"height": "INTEGER"}).columns
+            {'height': ('VARCHAR', 'INTEGER')}
+        """
+        key, plan = self._plan(feature)
+        self._sessions.require_writable(key)
+        with self._file.connect("w") as connection:
+            known = catalog.read_catalog(connection, [key])
+            return altering.alter(connection, plan.spec, known, columns, dry_run=dry_run)
 
     def drop(self, feature: CoercibleToFeatureKey) -> None:
         """Forget a feature with all its samples and history; a feature not stored is no error."""

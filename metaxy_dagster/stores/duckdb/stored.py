@@ -15,8 +15,8 @@ from metaxy_dagster.stores.duckdb.empties import Marks
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
-from metaxy_dagster.stores.duckdb.types import INTEGERS
 from metaxy_dagster.stores.duckdb.views import UpstreamView
+from metaxy_dagster.stores.duckdb.widening import INTEGERS
 
 __all__ = ["StoredSide"]
 

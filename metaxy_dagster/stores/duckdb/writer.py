@@ -11,10 +11,10 @@ import duckdb
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DeletionRefusedError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
-from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.catalog import Catalog
+from metaxy_dagster.stores.duckdb.changed import CHANGED, mark_changed
 from metaxy_dagster.stores.duckdb.empties import EMPTIED, Marks, NewMarks, collect, find_marks
 from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Content, Entry, Watermark, save
 from metaxy_dagster.stores.duckdb.identifiers import (
@@ -37,7 +37,6 @@ from metaxy_dagster.stores.protocol import WriteResult
 
 __all__ = ["Writer"]
 
-_CHANGED = "metaxy_changed"
 _ORPHANS = "metaxy_orphans"
 # Beyond so many rows the data version is found out when it is asked for.
 _HASHED_AT_ONCE = 20_000
@@ -81,8 +80,10 @@ class Writer:
     def _write(self, staged: Staged, how: Write) -> WriteResult:
         connection, key = self._connection, staged.plan.key
         found, marks = self._catalog.get(key), self._marks(staged)
+        staged = staged if found is None else staged.of_known(found.columns)
         connection.execute("BEGIN TRANSACTION")
-        types = stored_types(connection, staged, found, replace=how.replace)
+        agreed = stored_types(connection, staged, found, replace=how.replace)
+        types = {name: one.kind for name, one in agreed.items()}
         entries = [str(field.key) for field in staged.plan.fields]
         structs = {
             c.COL_PROVENANCE_BY_FIELD: entries,
@@ -93,7 +94,7 @@ class Writer:
             connection, key, found=found, types=types, fields=structs, clauses=clauses
         )
         # A new feature has nothing to compare with: its rows go straight in.
-        stage(connection, staged, types, once=found is None)
+        stage(connection, staged, agreed, once=found is None)
         empty = self._collect_empty(staged, how, marks, stage=STAGE)
         if found is None:
             result = self._insert_all(staged, how, empty)
@@ -103,7 +104,7 @@ class Writer:
             connection.execute("ROLLBACK")
             return result
         if marks is not None:
-            marks.end(connection, result.commit, STAGE if found is None else _CHANGED)
+            marks.end(connection, result.commit, STAGE if found is None else CHANGED)
         spec, version = staged.plan.spec, staged.feature_version
         empty.keep(connection, result.commit, version, how.materialization_id)
         earlier = None if marks is None else marks.typed(types)
@@ -127,13 +128,16 @@ class Writer:
     def _insert_changed(self, staged: Staged, how: Write, empty: NewMarks) -> WriteResult:
         """Compare the stage with what is stored, and bring that up to date."""
         key, rows = staged.plan.key, staged.table.num_rows
-        changed, removal = self._mark_changed(staged), self._removal(staged, how)
+        same_spec = self.entry.spec == staged.plan.spec.model_dump_json()
+        stored = self._catalog.tables[key]
+        changed = mark_changed(self._connection, staged, stored, same_spec=same_spec)
+        removal = self._removal(staged, how)
         updated, deleted = removal.updated, removal.deleted
         commit = self._next_commit if changed or deleted or empty.number else 0
         if commit:
             removal.end(commit, self._now)
         if changed:
-            source = f"SELECT * EXCLUDE (metaxy_rid) FROM {_CHANGED}"
+            source = f"SELECT * EXCLUDE (metaxy_rid) FROM {CHANGED}"
             self._insert(key, source, commit, how.materialization_id)
         new, unchanged = changed - updated, rows - changed
         return WriteResult(key, commit, new, updated, unchanged, deleted, empty.number)
@@ -306,32 +310,10 @@ class Writer:
         self._log(WriteResult(key, self._next_commit, 0, 0, 0, 0), "drop", None, None)
         connection.execute("COMMIT")
 
-    def _mark_changed(self, staged: Staged) -> int:
-        """Count rows of the stage that are new, or differ from what is stored in what matters."""
-        compared = [
-            *staged.user_columns,
-            c.COL_PROVENANCE,
-            c.COL_DATA_VERSION,
-            c.COL_FEATURE_VERSION,
-        ]
-        terms = [f"s.{quote(n)} IS NOT DISTINCT FROM r.{quote(n)}" for n in compared]
-        present = {fold(name) for name in staged.user_columns}
-        # A column that the frame dropped is emptied in every row that is written.
-        stored = self._catalog.tables[staged.plan.key].columns
-        terms += [f"r.{quote(n)} IS NULL" for n in stored if fold(n) not in present]
-        ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in staged.plan.spec.id_columns)
-        return layout.number(
-            self._connection,
-            f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS SELECT s.*, r.rowid AS metaxy_rid,"
-            f" r.{quote(c.COL_CREATED_AT)} AS {quote(c.COL_CREATED_AT)} FROM {STAGE} s"
-            f" LEFT JOIN {table_of(staged.plan.key)} r ON {ids}"
-            f" WHERE r.rowid IS NULL OR NOT ({' AND '.join(terms)})",
-        )
-
     def _removal(self, staged: Staged, how: Write) -> Removal:
         """The stored rows that end with this write: superseded ones, and deleted ones."""
         key = staged.plan.key
-        superseded = f"SELECT metaxy_rid AS rid FROM {_CHANGED} WHERE metaxy_rid IS NOT NULL"
+        superseded = f"SELECT metaxy_rid AS rid FROM {CHANGED} WHERE metaxy_rid IS NOT NULL"
         removal = Removal(self._connection, key, superseded)
         ids = columns(staged.plan.spec.id_columns)
         table = table_of(key)
