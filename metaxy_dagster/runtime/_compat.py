@@ -28,7 +28,9 @@ __all__ = [
     "has_own_check",
     "input_metadata",
     "input_partition_keys",
+    "known_instance",
     "loading_op",
+    "neighbours",
     "observable",
     "op_function",
     "op_with_function",
@@ -38,6 +40,7 @@ __all__ = [
     "set_data_version",
 ]
 
+_STUB = "dagster/auto_created_stub_asset"
 _ALL_PARTITIONS = "AllPartitionsSubset"
 
 
@@ -172,6 +175,25 @@ def input_partition_keys(context: InputContext) -> Sequence[str] | None:
     if type(context._asset_partitions_subset).__name__ == _ALL_PARTITIONS:  # noqa: SLF001
         return None
     return context.asset_partition_keys
+
+
+def known_instance(context: InputContext | OutputContext) -> dg.DagsterInstance | None:
+    """The instance of the run that a context belongs to; ``None`` outside of one."""
+    try:
+        return context.step_context.instance
+    except dg.DagsterInvariantViolationError:
+        return None
+
+
+def neighbours(step: Any) -> Iterator[tuple[dg.AssetKey, Mapping[str, Any] | None]]:
+    """The assets that a job knows, each with its metadata; ``None`` where it knows the key alone.
+
+    Args:
+        step: the context of a running step.
+    """
+    for node in step.job_def.asset_layer.asset_graph.asset_nodes:
+        known = not node.metadata.get(_STUB)
+        yield node.key, node.metadata if known else None
 
 
 def set_data_version(context: OutputContext, version: str) -> None:

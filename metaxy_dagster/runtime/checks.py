@@ -17,6 +17,7 @@ from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.pending import pending_counts
 from metaxy_dagster.runtime.schema_check import compare_schema
 from metaxy_dagster.runtime.store_source import store_within
+from metaxy_dagster.runtime.unwritten import said_of, unwritten_upstreams
 from metaxy_dagster.stores import Counts, MetadataStore
 
 __all__ = ["CheckName", "build_feature_checks", "check_names", "feature_checks", "op_name"]
@@ -31,6 +32,19 @@ class _Look:
 
     store: MetadataStore
     asset: FeatureAsset
+    context: dg.AssetCheckExecutionContext
+
+    @cached_property
+    def unwritten(self) -> list[str]:
+        """What to say of upstreams that were never written here, though they are elsewhere."""
+        step = self.context.op_execution_context.get_step_execution_context()
+        found = unwritten_upstreams(
+            self.store,
+            [self.asset.feature],
+            self.context.instance,
+            lambda: _compat.neighbours(step),
+        )
+        return [said_of(asset, event) for asset, event in found]
 
     @cached_property
     def counts(self) -> Counts:
@@ -178,7 +192,7 @@ def feature_checks(
         resources = context.op_execution_context.resources
         store = store_within(getattr(resources, store_resource_key), context.instance)
         # No asset key is written down here: the checks move along when the asset is renamed.
-        look = _Look(store, asset)
+        look = _Look(store, asset, context)
         asked = {key.name for key in context.selected_asset_check_keys}
         for name, kind in names.items():
             if name in asked:
@@ -208,7 +222,9 @@ def _pending(look: _Look) -> _Verdict:
         metadata[c.KEY_QUARANTINED] = counts.quarantined
         verb = "is" if counts.quarantined == 1 else "are"
         found += f" {_samples(counts.quarantined)} {verb} not tried any more, after failures."
-    return _Verdict(found, metadata, passed=not waiting)
+    if look.unwritten:
+        found = " ".join([*look.unwritten, "What waits to be computed cannot be told."])
+    return _Verdict(found, metadata, passed=not waiting and not look.unwritten)
 
 
 def _samples(number: int) -> str:

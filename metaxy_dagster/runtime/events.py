@@ -66,6 +66,9 @@ def feature_state(
         metadata = {**_metadata(store, key, found), **_failures(store, found)}
         if scope:
             metadata[c.KEY_PARTITION_ROW_COUNT] = found.chosen
+        mark = store.newest_commits([key]).get(key)
+        if mark is not None:
+            metadata[c.KEY_COMMIT] = str(mark)
         # Dagster shows entries in this order, and this one is as long as all others together.
         metadata[c.KEY_INFO] = metadata.pop(c.KEY_INFO)
         version = found.data_version

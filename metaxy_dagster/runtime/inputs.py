@@ -24,7 +24,16 @@ from metaxy_dagster.runtime.work import StepWork, begin_work
 from metaxy_dagster.stores import Counts, Increment, MetadataStore
 from metaxy_dagster.stores.scan import Scan
 
-__all__ = ["Loaded", "column_kinds", "load_frame", "pin", "produced", "resolve", "resolve_shared"]
+__all__ = [
+    "Loaded",
+    "column_kinds",
+    "is_optional",
+    "load_frame",
+    "pin",
+    "produced",
+    "resolve",
+    "resolve_shared",
+]
 
 
 def produced(step: Step | None) -> dict[FeatureAsset, Scope]:
@@ -124,6 +133,17 @@ def column_kinds(store: MetadataStore, plan: FeaturePlan) -> Mapping[str, str]:
         for name, kind in store.schema(dep.upstream.key).items():
             kinds[dep.dep.name_here(name)] = kind
     return {**kinds, **store.schema(plan.key)}
+
+
+def is_optional(store: MetadataStore, step: Step | None, asset: FeatureAsset) -> bool:
+    """Whether all that a step makes of a feature can do without it."""
+    deps = [
+        dep.dep.optional
+        for output in produced(step)
+        for dep in store.graph.plan(output.feature).deps
+        if dep.upstream.key == asset.feature
+    ]
+    return bool(deps) and all(deps)
 
 
 def _depends(plan: FeaturePlan, feature: FeatureKey) -> bool:

@@ -3,7 +3,7 @@
 # Annotations are not postponed here: Dagster reads ResourceDependency when the class is made.
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -18,10 +18,11 @@ from metaxy_dagster.runtime.events import feature_state, write_metadata
 from metaxy_dagster.runtime.failures import note_reported, stop_for_failed
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
-from metaxy_dagster.runtime.inputs import load_frame, pin, resolve_shared
+from metaxy_dagster.runtime.inputs import is_optional, load_frame, pin, produced, resolve_shared
 from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.output import located, own_rows, write_output
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
+from metaxy_dagster.runtime.unwritten import check_upstreams, check_written, warn_of_lost_commits
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import Rows
 from metaxy_dagster.stores.shares import SHARE_RULE
@@ -114,6 +115,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             pinned = pin(self.store, step)
             # Nothing of the user's runs in here, so the file may be kept open.
             with self.store.connected():
+                self._check_written(context, asset, step, keys)
                 loaded = load_frame(
                     self.store,
                     asset,
@@ -168,7 +170,11 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                     written = {context.run_id: result.written}
                 if increment is not None:
                     stop_for_failed(self.store, asset, increment, self._limits(step))
-                state = feature_state(self.store, asset.feature, scope)
+                with self.store.connected():
+                    warn_of_lost_commits(
+                        self.store, _compat.known_instance(context), asset.asset_key, context.log
+                    )
+                    state = feature_state(self.store, asset.feature, scope)
                 apart = partition_metadata(self.store, asset, keys, definition, written=written)
         if frame is not None:
             context.log.info("%s", _summary(result))
@@ -179,6 +185,33 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             said = with_run_totals(said, len(apart))
         context.add_output_metadata(said)
         _compat.set_data_version(context, state.data_version)
+
+    def _check_written(
+        self,
+        context: dg.InputContext,
+        asset: FeatureAsset,
+        step: _compat.Step | None,
+        keys: Sequence[str] | None,
+    ) -> None:
+        """Refuse what would be read as empty though Dagster knows materializations of it."""
+        instance, features = _compat.known_instance(context), [o.feature for o in produced(step)]
+        check_written(
+            self.store,
+            asset,
+            instance,
+            context.log,
+            keys=keys,
+            definition=context.asset_partitions_def if context.has_asset_partitions else None,
+            optional=is_optional(self.store, step, asset),
+        )
+        if instance is not None:
+            check_upstreams(
+                self.store,
+                features,
+                instance,
+                lambda: _compat.neighbours(context.step_context),
+                but=asset.feature,
+            )
 
     def _limits(self, step: _compat.Step | None) -> Limits:
         return Limits.of(self.max_deleted_share, self.failed_rows, step)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.scan import Scan
 
-__all__ = ["AlterResult", "FeatureSummary", "MetadataStore", "WriteMode", "WriteResult"]
+__all__ = [
+    "AlterResult",
+    "CommitMark",
+    "FeatureSummary",
+    "MetadataStore",
+    "WriteMode",
+    "WriteResult",
+]
 
 WriteMode = Literal["upsert", "replace"]
 
@@ -78,6 +86,40 @@ class AlterResult:
     columns: Mapping[str, tuple[str, str]]
     changed: Mapping[str, int]
     dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class CommitMark:
+    """A commit of a feature, as it is known outside of the store.
+
+    Attributes:
+        number: of the commit. A store that was put back to a backup gives numbers again.
+        at: when it was made; ``None`` if that is not known any more.
+        first: when the feature was written first, as far as the store remembers.
+
+    Example:
+        >>> mark = CommitMark(7, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+        >>> str(mark), CommitMark.of(str(mark)) == mark
+        ('7 2026-01-01T00:00:00+00:00', True)
+        >>> CommitMark.of("yesterday") is None
+        True
+    """
+
+    number: int
+    at: dt.datetime | None = None
+    first: dt.datetime | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return str(self.number) if self.at is None else f"{self.number} {self.at.isoformat()}"
+
+    @classmethod
+    def of(cls, text: str) -> CommitMark | None:
+        """What :meth:`__str__` gave; ``None`` for anything else."""
+        number, _, at = text.partition(" ")
+        try:
+            return cls(int(number), dt.datetime.fromisoformat(at) if at else None)
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -265,6 +307,16 @@ class MetadataStore(abc.ABC):
     @abc.abstractmethod
     def features(self) -> list[FeatureKey]:
         """The features that were written."""
+
+    @abc.abstractmethod
+    def newest_commits(
+        self, features: Sequence[CoercibleToFeatureKey]
+    ) -> Mapping[FeatureKey, CommitMark]:
+        """The newest commit of each of these features that was ever written."""
+
+    @abc.abstractmethod
+    def has_commit(self, mark: CommitMark) -> bool:
+        """Whether the store may have seen a commit; not if it was put back to an older state."""
 
     @abc.abstractmethod
     def count(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> int:

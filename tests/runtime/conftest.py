@@ -70,7 +70,7 @@ def run(
     def execute(*assets: Any, only: Any = None, **options: Any) -> dg.ExecuteInProcessResult:
         return dg.materialize(
             list(assets),
-            instance=instance,
+            instance=options.pop("instance", instance),
             resources={**resources, **options.pop("resources", {})},
             selection=only,
             **options,

@@ -283,7 +283,9 @@ def test_an_upstream_that_was_never_written_is_an_empty_one(
 
     event = dg.AssetSpec("event", partitions_def=DAILY, metadata=feature("event")["metadata"])
     event = event.merge_attributes(metadata={"partition_by": "day"})
-    run(event.with_io_manager_key(IO_MANAGER), clean, partition_key=DAYS[0])
+    with dg.DagsterInstance.ephemeral() as nothing_known:
+        assets = [event.with_io_manager_key(IO_MANAGER), clean]
+        run(*assets, partition_key=DAYS[0], instance=nothing_known)
     assert store.count("clean") == 0
 
 

@@ -12,12 +12,13 @@ from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.duckdb.compactable import CompactableStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, table_name
-from metaxy_dagster.stores.protocol import FeatureSummary
+from metaxy_dagster.stores.protocol import CommitMark, FeatureSummary
 from metaxy_dagster.stores.scan import Scan
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import (
         catalog,
+        commit_marks,
         entries,
         query,
         reader,
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     )
 else:
     # The snapshot brings pandas.
-    catalog, entries, query, reader, snapshot, summary, versions, views = late_modules(
-        __package__,
-        *("catalog", "entries", "query", "reader", "snapshot", "summary", "versions", "views"),
+    catalog, commit_marks, entries, query, reader, snapshot = late_modules(
+        __package__, "catalog", "commit_marks", "entries", "query", "reader", "snapshot"
     )
+    summary, versions, views = late_modules(__package__, "summary", "versions", "views")
 
 __all__ = ["ReadableStore"]
 
@@ -174,6 +175,18 @@ class ReadableStore(CompactableStore):
                 f"SELECT feature FROM {CATALOG}.metaxy.features WHERE stored ORDER BY 1"
             ).fetchall()
         return [FeatureKey(name) for (name,) in rows]
+
+    def newest_commits(
+        self, features: Sequence[CoercibleToFeatureKey]
+    ) -> Mapping[FeatureKey, CommitMark]:
+        """The newest commit of each of these features that was ever written."""
+        with self._file.connect("r") as connection:
+            return commit_marks.newest_commits(connection, map(FeatureKey, features))
+
+    def has_commit(self, mark: CommitMark) -> bool:
+        """Whether the store may have seen a commit; not if it was put back to an older state."""
+        with self._file.connect("r") as connection:
+            return commit_marks.has_commit(connection, mark)
 
     def table_name(self, feature: CoercibleToFeatureKey) -> str:
         """The table that a person who opens the file with SQL finds the feature in."""
