@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["batch_faults", "cannot_be_batched", "plan_batches", "wanted_size"]
 
 
-def batch_faults(asset: Asset, feature: FeatureKey) -> Iterator[DefinitionsError]:
+def batch_faults(asset: Asset, feature: FeatureKey | None) -> Iterator[DefinitionsError]:
     """What an asset says of batches that no body could do.
 
     Args:
@@ -34,7 +34,7 @@ def batch_faults(asset: Asset, feature: FeatureKey) -> Iterator[DefinitionsError
     """
     if KEY_BATCH_SIZE not in asset.metadata:
         return
-    where = {"asset": asset.name, "feature": str(feature)}
+    where = {"asset": asset.name, "feature": None if feature is None else str(feature)}
     size = asset.metadata[KEY_BATCH_SIZE]
     if not _is_size(size):
         yield DefinitionsError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from metaxy_dagster.constants import INLINE_KEYS, KEY_FEATURE
+from metaxy_dagster.definitions.remedies import undeclared
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
 from metaxy_dagster.features.graph import FeatureGraph
 from metaxy_dagster.features.inline import declared_feature, spec_from_metadata
@@ -28,13 +29,15 @@ class Declared:
 
     Args:
         graph: a copy of the user's features together with those declared on assets.
-        by_asset: the feature of each asset that names one.
+        named: the feature of each asset that names one, declared or not.
+        by_asset: the feature of each asset that can be tied to one.
         by_own_key: the features by the asset key that equals their own key.
         carriers: the assets of each feature, in the order in which they were found.
         errors: what was wrong with the declarations.
     """
 
     graph: FeatureGraph
+    named: Mapping[dg.AssetKey, FeatureKey]
     by_asset: Mapping[dg.AssetKey, FeatureKey]
     by_own_key: Mapping[dg.AssetKey, FeatureKey]
     carriers: Mapping[FeatureKey, tuple[dg.AssetKey, ...]]
@@ -107,6 +110,7 @@ def declare(
             _note_unknown(graph, feature, scan.assets[asset_key], errors)
     return Declared(
         graph=graph,
+        named=by_asset,
         by_asset={key: feature for key, feature in by_asset.items() if feature in graph},
         by_own_key=by_own_key,
         carriers={key: tuple(assets) for key, assets in carriers.items()},
@@ -166,7 +170,4 @@ def _note_unknown(
 ) -> None:
     if any(error.asset == asset.name for error in errors):
         return  # its own declaration is at fault, and said so
-    try:
-        graph[feature]
-    except MetaxyError as error:
-        errors.append(error.located(asset=asset.name, feature=str(feature)))
+    errors.append(undeclared(feature, graph, asset))

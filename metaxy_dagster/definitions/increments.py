@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["only_with_increment", "unreturned_faults"]
 
 
-def unreturned_faults(asset: Asset, feature: FeatureKey) -> Iterator[DefinitionsError]:
+def unreturned_faults(asset: Asset, feature: FeatureKey | None) -> Iterator[DefinitionsError]:
     """The fault of an asset that takes all samples and says what becomes of pending ones.
 
     Args:
@@ -36,7 +36,9 @@ def unreturned_faults(asset: Asset, feature: FeatureKey) -> Iterator[Definitions
         yield from only_with_increment(asset, feature, KEY_UNRETURNED)
 
 
-def only_with_increment(asset: Asset, feature: FeatureKey, key: str) -> Iterator[DefinitionsError]:
+def only_with_increment(
+    asset: Asset, feature: FeatureKey | None, key: str
+) -> Iterator[DefinitionsError]:
     """The fault of an asset that has a key of those that take only their pending samples.
 
     Args:
@@ -53,7 +55,7 @@ def only_with_increment(asset: Asset, feature: FeatureKey, key: str) -> Iterator
     yield DefinitionsError(
         f'metadata "{key}" is for assets that take only their pending samples',
         asset=asset.name,
-        feature=str(feature),
+        feature=None if feature is None else str(feature),
         found=f'"{KEY_INPUT}": "{mode}"'
         if KEY_INPUT in asset.metadata
         else f'no "{KEY_INPUT}", which is "{INPUT_ALL}"',

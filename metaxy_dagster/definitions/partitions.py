@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECKS
+from metaxy_dagster.definitions.asset_metadata import planned
 from metaxy_dagster.definitions.plan import Notice, NoticeKind
 from metaxy_dagster.definitions.routing import stored_by
-from metaxy_dagster.errors import DefinitionsError, MetaxyError
-from metaxy_dagster.features.class_columns import ClassColumns
-from metaxy_dagster.runtime.checks import check_names
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 
 if TYPE_CHECKING:
@@ -17,40 +14,9 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.definitions.collect import Asset
     from metaxy_dagster.definitions.plan import DefinitionPlan
-    from metaxy_dagster.features.graph import FeatureGraph
-    from metaxy_dagster.features.keys import FeatureKey
+    from metaxy_dagster.errors import MetaxyError
 
-__all__ = ["metadata_faults", "partition_faults"]
-
-
-def metadata_faults(
-    asset: Asset, feature: FeatureKey, graph: FeatureGraph
-) -> Iterator[MetaxyError | Notice]:
-    """Metadata keys of a feature asset that say what a run would refuse, or what looks misspelt.
-
-    Args:
-        asset: the asset.
-        feature: its feature.
-        graph: the features.
-
-    Yields:
-        One error per bad value, and per column that does not fit the feature class; a warning per
-        column that an open class does not name, where it names one that is nearly the same.
-    """
-    faults: list[MetaxyError] = [*FeatureAsset.faults(asset.key, asset.metadata)]
-    try:
-        check_names(asset.metadata.get(KEY_CHECKS, CHECKS_NONE))
-    except MetaxyError as error:
-        faults.append(error)
-    if not faults and (tied := FeatureAsset.of(asset.key, asset.metadata)) is not None:
-        declared = ClassColumns.of(graph.feature_class(feature))
-        if declared.kinds:
-            faults += tied.column_faults(graph[feature], declared)
-            for column, near in tied.doubtful_columns(graph[feature], declared):
-                message = f"{column!r} is no column of the feature class: is {near!r} meant?"
-                yield Notice(NoticeKind.PARTITIONS, message, asset.name)
-    for fault in faults:
-        yield _planned(fault, asset.name, feature)
+__all__ = ["partition_faults"]
 
 
 def partition_faults(
@@ -79,22 +45,10 @@ def partition_faults(
                 continue
             routed = plan.node.io_manager_keys if plan.node is not None else {}
             if stored_by(plan.unit, each.key, routed) == io_manager_key:
-                yield _planned(fault, each.key.to_user_string(), each.feature)
+                yield planned(fault, each.key.to_user_string(), each.feature)
                 continue
             message = (
                 f"{fault.problem}, so it can be loaded, reported and counted as a whole only: "
                 f"{fault.remedy}"
             )
             yield Notice(NoticeKind.PARTITIONS, message, each.key.to_user_string())
-
-
-def _planned(fault: MetaxyError, asset: str, feature: FeatureKey) -> MetaxyError:
-    """What a run would raise, as a fault of the definitions."""
-    return DefinitionsError(
-        fault.problem,
-        asset=asset,
-        feature=str(feature),
-        found=fault.found,
-        allowed=fault.allowed,
-        remedy=fault.remedy,
-    )

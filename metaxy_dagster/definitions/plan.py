@@ -40,6 +40,7 @@ class NoticeKind(StrEnum):
     LEFT_ALONE = "left alone"
     LIMIT = "limit"
     LONG_CHAIN = "long chain"
+    METADATA = "metadata"
     PARTITIONS = "partitions"
     REFERENCE = "reference"
     RENAME = "rename"

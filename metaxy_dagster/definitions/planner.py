@@ -10,16 +10,17 @@ import dagster as dg
 
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.additions import Additions, plan_additions
+from metaxy_dagster.definitions.asset_metadata import metadata_faults
 from metaxy_dagster.definitions.automations import Automations, plan_automations
-from metaxy_dagster.definitions.batching import batch_faults
-from metaxy_dagster.definitions.collect import Scan, UnitKind, collect
+from metaxy_dagster.definitions.collect import Scan, collect
 from metaxy_dagster.definitions.collector import collector_held
 from metaxy_dagster.definitions.conditions import fill_condition
 from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
-from metaxy_dagster.definitions.increments import unreturned_faults
+from metaxy_dagster.definitions.grouping import grouping_faults
+from metaxy_dagster.definitions.loading import Loads
 from metaxy_dagster.definitions.merge import Filled, fill
 from metaxy_dagster.definitions.notices import general_notices
-from metaxy_dagster.definitions.partitions import metadata_faults, partition_faults
+from metaxy_dagster.definitions.partitions import partition_faults
 from metaxy_dagster.definitions.plan import MetaxifyPlan, Notice, NoticeKind
 from metaxy_dagster.definitions.proposals import proposed_spec, translator_data
 from metaxy_dagster.definitions.references import (
@@ -29,6 +30,8 @@ from metaxy_dagster.definitions.references import (
     find_references,
     relative_targets,
 )
+from metaxy_dagster.definitions.refusals import refusals
+from metaxy_dagster.definitions.remedies import in_keys
 from metaxy_dagster.definitions.resources import (
     Resources,
     configured_project,
@@ -39,13 +42,14 @@ from metaxy_dagster.definitions.rewrite import Rewriter
 from metaxy_dagster.definitions.selections import Selections
 from metaxy_dagster.definitions.translator import MetaxyTranslatorData
 from metaxy_dagster.definitions.unit_plan import UnitContext, plan_units
-from metaxy_dagster.definitions.validate import chains, stray_keys
+from metaxy_dagster.definitions.validate import chains
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
 from metaxy_dagster.features.graph import FeatureGraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from metaxy_dagster.definitions.plan import DefinitionPlan
     from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.definitions.translator import MetaxyTranslator
 
@@ -111,7 +115,7 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     relative = relative_targets(scan)
     declared = _declared(scan, request, relative, work)
     _check_readable(scan, work)
-    _check_metadata(scan, declared, work)
+    work.note(metadata_faults(scan, declared))
     _check_order(declared, work)
     request = _with_project(request, declared, work)
     resources = _resources(scan, declared, request, work)
@@ -120,7 +124,7 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     context = _context(scan, declared, relative, request, work, store=stored.value)
     definitions = plan_units(context, work.notices, work.asset_errors)
     if stored.ours:
-        work.note(partition_faults(definitions, scan.assets, request.settings.io_manager_key))
+        _check_runs(context, declared, definitions, work)
     found = chains(definitions)
     if found.circle:
         work.errors.append(_circle(found.circle))
@@ -158,6 +162,23 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     )
 
 
+def _check_runs(
+    context: UnitContext,
+    declared: Declared,
+    definitions: tuple[DefinitionPlan, ...],
+    work: _Work,
+) -> None:
+    """What the library's own IO manager would refuse."""
+    key = context.settings.io_manager_key
+    work.note(partition_faults(definitions, context.scan.assets, key))
+    relative = {
+        index: {old: context.now(new) for old, new in targets.items()}
+        for index, targets in context.relative.items()
+    }
+    loads = Loads(definitions, relative, declared.by_own_key, key)
+    work.note(refusals(context, definitions, loads))
+
+
 def _context(
     scan: Scan,
     declared: Declared,
@@ -179,6 +200,8 @@ def _context(
     if request.with_resources and request.settings.pending_condition:
         for key, (data, _) in described.items():
             fill_condition(filled[key], scan.assets[key], data, store)
+    for key, (data, _) in described.items():
+        work.note(grouping_faults(scan.assets[key].name, data.plan, declared, scan))
     change = Regroup(keys=renames, groups=_new_groups(filled))
     references = find_references(scan, declared, relative, change)
     work.errors += references.errors
@@ -211,25 +234,8 @@ def _declared(scan: Scan, request: Request, before: Relative, work: _Work) -> De
         for spec in unit.specs
     }
     declared = declare(scan, graph, targets)
-    work.errors.extend(declared.errors)
+    work.errors.extend(in_keys(error, declared, scan) for error in declared.errors)
     return declared
-
-
-def _check_metadata(scan: Scan, declared: Declared, work: _Work) -> None:
-    for key, asset in scan.assets.items():
-        feature = declared.by_asset.get(key)
-        if feature is not None:
-            work.note(metadata_faults(asset, feature, declared.graph))
-            work.note(batch_faults(asset, feature))
-            work.note(unreturned_faults(asset, feature))
-        elif stray := stray_keys(asset):
-            message = f"{', '.join(stray)} without metaxy/feature: the asset is left alone"
-            work.notices.append(Notice(NoticeKind.LEFT_ALONE, message, asset.name))
-    for unit in scan.units:
-        if unit.kind is UnitKind.OPAQUE:
-            message = "its assets are not known before it is loaded, so none of them is tied"
-            name = f"{type(unit.given).__name__} ({unit.label})"
-            work.notices.append(Notice(NoticeKind.LEFT_ALONE, message, name))
 
 
 def _check_readable(scan: Scan, work: _Work) -> None:
@@ -279,7 +285,8 @@ def _described(
             data = translator_data(key, feature, declared, request.settings.project, renames)
             found[key] = (data, proposed_spec(request.translator, data))
         except MetaxyError as error:
-            work.errors.append(error.located(asset=scan.assets[key].name, feature=str(feature)))
+            located = error.located(asset=scan.assets[key].name, feature=str(feature))
+            work.errors.append(in_keys(located, declared, scan))
     return found
 
 

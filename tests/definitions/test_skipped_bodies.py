@@ -215,14 +215,9 @@ def always(kind: str) -> tuple[Any, str]:
         "no frame": (x, "return dict"),
         "generator": (dg.asset(generator, name="x", **metadata), "generator"),
         "type": (dg.asset(of_its_own_type, name="x", dagster_type=own, **metadata), "NotEmpty"),
-        "no argument": (dg.asset(alone, name="x", **metadata), "none of its arguments"),
         "another feature": (dg.asset(of_another_feature, name="x", **metadata), "'other'"),
         "several ops": (steps, "several ops"),
         "several assets": (several, "2 assets"),
-        "elsewhere": (
-            dg.asset(of_its_own_type, name="x", io_manager_key="mine", **metadata),
-            "metaxy_io_manager",
-        ),
     }[kind]
 
 
@@ -232,11 +227,9 @@ def always(kind: str) -> tuple[Any, str]:
         "no frame",
         "generator",
         "type",
-        "no argument",
         "another feature",
         "several ops",
         "several assets",
-        "elsewhere",
     ],
 )
 def test_what_cannot_be_left_out_is_said(graph, kind):

@@ -49,14 +49,19 @@ from metaxy_dagster.definitions._compat.definitions import (
     rebuilt,
 )
 from metaxy_dagster.definitions._compat.nodes import (
+    destinations,
     functions_of,
+    gives_nothing,
     graph_with,
     inner_nodes,
     invocations_of,
     is_nothing,
+    needed_resources,
     op_with,
     origin_of,
+    output_manager,
     renamed_invocation,
+    words_of,
 )
 
 __all__ = [
@@ -78,9 +83,11 @@ __all__ = [
     "definitions_fields",
     "dep_metadata",
     "dep_with",
+    "destinations",
     "executed_keys",
     "external_from_source",
     "functions_of",
+    "gives_nothing",
     "graph_with",
     "in_code_location",
     "inner_nodes",
@@ -90,8 +97,10 @@ __all__ = [
     "job_with_selection",
     "kind_limit",
     "lazy_with",
+    "needed_resources",
     "op_with",
     "origin_of",
+    "output_manager",
     "partition_mapping_fault",
     "partitioned_with_job",
     "quiet",
@@ -103,4 +112,5 @@ __all__ = [
     "targets_of",
     "watched_by",
     "watches_code_versions",
+    "words_of",
 ]

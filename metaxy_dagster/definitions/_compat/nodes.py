@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from types import FunctionType
+import dis
+import inspect
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
@@ -14,14 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
+    "destinations",
     "functions_of",
+    "gives_nothing",
     "graph_with",
     "inner_nodes",
     "invocations_of",
     "is_nothing",
+    "needed_resources",
     "op_with",
     "origin_of",
+    "output_manager",
     "renamed_invocation",
+    "words_of",
 ]
 
 T = TypeVar("T")
@@ -125,9 +132,67 @@ def is_nothing(definition: dg.OutputDefinition) -> bool:
     return bool(definition.dagster_type.is_nothing)
 
 
+def needed_resources(node: NodeDefinition) -> set[str]:
+    """The resources that the functions of a node ask for; IO managers are not among them."""
+    nodes = [node] if not isinstance(node, dg.GraphDefinition) else inner_nodes(node)
+    return {
+        key for op in nodes if isinstance(op, dg.OpDefinition) for key in op.required_resource_keys
+    }
+
+
 def origin_of(node: NodeDefinition, output_name: str) -> dg.OutputDefinition:
     """The output definition of the op that a node's output comes from in the end."""
     return node.resolve_output_to_origin(output_name, None)[0]
+
+
+def destinations(
+    node: NodeDefinition, name: str
+) -> Iterator[tuple[dg.OpDefinition, dg.InputDefinition]]:
+    """The ops that an input of an op or a graph leads to, each with its own input."""
+    if isinstance(node, dg.OpDefinition):
+        yield node, node.input_def_named(name)
+    elif isinstance(node, dg.GraphDefinition):
+        for mapping in node.input_mappings:
+            if mapping.graph_input_name == name:
+                inner = node.node_named(mapping.maps_to.node_name).definition
+                yield from destinations(inner, mapping.maps_to.input_name)
+
+
+def output_manager(definition: dg.AssetsDefinition | None, key: dg.AssetKey) -> str:
+    """The IO manager key that the output of an asset has, whatever its type."""
+    if definition is not None and definition.is_executable:
+        for name, each in definition.node_keys_by_output_name.items():
+            if each == key:
+                return str(origin_of(definition.node_def, name).io_manager_key)
+    return "io_manager"
+
+
+def gives_nothing(function: FunctionType) -> bool:
+    """Whether a function never returns a value; one that hands on another's is not looked into."""
+    code = inspect.unwrap(function).__code__
+    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        return False
+    before: dis.Instruction | None = None
+    for each in dis.get_instructions(code):
+        constant = before is not None and before.opname == "LOAD_CONST" and before.argval is None
+        if each.opname == "RETURN_VALUE" and not constant:
+            return False
+        if each.opname == "RETURN_CONST" and each.argval is not None:
+            return False
+        before = each
+    return True
+
+
+def words_of(function: FunctionType) -> set[str]:
+    """The names and texts in the code of a function, those of functions inside of it as well."""
+    found: set[str] = set()
+    waiting: list[CodeType] = [inspect.unwrap(function).__code__]
+    while waiting:
+        code = waiting.pop()
+        found.update(code.co_names)
+        found.update(each for each in code.co_consts if isinstance(each, str))
+        waiting += [each for each in code.co_consts if isinstance(each, CodeType)]
+    return found
 
 
 def inner_nodes(graph: dg.GraphDefinition) -> Iterator[NodeDefinition]:

@@ -164,6 +164,7 @@ class UpstreamView:
         if self.table is None:
             return self._empty(extra)
         table = self.table
+        self._check_groups(table)
         stored = table.fields[c.COL_DATA_VERSION_BY_FIELD]
         source = self.dep.source_columns
         keys = [f"{quote(source[name])} AS {quote(name)}" for name in self.dep.join_columns]
@@ -183,6 +184,22 @@ class UpstreamView:
             return self._aggregated(table, rows, where, keys, versions)
         selected = keys + [f"{sql} AS {self.version_column(f)}" for f, sql in versions.items()]
         return f"SELECT {', '.join(selected)} FROM ({rows}) WHERE {where}"
+
+    def _check_groups(self, table: Table) -> None:
+        """Refuse an aggregation over columns that the upstream does not store."""
+        known = set(map(fold, table.columns))
+        source = self.dep.source_columns
+        missing = [there for there in source.values() if fold(there) not in known]
+        if missing:
+            raise FeatureError(
+                f"upstream {str(self.key)!r} has no column to group by",
+                feature=str(self.plan.key),
+                found=f"no column {', '.join(map(repr, missing))}",
+                allowed=list(table.columns),
+                remedy="have the upstream return this column, name another one in the dependency's "
+                '"lineage": {"type": "aggregation", "on": [...]}, or rename a column of the '
+                'upstream to it with "rename"',
+            )
 
     def _aggregated(
         self,
