@@ -11,12 +11,12 @@ import dagster as dg
 
 from metaxy_dagster.constants import RESOURCE_STORE
 from metaxy_dagster.errors import ConfigError
+from metaxy_dagster.features.graph import FeatureGraph
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
 from metaxy_dagster.stores import DuckDBMetadataStore, MetadataStore, load_config
 
 if TYPE_CHECKING:
     from metaxy_dagster.cli.load import Loaded
-    from metaxy_dagster.features.graph import FeatureGraph
     from metaxy_dagster.features.keys import FeatureKey
 
 __all__ = ["carriers", "chosen_features", "opened_store"]
@@ -34,9 +34,13 @@ def carriers(loaded: Loaded) -> dict[FeatureKey, tuple[str, ...]]:
 
 
 def _graph(loaded: Loaded) -> FeatureGraph:
-    """The features of all passes; those of a later pass include those of an earlier one or not."""
-    graph = loaded.plans[0].graph.copy()
-    for plan in loaded.plans[1:]:
+    """The features of all passes, each as the pass knows it whose assets carry it."""
+    graph = FeatureGraph()
+    for plan in loaded.plans:
+        for key in sorted({each.feature for each in plan.assets if each.feature is not None}):
+            if key in plan.graph and key not in graph:
+                graph.add(plan.graph[key])
+    for plan in loaded.plans:
         for key in plan.graph:
             if key not in graph:
                 graph.add(plan.graph[key])

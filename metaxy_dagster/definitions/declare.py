@@ -34,6 +34,7 @@ class Declared:
         by_own_key: the features by the asset key that equals their own key.
         carriers: the assets of each feature, in the order in which they were found.
         errors: what was wrong with the declarations.
+        plain: the graph as it was declared, where assets added their code versions to it.
     """
 
     graph: FeatureGraph
@@ -42,6 +43,7 @@ class Declared:
     by_own_key: Mapping[dg.AssetKey, FeatureKey]
     carriers: Mapping[FeatureKey, tuple[dg.AssetKey, ...]]
     errors: tuple[MetaxyError, ...]
+    plain: FeatureGraph | None = None
 
 
 def copied_graph(features: object) -> FeatureGraph:

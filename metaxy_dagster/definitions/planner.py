@@ -12,6 +12,7 @@ from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.additions import Additions, plan_additions
 from metaxy_dagster.definitions.asset_metadata import metadata_faults
 from metaxy_dagster.definitions.automations import Automations, plan_automations
+from metaxy_dagster.definitions.code_versions import bound_elsewhere, with_asset_versions
 from metaxy_dagster.definitions.collect import Scan, collect
 from metaxy_dagster.definitions.collector import collector_held
 from metaxy_dagster.definitions.conditions import fill_condition
@@ -121,6 +122,7 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     resources = _resources(scan, declared, request, work)
     existing = scan.fields["resources"] or {}
     stored = stored_in(existing, resources, request.settings.io_manager_key)
+    work.note(bound_elsewhere(stored.value, declared))
     context = _context(scan, declared, relative, request, work, store=stored.value)
     definitions = plan_units(context, work.notices, work.asset_errors)
     if stored.ours:
@@ -235,6 +237,8 @@ def _declared(scan: Scan, request: Request, before: Relative, work: _Work) -> De
     }
     declared = declare(scan, graph, targets)
     work.errors.extend(in_keys(error, declared, scan) for error in declared.errors)
+    declared, notices = with_asset_versions(scan, declared, request.settings)
+    work.note(notices)
     return declared
 
 

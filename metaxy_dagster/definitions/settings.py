@@ -38,6 +38,8 @@ class MetaxifySettings:
     """What the pass brings from features to assets, and what it leaves alone.
 
     Args:
+        enable_asset_code_versions: an asset's own code version is that of the fields of its feature
+            that have none, so that a new one recomputes its samples.
         enable_attributes: group, owners, tags and kinds of a feature's ``dagster/attributes``.
         enable_code_versions: the feature's code version, where the asset has none. Adding one
             marks existing materializations stale once.
@@ -76,6 +78,7 @@ class MetaxifySettings:
         'off'
     """
 
+    enable_asset_code_versions: bool = True
     enable_attributes: bool = True
     enable_code_versions: bool = True
     enable_column_lineage: bool = True

@@ -138,3 +138,12 @@ class FieldSpec(FrozenModel):
     @classmethod
     def _subject(cls, data: Mapping[str, object]) -> str:
         return f"field {str(data.get('key', DEFAULT_FIELD))!r}"
+
+    @property
+    def has_code_version(self) -> bool:
+        """Whether it was declared with a code version, be it the initial one."""
+        return "code_version" in self.model_fields_set
+
+    def with_code_version(self, version: str) -> FieldSpec:
+        """The same field with another code version."""
+        return FieldSpec(self.key, code_version=version, deps=self.deps, columns=self.columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from graphlib import CycleError, TopologicalSorter
@@ -162,6 +162,35 @@ class FeatureGraph:
             if key not in self._inline:
                 twin.add(self._classes.get(key, spec))
         return twin, tuple(self._inline.values())
+
+    def with_code_versions(self, versions: Mapping[FeatureKey, str]) -> Self:
+        """The same features, with code versions for the fields that were given none.
+
+        Args:
+            versions: by feature, the code version of such fields.
+
+        Returns:
+            Another graph; this very one where nothing changes.
+
+        Example:
+            >>> graph = FeatureGraph()
+            >>> _ = graph.add(FeatureSpec("faces", id_columns=["id"], fields=["a", "b"]))
+            >>> _ = graph.add(FeatureSpec("video", id_columns=["id"]))
+            >>> twin = graph.with_code_versions({FeatureKey("faces"): "2"})
+            >>> [field.code_version for field in twin["faces"].fields]
+            ['2', '2']
+        """
+        specs = {
+            key: spec.with_code_version(versions[key]) if key in versions else spec
+            for key, spec in self._specs.items()
+        }
+        if all(specs[key] is spec for key, spec in self._specs.items()):
+            return self
+        twin = type(self)()
+        for spec in specs.values():
+            twin.add(spec)
+        vars(twin).update(_classes=dict(self._classes), _inline=dict(self._inline))
+        return twin
 
     # --------------------------------------------------------------------------------- edges
     def upstream(self, key: CoercibleToFeatureKey) -> tuple[FeatureKey, ...]:

@@ -119,6 +119,29 @@ class FeatureSpec(FrozenModel):
         """The dependencies, by their upstreams."""
         return FrozenMapping({dep.feature: dep for dep in self.deps})
 
+    def with_code_version(self, version: str) -> FeatureSpec:
+        """The same feature, with a code version for the fields that were given none.
+
+        Example:
+            >>> spec = FeatureSpec("faces", id_columns=["id"], fields={"faces": "7", "count": None})
+            >>> [field.code_version for field in spec.with_code_version("2").fields]
+            ['7', '2']
+        """
+        if all(field.has_code_version or field.code_version == version for field in self.fields):
+            return self
+        fields = [
+            field if field.has_code_version else field.with_code_version(version)
+            for field in self.fields
+        ]
+        return FeatureSpec(
+            self.key,
+            id_columns=self.id_columns,
+            fields=fields,
+            deps=self.deps,
+            metadata=self.metadata,
+            description=self.description,
+        )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.id_columns:

@@ -88,7 +88,7 @@ def test_all_bad_values_of_all_keys_are_found_at_once():
     bad = {
         "metaxy/feature": "x",
         "metaxy/id_columns": 7,
-                "metaxy/deps": 5,
+        "metaxy/deps": 5,
         "metaxy/input": "some",
         "metaxy/write": 3,
         "metaxy/batch_size": "many",

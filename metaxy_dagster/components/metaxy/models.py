@@ -60,6 +60,11 @@ class SettingsModel(dg.Model, dg.Resolvable):
         False
     """
 
+    enable_asset_code_versions: bool = Field(
+        default=_DEFAULTS.enable_asset_code_versions,
+        description="Take an asset's own code version for that of the fields of its feature that "
+        "have none, so that a new one recomputes its samples.",
+    )
     enable_attributes: bool = Field(
         default=_DEFAULTS.enable_attributes,
         description="Bring group, owners, tags and kinds of a feature's `dagster/attributes`.",
