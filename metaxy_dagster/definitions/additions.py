@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.definitions.plan import DefinitionPlan
     from metaxy_dagster.definitions.selections import Selections
-    from metaxy_dagster.definitions.unit_plan import UnitContext
+    from metaxy_dagster.definitions.unit_context import UnitContext
     from metaxy_dagster.features.graph import FeatureGraph
 
 __all__ = ["Additions", "plan_additions"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from metaxy_dagster.definitions.plan import DefinitionPlan
-    from metaxy_dagster.definitions.unit_plan import UnitContext
+    from metaxy_dagster.definitions.unit_context import UnitContext
 
 __all__ = ["general_notices"]
 

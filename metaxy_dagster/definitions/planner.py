@@ -42,7 +42,8 @@ from metaxy_dagster.definitions.resources import (
 from metaxy_dagster.definitions.rewrite import Rewriter
 from metaxy_dagster.definitions.selections import Selections
 from metaxy_dagster.definitions.translator import MetaxyTranslatorData
-from metaxy_dagster.definitions.unit_plan import UnitContext, plan_units
+from metaxy_dagster.definitions.unit_context import UnitContext
+from metaxy_dagster.definitions.unit_plan import plan_units
 from metaxy_dagster.definitions.validate import chains
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
 from metaxy_dagster.features.graph import FeatureGraph

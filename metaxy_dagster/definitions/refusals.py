@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.collect import Asset, Unit
     from metaxy_dagster.definitions.loading import Load, Loads
     from metaxy_dagster.definitions.plan import AssetPlan, DefinitionPlan
-    from metaxy_dagster.definitions.unit_plan import UnitContext
+    from metaxy_dagster.definitions.unit_context import UnitContext
     from metaxy_dagster.errors import MetaxyError
     from metaxy_dagster.features.keys import FeatureKey
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from metaxy_dagster.definitions import _compat
@@ -10,6 +10,7 @@ from metaxy_dagster.definitions.plan import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     import dagster as dg
 
@@ -41,6 +42,7 @@ def route(
     settings: MetaxifySettings,
     *,
     own_default: bool,
+    loaded: AbstractSet[dg.AssetKey] = frozenset(),
 ) -> Routes:
     """Send what feature assets return to the IO manager, unless an asset chose one itself.
 
@@ -52,6 +54,9 @@ def route(
         carried: the features by asset.
         settings: the policy.
         own_default: whether the repository has an ``io_manager`` resource of its own.
+        loaded: assets that arguments of others are loaded from. What writes itself and returns
+            nothing is routed for them alone: nothing handles its output, but the key of the output
+            says what loads it.
 
     Returns:
         The outputs and assets to route; empty where all have chosen.
@@ -65,17 +70,23 @@ def route(
         return routes
     change = Change("io_manager_key", settings.io_manager_key, "a feature's rows are stored")
     for spec in unit.specs:
-        if spec.key not in carried or _compat.IO_MANAGER_METADATA_KEY in spec.metadata:
+        if spec.key not in carried or _has_chosen(spec):
             continue
         name, output = _output_of(unit, spec.key)
         if output is not None and output.io_manager_key != _compat.DEFAULT_IO_MANAGER_KEY:
             continue
         if not unit.materializable:
             routes.metadata[spec.key] = {_compat.IO_MANAGER_METADATA_KEY: settings.io_manager_key}
-        elif name is None or output is None or _compat.is_nothing(output):
+        elif name is None or output is None:
+            continue
+        elif not _compat.is_nothing(output):
+            routes.outputs[name] = settings.io_manager_key
+        elif spec.key in loaded:
+            routes.outputs[name] = settings.io_manager_key
+            routes.changes[spec.key] = replace(change, why="it is loaded for an argument")
             continue
         else:
-            routes.outputs[name] = settings.io_manager_key
+            continue
         routes.changes[spec.key] = change
     return routes
 
@@ -93,6 +104,11 @@ def stored_by(unit: Unit, key: dg.AssetKey, routed: Mapping[str, str]) -> str | 
         return None
     own: str = output.io_manager_key
     return routed.get(name, own)
+
+
+def _has_chosen(spec: dg.AssetSpec) -> bool:
+    named = spec.metadata.get(_compat.IO_MANAGER_METADATA_KEY)
+    return named is not None and getattr(named, "value", named) != _compat.DEFAULT_IO_MANAGER_KEY
 
 
 def _output_of(unit: Unit, key: dg.AssetKey) -> tuple[str | None, dg.OutputDefinition | None]:

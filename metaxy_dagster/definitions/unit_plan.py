@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -31,52 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from metaxy_dagster.definitions.collect import Asset, Scan, Unit
-    from metaxy_dagster.definitions.references import References, Relative
-    from metaxy_dagster.definitions.settings import MetaxifySettings
+    from metaxy_dagster.definitions.collect import Unit
+    from metaxy_dagster.definitions.unit_context import UnitContext
     from metaxy_dagster.errors import MetaxyError
     from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["UnitContext", "plan_units"]
+__all__ = ["plan_units"]
 
 _NO_DEPS: Final = DepContext({}, {}, {}, {})
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class UnitContext:
-    """What all units are planned from.
-
-    Args:
-        scan: the repository.
-        features: the feature of each asset that can be tied.
-        proposals: the translator's spec of each of them.
-        filled: what filling their gaps comes to.
-        references: keys to be replaced.
-        relative: what relative keys mean.
-        renames: old to new keys.
-        upstreams: the features that each of them is computed from.
-        settings: the policy.
-    """
-
-    scan: Scan
-    features: Mapping[dg.AssetKey, FeatureKey]
-    proposals: Mapping[dg.AssetKey, dg.AssetSpec]
-    filled: Mapping[dg.AssetKey, Filled]
-    references: References
-    relative: Relative
-    renames: Mapping[dg.AssetKey, dg.AssetKey]
-    upstreams: Mapping[dg.AssetKey, AbstractSet[FeatureKey]]
-    settings: MetaxifySettings
-
-    @cached_property
-    def assets_by_new_key(self) -> Mapping[dg.AssetKey, Asset]:
-        """All assets by the keys that they are going to have."""
-        assets = self.scan.assets
-        return {self.now(key): asset for key, asset in assets.items()} if self.renames else assets
-
-    def now(self, key: dg.AssetKey) -> dg.AssetKey:
-        """The key that an asset has after the pass."""
-        return self.renames.get(key, key)
 
 
 @dataclass(eq=False)
@@ -143,7 +104,7 @@ def _draft(
         return _Draft(unit, _NO_DEPS, Routes(), assets=same, inputs=inputs)
     deps = _dep_context(context, unit, replaced)
     features = {key: context.features[key] for key in tied}
-    routes = route(unit, features, context.settings, own_default=own_default)
+    routes = route(unit, features, context.settings, own_default=own_default, loaded=context.loaded)
     draft = _Draft(unit, deps, routes)
     draft.inputs = {
         name: deps.replaced.get(key, (key,))[0] for name, key in unit.keys_by_input_name.items()
