@@ -172,7 +172,9 @@ class FeatureSpec(FrozenModel):
                 raise FeatureError(
                     "two dependencies on one feature",
                     found=f"{str(dep.feature)!r} twice in deps",
-                    remedy="merge them into one FeatureDep",
+                    remedy="merge them into one FeatureDep; to pair samples of one feature with "
+                    f"each other, declare a feature of its own with deps=[{str(dep.feature)!r}] "
+                    "for the other side, and depend on both",
                 )
             seen.add(dep.feature)
             for field in dep.fields_mapping.mapping:

@@ -22,7 +22,9 @@ __all__ = [
     "check_provenance",
     "column_warnings",
     "is_struct_of_text",
+    "is_text",
     "not_unique",
+    "spelt_otherwise",
 ]
 
 # Examples in an error.
@@ -258,5 +260,32 @@ class SeenProvenance:
 def is_struct_of_text(kind: pa.DataType) -> bool:
     """Whether a type is a struct whose entries are all text."""
     types = pa.types
-    text = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
-    return types.is_struct(kind) and all(any(is_(f.type) for is_ in text) for f in kind)
+    return types.is_struct(kind) and all(is_text(f.type) or types.is_null(f.type) for f in kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of those of text."""
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def spelt_otherwise(texts: pa.ChunkedArray, *, all_numbers: bool = True) -> list[object]:
+    """Some of the texts that are not how a whole number is written, such as ``007``.
+
+    Args:
+        texts: of ids.
+        all_numbers: whether all should be numbers; otherwise only those that a database would
+            take for one are looked at.
+
+    Example:
+        >>> spelt_otherwise(pa.chunked_array([["7", "-1", "007"]]))
+        ['007']
+    """
+    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
+
+    plain = pc.match_substring_regex(texts.cast(pa.string()), "^(0|-?[1-9][0-9]*)$")
+    if not all_numbers:
+        taken = pc.match_substring_regex(texts.cast(pa.string()), r"^\s*[-+]?[0-9][0-9.eE_+-]*\s*$")
+        plain = pc.or_(plain, pc.invert(taken))
+    found: list[object] = texts.filter(pc.invert(plain)).slice(0, SHOWN).to_pylist()
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.checks import SHOWN
 from metaxy_dagster.stores.frames import to_arrow
 
 __all__ = ["named_samples", "typed_as"]
@@ -32,8 +33,10 @@ def named_samples(samples: Any, *, names: Sequence[str], feature: str, what: str
         >>> named_samples(rows, names=["id"], feature="a", what="samples").to_pylist()
         [{'id': 1}]
     """
-    rows = isinstance(samples, Sequence) and all(isinstance(row, Mapping) for row in samples)
-    table = pa.Table.from_pylist(list(samples)) if rows else to_arrow(samples, feature)
+    if isinstance(samples, Sequence) and all(isinstance(row, Mapping) for row in samples):
+        table = _from_rows(samples, names, feature=feature, what=what)
+    else:
+        table = to_arrow(samples, feature)
     missing = [name for name in names if name not in table.column_names]
     if missing and table.num_rows:
         raise FrameError(
@@ -44,6 +47,36 @@ def named_samples(samples: Any, *, names: Sequence[str], feature: str, what: str
             remedy="pass rows of the increment's frame, or of an upstream that has these columns",
         )
     return table.select(list(names)) if table.num_rows else table.select([])
+
+
+def _from_rows(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, feature: str, what: str
+) -> pa.Table:
+    """The named columns of rows, as far as these have them."""
+    present = [name for name in names if any(name in row for row in rows)]
+    found = {}
+    for name in present:
+        values = [row.get(name) for row in rows]
+        try:
+            found[name] = _column(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError) as error:
+            raise FrameError(
+                f"{what} name id column {name!r} by values that are of no common type",
+                feature=feature,
+                found=f"{values[:SHOWN]} ({error})",
+                allowed="values of one type; whole numbers from 0 to 2**64 - 1, or of 64 bits "
+                "with a sign",
+                remedy="pass rows of the increment's frame, or of an upstream",
+            ) from error
+    columns = present or (list(rows[0]) if rows else [])
+    return pa.table({name: found.get(name, pa.nulls(len(rows))) for name in columns})
+
+
+def _column(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except OverflowError:
+        return pa.array(values, pa.uint64())
 
 
 def typed_as(samples: pa.Table, delta: pa.Table, *, feature: str) -> pa.Table:

@@ -201,6 +201,11 @@ class SpooledColumns:
         """How many rows there are."""
         return self.spool.num_rows
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        return pa.schema([self.spool.schema.field(name) for name in self.columns])
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """A new stream of all rows."""
         return self.spool.reader(self.columns).__arrow_c_stream__(requested_schema)

@@ -27,16 +27,18 @@ from metaxy_dagster.stores.checks import (
     is_struct_of_text,
     not_unique,
 )
+from metaxy_dagster.stores.duckdb.asked import Asked, check_increment
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identifiers import columns
 from metaxy_dagster.stores.duckdb.scratch import scratch
 from metaxy_dagster.stores.duckdb.staging import Staged
 from metaxy_dagster.stores.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames import check_ids, to_arrow, to_rows
+from metaxy_dagster.stores.given import own_versions
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.spool import Spool
 
-__all__ = ["arrived_types", "check_increment", "prepare", "prepare_samples"]
+__all__ = ["arrived_types", "prepare", "prepare_samples"]
 
 _IDS = "metaxy_ids"
 # The type of what has no value.
@@ -65,8 +67,11 @@ def prepare(
     Raises:
         FrameError: wrong type, columns or ids, or no way to know the provenance.
     """
+    asked = None
     if increment is not None:
-        check_increment(increment, plan)
+        asked = check_increment(increment, plan, feature_version)
+        # Rows are of the code that they were computed by, also if it changed meanwhile.
+        feature_version = asked.feature_version
     rows = to_rows(frame, str(plan.key))
     if isinstance(rows, pa.Table) and increment is not None and not rows.num_rows:
         columns_of = increment.sample_columns
@@ -75,12 +80,12 @@ def prepare(
     has_rows = not isinstance(rows, pa.Table) or rows.num_rows > 0
     check_ids(empty, plan.spec, typed=has_rows)
     check_columns(empty, plan, declared)
-    arrival = _Arrival(plan, feature_version, increment)
+    arrival = _Arrival(plan, feature_version, asked)
     table: pa.Table | Spool
     if isinstance(rows, pa.Table):
         check_id_values(rows, plan)
         arrival.check_known(empty)
-        table = arrival.part(rows) if rows.num_rows else _nothing_of(rows, plan)
+        table = arrival.part(rows, whole=True) if rows.num_rows else _nothing_of(rows, plan)
     else:
         arrival.check_known(empty)
         table = _spooled(rows, arrival, file)
@@ -94,7 +99,7 @@ def prepare(
         feature_version,
         table,
         types,
-        None if increment is None else increment.listed,
+        None if asked is None else asked.listed,
         plan.spec.id_columns if increment is None else increment.sample_columns,
         hashed=arrival.hashed,
         as_stored=arrival.as_stored,
@@ -112,13 +117,11 @@ class _Arrival:
         by_content: whether provenance is the content of the columns.
     """
 
-    def __init__(
-        self, plan: FeaturePlan, feature_version: str, increment: Increment | None
-    ) -> None:
+    def __init__(self, plan: FeaturePlan, feature_version: str, asked: Asked | None) -> None:
         self.plan = plan
         self.hashed = self.as_stored = self.by_content = False
         self._known: tuple[bool, bool] | None = None
-        self._by_id = increment is not None
+        self._asked = asked
         self._given: SeenProvenance | None = None
         self._version = feature_version
 
@@ -128,7 +131,7 @@ class _Arrival:
         Raises:
             FrameError: the feature is derived, and there is neither provenance nor an increment.
         """
-        if self._by_id or c.COL_PROVENANCE_BY_FIELD in empty.column_names or self.plan.is_root:
+        if self._asked or c.COL_PROVENANCE_BY_FIELD in empty.column_names or self.plan.is_root:
             return
         raise FrameError(
             "the provenance of these rows is unknown, so later changes could not be detected",
@@ -140,21 +143,28 @@ class _Arrival:
             "write(..., increment=increment)",
         )
 
-    def part(self, rows: pa.Table) -> pa.Table:
+    def part(self, rows: pa.Table, *, whole: bool = False) -> pa.Table:
         """Some rows as they are staged; :meth:`check` is to follow the last.
 
+        Args:
+            rows: some of them.
+            whole: whether they are all.
+
         Raises:
-            FrameError: they have values that cannot be hashed.
+            FrameError: they have values that cannot be hashed, ids in another spelling, or data
+                versions or provenance that are not of what they answer.
         """
         kept = {c.COL_PROVENANCE_BY_FIELD, c.COL_DATA_VERSION_BY_FIELD}
-        if self._by_id:
-            kept.discard(c.COL_PROVENANCE_BY_FIELD)
+        rows = own_versions(rows, self.plan, {self._version}, keep=not whole)
+        if self._asked is not None:
+            rows = self._asked.fitted(rows)
+            rows = self._asked.stamped(rows)
         elif c.COL_PROVENANCE_BY_FIELD in rows.column_names:
             self._given = self._given or SeenProvenance(self.plan, self._version)
             self._given.add(rows)
         else:
             rows, self.by_content = _with_content_versions(rows, self.plan), True
-        if not self._by_id and rows.num_rows:
+        if self._asked is None and rows.num_rows:
             known = _known_hashes(rows, [str(field.key) for field in self.plan.fields])
             before = self._known or known
             self._known = (before[0] and known[0], before[1] and known[1])
@@ -241,25 +251,6 @@ def _known_hashes(table: pa.Table, names: list[str]) -> tuple[bool, bool]:
     return all(span == same for span in spans), [f.name for f in column.type] == names
 
 
-def check_increment(increment: object, plan: FeaturePlan) -> None:
-    """Refuse what is no increment of this feature.
-
-    Raises:
-        FrameError: with what it is.
-    """
-    if isinstance(increment, Increment) and increment.feature == plan.key:
-        return
-    raise FrameError(
-        "what was passed as the increment is not one of this feature",
-        feature=str(plan.key),
-        found=f"an increment of {str(increment.feature)!r}"
-        if isinstance(increment, Increment)
-        else type(increment).__qualname__,
-        allowed=f"what store.resolve_update({str(plan.key)!r}) gave",
-        remedy="pass the increment that the frame was computed from",
-    )
-
-
 def prepare_samples(plan: FeaturePlan, feature_version: str, samples: Any) -> pa.Table | None:
     """The samples that a root should have, with their provenance.
 
@@ -287,6 +278,7 @@ def _with_provenance(samples: Any, plan: FeaturePlan, feature_version: str) -> p
     table = to_arrow(samples, str(plan.key))
     check_ids(table, plan.spec)
     check_id_values(table, plan)
+    table = own_versions(table, plan, {feature_version})
     if c.COL_PROVENANCE_BY_FIELD in table.column_names:
         check_provenance(table, plan, feature_version)
         return table

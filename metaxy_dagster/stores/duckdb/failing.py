@@ -18,7 +18,7 @@ from metaxy_dagster.stores.samples import typed_as
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import (
-        arrival,
+        asked,
         catalog,
         failed_rows,
         layout,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
         views,
     )
 else:
-    arrival, catalog, failed_rows, layout, quarantine, query, source, views = late_modules(
+    asked, catalog, failed_rows, layout, quarantine, query, source, views = late_modules(
         __package__,
-        *("arrival", "catalog", "failed_rows", "layout", "quarantine", "query", "source", "views"),
+        *("asked", "catalog", "failed_rows", "layout", "quarantine", "query", "source", "views"),
     )
 
 __all__ = ["FailureStore"]
@@ -66,12 +66,12 @@ class FailureStore(FileStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
-        arrival.check_increment(increment, plan)
+        asked.check_increment(increment, plan, self.graph.feature_version(key))
         failed = failed_samples(samples, error, names=increment.sample_columns, feature=str(key))
         if not failed.num_rows:
             return FailureResult(key, 0, 0)
         # Read before the file is opened: a writer waits for its readers, itself included.
-        asked, delta = source.origin(increment.source), increment.delta
+        origin, delta = source.origin(increment.source), increment.delta
         typed = typed_as(failed.select(increment.sample_columns), delta, feature=str(key))
         with self._file.connect("w") as connection:
             state = layout.ensure_format(connection)
@@ -80,7 +80,7 @@ class FailureStore(FileStore):
                 key,
                 failed,
                 delta,
-                commit=state.newest if asked is None else asked.resolve.commit,
+                commit=state.newest if origin is None else origin.resolve.commit,
                 version=self.graph.feature_version(key),
                 limit=self._max_attempts,
                 by_version=plan.is_root,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.features import FieldKey, FieldPlan, ParentField
 from metaxy_dagster.stores.duckdb.identifiers import literal, quote
 from metaxy_dagster.stores.encoding import HASH_LENGTH, MISSING, encode, encode_all
@@ -19,6 +20,7 @@ __all__ = [
     "field_provenances",
     "id_text",
     "sample_provenance",
+    "sample_version",
     "struct_of",
 ]
 
@@ -139,6 +141,20 @@ def sample_provenance(
     """
     pairs = [(str(key), by_field[key]) for key in sorted(by_field)]
     return f"md5({_of_hashes(pairs, values) if hashed else _named(pairs, values)})"
+
+
+def sample_version(given: str, by_field: Mapping[FieldKey, str], values: Values) -> str:
+    """One more column: the data version of a sample; a field without one follows its provenance.
+
+    Args:
+        given: the column that holds what a user set.
+        by_field: the columns that hold the provenance.
+        values: receives the constants.
+    """
+    versions = {
+        key: f"coalesce({given}.{quote(str(key))}, {column})" for key, column in by_field.items()
+    }
+    return f", {sample_provenance(versions, values)} AS {quote(c.COL_DATA_VERSION)}"
 
 
 def _named(pairs: Sequence[tuple[str, str]], values: Values) -> str:

@@ -9,11 +9,15 @@ import duckdb
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey, FeatureSpec
+from metaxy_dagster.stores.duckdb.empties import EMPTIED
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
 from metaxy_dagster.stores.duckdb.layout import COL_ENDED, number
+from metaxy_dagster.stores.duckdb.write import Write
 
-__all__ = ["Removal"]
+__all__ = ["ORPHANS", "Removal"]
 
+# The orphaned samples that are to go with a write.
+ORPHANS = "metaxy_orphans"
 _REMOVED = "metaxy_removed"
 
 
@@ -59,6 +63,15 @@ class Removal:
         stored = table_of(self._key)
         rows = f"SELECT r.rowid FROM {stored} r SEMI JOIN {table} USING ({columns(names)})"
         self.add(f"rowid IN ({rows})")
+
+    def add_named(self, how: Write) -> None:
+        """Rows of samples that are to go: orphaned, failed, and those that yielded nothing."""
+        for samples in how.leaving:
+            self._connection.register(ORPHANS, samples)
+            self.add_samples(ORPHANS, samples.column_names)
+        if how.empty is not None:
+            found = self._connection.sql(f"SELECT * FROM {EMPTIED} LIMIT 0").columns
+            self.add_samples(EMPTIED, [name for name in found if name != c.COL_PROVENANCE])
 
     def end(self, commit: int, now: dt.datetime, *, keep: bool = True) -> None:
         """Take the rows out of the current state, into the history if they are kept."""

@@ -17,7 +17,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter, ParentField
 from metaxy_dagster.features.columns import fold
-from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, UNCHANGED
+from metaxy_dagster.stores.counts import NEW, ORPHANED, STATUS, UNCHANGED
 from metaxy_dagster.stores.duckdb import provenance
 from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, find_candidates, has_news
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
@@ -28,6 +28,7 @@ from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query
+from metaxy_dagster.stores.duckdb.statuses import status
 from metaxy_dagster.stores.duckdb.stored import StoredSide
 from metaxy_dagster.stores.duckdb.views import (
     UpstreamView,
@@ -91,8 +92,8 @@ class Resolve:
         catalog = read_catalog(connection, keys, self.commit)
         if not compare:
             return OpenResolve(self, catalog)
-        known = catalog.entry(self.plan.key).commits
-        marks = find_marks(connection, self.plan.key, self.sample_columns, known)
+        key, known = self.plan.key, catalog.entry(self.plan.key).commits
+        marks = find_marks(connection, key, self.sample_columns, known)
         found = self._candidates(connection, catalog, marks)
         candidates = None if found is None else CANDIDATES
         return OpenResolve(self, catalog, candidates, marks, is_settled=found == 0)
@@ -101,6 +102,12 @@ class Resolve:
     def is_whole(self) -> bool:
         """Whether it looks at all samples, by provenance alone; only then a watermark applies."""
         return not (self.plan.is_root or self.filters or self.by_feature or self.stale_when)
+
+    @property
+    def given_versions(self) -> tuple[str, ...]:
+        """The column of data versions, if the samples of a root bring some."""
+        names = () if self.samples is None else self.samples.column_names
+        return tuple(name for name in names if name == c.COL_DATA_VERSION_BY_FIELD)
 
     @property
     def fingerprint(self) -> str:
@@ -170,6 +177,7 @@ class OpenResolve:
             self.resolve.samples,
             self.candidates,
             self.marks,
+            bool(self.resolve.given_versions),
         )
 
     def delta(self, *, filled: bool = False, ordered: bool = False) -> Query:
@@ -183,7 +191,8 @@ class OpenResolve:
         self.carried = carried_columns(self._plan, self._views) if filled else ()
         if self.is_settled:
             return self._query(self._nothing())
-        user = "".join(f", e.{quote(name)}" for name in self.carried)
+        more = (*self.resolve.given_versions, *self.carried)
+        user = "".join(f", e.{quote(name)}" for name in more)
         order = f" ORDER BY {keys}" if ordered else ""
         sql = (
             f"{self._with()} SELECT {keys}, {self._status()} AS {quote(STATUS)},"
@@ -219,7 +228,6 @@ class OpenResolve:
     def frame(self, delta: pa.Table, statuses: Sequence[int]) -> Query:
         """What a function computes from: ids, upstream columns and the provenance to write."""
         wanted = ", ".join(map(str, statuses))
-        picked = f"SELECT * FROM {DELTA} WHERE {quote(STATUS)} IN ({wanted})"
         user = carried_columns(self._plan, self._views)
         version = self.values.bind(self.resolve.feature_version)
         selected = [
@@ -228,8 +236,9 @@ class OpenResolve:
             f"d.{quote(c.COL_PROVENANCE_BY_FIELD)}",
             f"d.{quote(c.COL_PROVENANCE)}",
             f"{version}::VARCHAR AS {quote(c.COL_FEATURE_VERSION)}",
+            *(f"d.{quote(name)}" for name in self.resolve.given_versions),
         ]
-        source = f"({picked}) d"
+        source = f"(SELECT * FROM {DELTA} WHERE {quote(STATUS)} IN ({wanted})) d"
         if user:
             clauses = ", ".join(
                 f"{view.name} AS ({view.sql(self.values, tuple(view.user_columns()))})"
@@ -297,8 +306,8 @@ class OpenResolve:
         clauses.append(f"expected AS ({self._expected()})")
         if not self._stored.is_empty:
             resolve = self.resolve
-            looked_at = (*resolve.filters, *self._own_filters)
-            own = self._stored.sql(looked_at, resolve.stale_when, self.values)
+            filters = resolve.filters, self._own_filters, resolve.stale_when
+            own = self._stored.sql(*filters, self.values)
             clauses.append(f"own AS ({own})")
         return "WITH " + ", ".join(clauses)
 
@@ -360,11 +369,13 @@ class OpenResolve:
         struct = provenance.struct_of({str(key): alias for key, alias in aliases.items()})
         whole = provenance.sample_provenance(aliases, self.values, hashed=not self._plan.is_root)
         present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in self._keys)
-        carried = "".join(f", {quote(name)}" for name in self.carried)
+        given, values = self.resolve.given_versions, self.values
+        told = (provenance.sample_version(quote(one), aliases, values) for one in given)
+        carried = "".join(f", {quote(name)}" for name in (*given, *self.carried))
         return (
             f"SELECT {self._stored.typed_keys()}, {struct} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
             f" {whole} AS {quote(c.COL_PROVENANCE)}, metaxy_in_scope,"
-            f" TRUE AS metaxy_present{carried}"
+            f" TRUE AS metaxy_present{''.join(told)}{carried}"
             f" FROM (SELECT {columns(self._keys)}, {hashed},"
             f" {scope} AS metaxy_in_scope{carried} FROM {source} WHERE {present})"
         )
@@ -397,19 +408,10 @@ class OpenResolve:
     def _status(self) -> str:
         if self._stored.is_empty:
             return f"{NEW}::UTINYINT"
-        # What is called for here and stored elsewhere has moved.
-        moved = " OR NOT (o.metaxy_in_scope OR o.metaxy_empty)" if self.marks else ""
-        moved = (moved or " OR NOT o.metaxy_in_scope") if self._own_filters else ""
-        changed = (
-            f"(e.{quote(c.COL_PROVENANCE)} IS DISTINCT FROM o.metaxy_stored"
-            f" OR o.metaxy_forced{moved})"
-        )
-        # Of a sample that yielded nothing nothing is stored: computing it again makes it new.
-        empty = f" WHEN o.metaxy_empty AND {changed} THEN {NEW}" if self.marks else ""
-        return (
-            f"(CASE WHEN o.metaxy_present IS NULL THEN {NEW}{empty}"
-            f" WHEN e.metaxy_present IS NULL THEN {ORPHANED}"
-            f" WHEN {changed} THEN {STALE} ELSE {UNCHANGED} END)::UTINYINT"
+        return status(
+            has_marks=self.marks is not None,
+            has_own_filters=bool(self._own_filters),
+            has_versions=bool(self.resolve.given_versions),
         )
 
     def _wanted(self) -> str:

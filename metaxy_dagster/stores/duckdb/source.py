@@ -100,7 +100,7 @@ class DuckDBIncrementSource:
     @property
     def delta_columns(self) -> tuple[str, ...]:
         """The columns of :meth:`delta`."""
-        return (*self.sample_columns, STATUS, *_DELTA_COLUMNS)
+        return (*self.sample_columns, STATUS, *_DELTA_COLUMNS, *self.resolve.given_versions)
 
     def delta_of(self, filled: pa.Table | spools.Spool) -> pa.Table:
         """What :meth:`delta` gives, from :meth:`filled`."""

@@ -15,7 +15,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan, FieldKey
 from metaxy_dagster.features.columns import fold
-from metaxy_dagster.stores.checks import SHOWN, is_struct_of_text
+from metaxy_dagster.stores.checks import SHOWN
 from metaxy_dagster.stores.counts import ORPHANED, STATUS
 from metaxy_dagster.stores.duckdb.bulk import even_batches
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
@@ -25,7 +25,7 @@ from metaxy_dagster.stores.duckdb.types import Agreed
 from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.spool import Spool, SpooledColumns
 
-__all__ = ["STAGE", "Staged", "check_asked_for", "stage"]
+__all__ = ["STAGE", "Staged", "check_asked_for", "stage", "unstage"]
 
 STAGE = "metaxy_stage"
 _INPUT = "metaxy_input"
@@ -130,10 +130,10 @@ def stage(
         whole = f"{sample_provenance(fields, values, hashed=staged.hashed)} AS {whole}"
     # Without versions of the user's own, the data is known by what it was computed from.
     version, own = f"NULL::{struct_type(map(str, fields))}", "NULL::VARCHAR"
-    if c.COL_DATA_VERSION_BY_FIELD in staged.table.column_names:
-        given_versions = _data_versions(staged, fields)
+    if given_versions := _data_versions(staged, fields):
         version = struct_of({str(key): sql for key, sql in given_versions.items()})
         own = sample_provenance(given_versions, values)
+    _check_stamps(connection, staged)
     found = connection.execute(
         f"CREATE OR REPLACE TEMP {'VIEW' if once else 'TABLE'} {STAGE} AS SELECT {user},"
         f" {provenance} AS {quote(c.COL_PROVENANCE_BY_FIELD)},"
@@ -147,24 +147,61 @@ def stage(
         check_asked_for(connection, staged, int(found[0][0]))
 
 
+def unstage(connection: duckdb.DuckDBPyConnection, *, once: bool) -> None:
+    """Let go of the rows; a transaction that is undone does so by itself.
+
+    Args:
+        connection: on which a frame was staged.
+        once: as for :func:`stage`.
+    """
+    connection.execute(f"DROP {'VIEW' if once else 'TABLE'} IF EXISTS {STAGE}")
+
+
 def _data_versions(staged: Staged, provenance: Mapping[FieldKey, str]) -> dict[FieldKey, str]:
-    """The user's data versions; a field without one follows its provenance."""
-    kind = staged.table.schema.field(c.COL_DATA_VERSION_BY_FIELD).type
-    given = {field.name for field in kind} if is_struct_of_text(kind) else set()
-    known = {str(field.key) for field in staged.plan.fields}
-    if not given or given - known:
-        raise FrameError(
-            f"{c.COL_DATA_VERSION_BY_FIELD} must be a struct of texts, one per field",
-            feature=str(staged.plan.key),
-            found=sorted(given) or str(kind),
-            allowed=sorted(known),
-            remedy="name only fields of this feature",
-        )
-    column = f"i.{quote(c.COL_DATA_VERSION_BY_FIELD)}"
+    """The user's data versions; a field without one follows its provenance.
+
+    Those of the frame come first, then those of the samples that an increment was asked for.
+    """
+    name = c.COL_DATA_VERSION_BY_FIELD
+    given = [f"i.{quote(name)}"] if name in staged.table.schema.names else []
+    if staged.delta is not None and name in staged.delta.schema.names:
+        given.append(f"d.{quote(name)}")
+    if not given:
+        return {}
     return {
-        key: f"coalesce({column}.{quote(str(key))}::VARCHAR, {sql})" if str(key) in given else sql
+        key: f"coalesce({', '.join(f'{one}.{quote(str(key))}::VARCHAR' for one in given)}, {sql})"
         for key, sql in provenance.items()
     }
+
+
+def _check_stamps(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
+    """Refuse rows that were computed from something else than the increment asked for.
+
+    Raises:
+        FrameError: rows bring a provenance of their own, and it is another one.
+    """
+    name = c.COL_PROVENANCE_BY_FIELD
+    if staged.delta is None or name not in staged.table.schema.names:
+        return
+    # Rows of other features that came along have none.
+    other = " OR ".join(
+        f"i.{one} IS DISTINCT FROM d.{one}"
+        for one in (f"{quote(name)}.{quote(str(field.key))}" for field in staged.plan.fields)
+    )
+    names = columns(staged.sample_columns)
+    found = connection.execute(
+        f"SELECT {columns(staged.sample_columns, 'i')} FROM {_INPUT} i JOIN ({_LISTED}) d"
+        f" USING ({names}) WHERE i.{quote(name)} IS NOT NULL AND ({other})"
+    ).fetchall()
+    if found:
+        raise FrameError(
+            "rows carry the provenance of something else than what the increment asks for",
+            feature=str(staged.plan.key),
+            found=f"{len(found)} rows, for example of the samples {found[:SHOWN]}",
+            allowed="the provenance of the increment, or none",
+            remedy="if they were computed from this increment, drop the metaxy_ columns that came "
+            "along; if they answer another one, write them by its frame, without increment=",
+        )
 
 
 def check_asked_for(connection: duckdb.DuckDBPyConnection, staged: Staged, rows: int) -> None:

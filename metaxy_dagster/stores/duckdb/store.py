@@ -120,7 +120,8 @@ class DuckDBMetadataStore(ReadableStore):
                 changes.
             mode: ``"upsert"`` adds and updates; with ``"replace"`` the frame is the whole state
                 and stored samples that it lacks are deleted.
-            delete_orphaned: also delete the increment's orphaned samples.
+            delete_orphaned: also delete the increment's orphaned samples; those of the whole, if
+                it is a batch.
             delete_failed: also delete the rows that an earlier computation made of samples of
                 the increment that failed, and were not computed since.
             max_deleted_share: refuse a replace that would delete more than this share.
@@ -156,7 +157,7 @@ class DuckDBMetadataStore(ReadableStore):
                 replace=mode == c.WRITE_REPLACE,
                 scope="TRUE" if table is None else _condition(table, parsed(scope), values),
                 scope_values=values,
-                orphans=increment.orphaned_ids if increment and delete_orphaned else None,
+                orphans=increment.whole.orphaned_ids if increment and delete_orphaned else None,
                 failed=failed_rows.leaving(connection, key, increment)
                 if increment and delete_failed and known.entry(key).failed
                 else None,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from metaxy_dagster import constants as c
+from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan, Filter
+from metaxy_dagster.features.columns import fold
+from metaxy_dagster.stores.checks import is_text, spelt_otherwise
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.empties import Marks
@@ -19,6 +23,9 @@ from metaxy_dagster.stores.duckdb.views import UpstreamView
 from metaxy_dagster.stores.duckdb.widening import INTEGERS
 
 __all__ = ["StoredSide"]
+
+# Of values of these types there is more than one text.
+_SPELT = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|FLOAT|DOUBLE|DECIMAL|BOOL|DATE|TIME")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class StoredSide:
         views: of the upstreams.
         samples: for a root, the expected samples.
         candidates: a table of samples; others are left out.
+        given_versions: whether the samples bring data versions, to be compared too.
         marks: samples that yielded nothing; ``None`` if there are none.
     """
 
@@ -44,6 +52,7 @@ class StoredSide:
     samples: pa.Table | None = None
     candidates: str | None = None
     marks: Marks | None = None
+    given_versions: bool = False
 
     @property
     def table(self) -> layout.Table | None:
@@ -56,14 +65,35 @@ class StoredSide:
         return self.table is None and self.marks is None
 
     def typed_keys(self) -> str:
-        """Expected ids in the type in which they are stored, so that both sides compare alike."""
+        """Expected ids in the type in which they are stored, so that both sides compare alike.
+
+        Raises:
+            FrameError: a root's samples name them by text, which may be spelt in other ways.
+        """
         types: Mapping[str, str] = {} if self.table is None else self.table.types
+        for name in () if self.samples is None else self.keys:
+            self._check_spelling(name, types.get(name, "VARCHAR"))
         return ", ".join(
             f"{quote(name)}::{types[name]} AS {quote(name)}"
             if name in types and not self._are_integers(name, types[name])
             else quote(name)
             for name in self.keys
         )
+
+    def _check_spelling(self, name: str, stored: str) -> None:
+        samples = pa.table({name: []}) if self.samples is None else self.samples
+        kind = samples.schema.field(name).type
+        if not is_text(kind) or not _SPELT.match(stored):
+            return
+        other = spelt_otherwise(samples.column(name))
+        if stored not in INTEGERS or other:
+            raise FrameError(
+                f"the samples name id column {name!r} by text, and it is stored in another type",
+                feature=str(self.plan.key),
+                found=f"{kind}, for example {other}" if other else kind,
+                allowed=stored,
+                remedy=f"cast {name!r} before the samples are passed",
+            )
 
     def no_keys(self) -> str:
         """The sample columns in the types that a comparison gives them, with no value."""
@@ -95,17 +125,29 @@ class StoredSide:
             if name in view.dep.join_columns
         ]
 
-    def sql(self, filters: Sequence[Filter], stale_when: Sequence[Filter], values: Values) -> str:
+    def sql(
+        self,
+        filters: Sequence[Filter],
+        judged: Sequence[Filter],
+        stale_when: Sequence[Filter],
+        values: Values,
+    ) -> str:
         """One row per sample (per parent in an expansion) of which something is known.
 
         Args:
             filters: only samples for which these hold are looked at.
+            judged: the same, of stored columns alone.
             stale_when: stored rows for which these hold count as stale.
             values: receives the literals of both.
         """
         parts = []
         if self.table is not None:
-            parts.append(self._rows(self.table, filters, stale_when, values))
+            decidable = self._decidable(filters)
+            rows = self._rows(self.table, (*decidable, *judged), stale_when, values)
+            if len(decidable) < len(filters) and not judged:
+                # Upstream columns that are not stored tell nothing of what is orphaned.
+                rows = f"SELECT * REPLACE (FALSE AS metaxy_in_scope) FROM ({rows})"
+            parts.append(rows)
         if self.marks is not None:
             parts.append(self._marked(self.marks, parts))
         return " UNION ALL BY NAME ".join(parts)
@@ -126,10 +168,12 @@ class StoredSide:
         if self.plan.is_root:
             current = f"{values.bind(self.feature_version)}::VARCHAR"
             forced = f"({forced} OR {quote(c.COL_FEATURE_VERSION)} IS DISTINCT FROM {current})"
-        stored = (*own.columns, c.COL_PROVENANCE, c.COL_FEATURE_VERSION)
+        stored = (*own.columns, c.COL_PROVENANCE, c.COL_DATA_VERSION, c.COL_FEATURE_VERSION)
         rows = self._narrowed(self.catalog.rows(self.plan.key, stored))
         keys, one = columns(self.keys), quote(c.COL_PROVENANCE)
         marked = "" if self.marks is None else ", FALSE AS metaxy_empty"
+        if self.given_versions:
+            marked += f", {quote(c.COL_DATA_VERSION)} AS metaxy_stored_version"
         if self.keys == self.plan.spec.id_columns:
             return (
                 f"SELECT {keys}, {one} AS metaxy_stored,"
@@ -143,6 +187,13 @@ class StoredSide:
             f" bool_or({forced}) AS metaxy_forced, TRUE AS metaxy_present{marked}"
             f" FROM ({rows}) GROUP BY {keys}"
         )
+
+    def _decidable(self, filters: Sequence[Filter]) -> Sequence[Filter]:
+        """Those filters that the stored columns can tell of; a root has no others."""
+        if self.plan.is_root:
+            return filters
+        stored = set(map(fold, () if self.table is None else self.table.columns))
+        return [one for one in filters if {fold(name) for name in one.columns} <= stored]
 
     def _marked(self, marks: Marks, rows: Sequence[str]) -> str:
         """Marks; never of a sample that has rows, whoever wrote them."""

@@ -26,8 +26,8 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     quote,
     table_of,
 )
-from metaxy_dagster.stores.duckdb.removal import Removal
-from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage
+from metaxy_dagster.stores.duckdb.removal import ORPHANS, Removal
+from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage, unstage
 from metaxy_dagster.stores.duckdb.types import stored_types
 from metaxy_dagster.stores.duckdb.versions import moved
 from metaxy_dagster.stores.duckdb.views import sample_columns
@@ -37,7 +37,6 @@ from metaxy_dagster.stores.protocol import WriteResult
 
 __all__ = ["Writer"]
 
-_ORPHANS = "metaxy_orphans"
 # Beyond so many rows the data version is found out when it is asked for.
 _HASHED_AT_ONCE = 20_000
 
@@ -112,6 +111,8 @@ class Writer:
         content = self._content(spec, types, result, always=how.versioned)
         self._log(result, "write", version, how.materialization_id)
         self._note(spec, version, result, watermark=watermark, content=content)
+        # The next write on this connection may stage in the other of the two ways.
+        unstage(connection, once=found is None)
         connection.execute("COMMIT")
         return result
 
@@ -179,8 +180,8 @@ class Writer:
         # Of a new feature, all that is stored was written now.
         tables = [STAGE if self._catalog.get(key) is not None else table_of(key)]
         if how.orphans is not None and how.orphans.num_rows:
-            self._connection.register(_ORPHANS, how.orphans)
-            tables.append(_ORPHANS)
+            self._connection.register(ORPHANS, how.orphans)
+            tables.append(ORPHANS)
             rows += how.orphans.num_rows
         one_each = answered.sample_columns == staged.plan.spec.id_columns and how.empty is None
         tables += [] if how.empty is None else [EMPTIED]
@@ -216,7 +217,7 @@ class Writer:
             removal = Removal(connection, spec.key)
             if how.replace:
                 removal.add(how.scope, how.scope_values)
-            self._remove_named(removal, how)
+            removal.add_named(how)
             self._guard(staged, how, removal.deleted)
             removal.end(self._next_commit, self._now)
             deleted = removal.deleted
@@ -320,7 +321,7 @@ class Writer:
         kept = f"SELECT r.rowid FROM {table} r SEMI JOIN {STAGE} USING ({ids})"
         if how.replace:
             removal.add(f"({how.scope}) AND rowid NOT IN ({kept})", how.scope_values)
-        self._remove_named(removal, how)
+        removal.add_named(how)
         if parents := staged.parent_columns:
             # Children under an older provenance of their parent go with it.
             keys, one = columns(parents), quote(c.COL_PROVENANCE)
@@ -332,15 +333,6 @@ class Writer:
             removal.add(f"rowid IN ({rows}) AND rowid NOT IN ({kept})")
         self._guard(staged, how, removal.deleted)
         return removal
-
-    def _remove_named(self, removal: Removal, how: Write) -> None:
-        """Rows of samples that are to go: orphaned, failed, and those that yielded nothing."""
-        for samples in how.leaving:
-            self._connection.register(_ORPHANS, samples)
-            removal.add_samples(_ORPHANS, samples.column_names)
-        if how.empty is not None:
-            found = self._connection.sql(f"SELECT * FROM {EMPTIED} LIMIT 0").columns
-            removal.add_samples(EMPTIED, [name for name in found if name != c.COL_PROVENANCE])
 
     def _guard(self, staged: Staged, how: Write, gone: int) -> None:
         if how.max_deleted_share is None or not how.replace or not gone:
