@@ -6,6 +6,7 @@ import argparse
 import importlib
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         show_failures,
     )
     from metaxy_dagster.cli.load import Target, importable_from  # noqa: PLC0415
+    from metaxy_dagster.cli.migrate_ids import IdRequest, migrate_feature  # noqa: PLC0415
     from metaxy_dagster.cli.plan import PlanRequest, show_plan  # noqa: PLC0415
     from metaxy_dagster.cli.status import show_status  # noqa: PLC0415
 
@@ -88,6 +90,10 @@ def _run(options: argparse.Namespace) -> int:
     with importable_from(options.working_directory):
         if options.command == "status":
             return show_status(target, store=options.store, form=options.format)
+        if options.command == "migrate-ids":
+            told = (options.rename, options.fill, options.types, options.drop, options.keep)
+            asked = IdRequest(target, options.feature, options.store, *told)
+            return migrate_feature(replace(asked, dry_run=options.dry_run, form=options.format))
         if options.command in ("failures", "retry"):
             wanted = FailureRequest(
                 target,
@@ -107,8 +113,8 @@ def _run(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="metaxy-dagster",
-        description="Looks at a Dagster repository and its features. Only `compact` and `retry` "
-        "write.",
+        description="Looks at a Dagster repository and its features. Only `compact`, "
+        "`migrate-ids` and `retry` write.",
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -138,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_store(status)
     _add_failures(commands)
     _add_compact(commands)
+    _add_migrate_ids(commands)
     return parser
 
 
@@ -224,6 +231,35 @@ def _add_compact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--no-rewrite", action="store_true", help="remove rows, but leave the file as large")
     add("--dry-run", action="store_true", help="only tell what would be removed")
     add("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+
+
+def _add_migrate_ids(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands,
+        "migrate-ids",
+        "bring a stored feature to the id columns that it is declared with now",
+        ("text", "json"),
+        does="Samples that have ids of their own by the new columns are kept, with their "
+        "provenance and history. Columns that are no ids any more stay as columns.",
+    )
+    add = command.add_argument
+    add("feature", metavar="FEATURE", help="the feature's key")
+    for option, metavar, says in (
+        ("--rename", "STORED=NEW", "an id column that is named otherwise now"),
+        ("--fill", "COLUMN=VALUE", "a constant for an id column that is not stored, or null"),
+        ("--type", "COLUMN=TYPE", "a DuckDB type for an id column, such as id=VARCHAR"),
+        ("--drop", "COLUMN", "a stored id column that is not needed any more"),
+    ):
+        name = "types" if option == "--type" else option[2:]
+        add(option, dest=name, action="append", default=[], metavar=metavar, help=says)
+    add(
+        "--keep",
+        choices=("newest", "oldest", "none"),
+        help="which of several samples stays that share their new ids; with none, they are "
+        "computed anew",
+    )
+    add("--dry-run", action="store_true", help="only tell what would be kept")
+    _add_store(command)
 
 
 def _command(

@@ -95,6 +95,7 @@ def _status(store: MetadataStore, feature: FeatureKey, assets: tuple[str, ...]) 
         rows, found = store.count(feature), store.failed(feature)
         failed = {each: getattr(found, each) or None for each in _FAILURES}
         if store.graph.plan(feature).is_root:
+            store.failed(feature)  # says so if it cannot be read as it is declared
             return FeatureStatus(name, assets, rows, **failed)
         counts = store.resolve_update(feature).counts
     except MetaxyError as error:

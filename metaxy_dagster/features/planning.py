@@ -64,7 +64,8 @@ def _dep_plan(one: Join, upstream: FeatureSpec, used: set[ParentField]) -> DepPl
         upstream=upstream,
         lineage_type=lineage,
         join_columns=one.columns,
-        member_columns=upstream.id_columns if lineage == "aggregation" else (),
+        # By name: the order in which they are declared says nothing.
+        member_columns=tuple(sorted(upstream.id_columns)) if lineage == "aggregation" else (),
         used_fields=tuple(
             field.key for field in upstream.fields if ParentField(upstream.key, field.key) in used
         ),

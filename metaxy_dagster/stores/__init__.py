@@ -14,6 +14,7 @@ _HOMES = {
     ),
     "metaxy_dagster.stores.counts": ("Counts",),
     "metaxy_dagster.stores.duckdb.compactable": ("CompactionResult",),
+    "metaxy_dagster.stores.duckdb.migratable": ("IdMigration",),
     "metaxy_dagster.stores.duckdb.store": ("DuckDBMetadataStore",),
     "metaxy_dagster.stores.failures": ("FailureResult",),
     "metaxy_dagster.stores.increment": ("Increment",),
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.config import MetaxyConfig, StoreConfig, load_config
     from metaxy_dagster.stores.counts import Counts
     from metaxy_dagster.stores.duckdb.compactable import CompactionResult
+    from metaxy_dagster.stores.duckdb.migratable import IdMigration
     from metaxy_dagster.stores.duckdb.store import DuckDBMetadataStore
     from metaxy_dagster.stores.failures import FailureResult
     from metaxy_dagster.stores.increment import Increment
@@ -41,6 +43,7 @@ __all__ = [
     "Counts",
     "DuckDBMetadataStore",
     "FailureResult",
+    "IdMigration",
     "Increment",
     "MetadataStore",
     "MetaxyConfig",

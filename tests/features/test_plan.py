@@ -70,7 +70,7 @@ def test_a_root():
             ["video_id"],
             FeatureDep("frame", lineage=AGGREGATION()),
             ["video_id"],
-            ["video_id", "frame_id"],
+            ["frame_id", "video_id"],
             {"video_id": "video_id"},
         ),
         (

@@ -99,7 +99,9 @@ class Oracle:
                     continue
                 join = {here: row.values.get(there) for here, there in source.items()}
                 if plan.lineage_type == "aggregation":
-                    member = "".join(enc(str(row.values[c])) for c in plan.upstream.id_columns)
+                    member = "".join(
+                        enc(str(row.values[c])) for c in sorted(plan.upstream.id_columns)
+                    )
                     groups.setdefault(tuple(join.values()), []).append((member, row))
                 else:
                     rows.append((join, {f: row.data_version.get(f) for f in wanted}))

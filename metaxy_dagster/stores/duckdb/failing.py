@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         asked,
         catalog,
         failed_rows,
+        identity,
         layout,
         quarantine,
         query,
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
         views,
     )
 else:
-    asked, catalog, failed_rows, layout, quarantine, query, source, views = late_modules(
+    asked, catalog, failed_rows, identity, layout, quarantine, query, source, views = late_modules(
         __package__,
-        *("asked", "catalog", "failed_rows", "layout", "quarantine", "query", "source", "views"),
+        *("asked", "catalog", "failed_rows", "identity", "layout", "quarantine", "query"),
+        *("source", "views"),
     )
 
 __all__ = ["FailureStore"]
@@ -75,6 +77,7 @@ class FailureStore(FileStore):
         typed = typed_as(failed.select(increment.sample_columns), delta, feature=str(key))
         with self._file.connect("w") as connection:
             state = layout.ensure_format(connection)
+            identity.check_ids(catalog.read_catalog(connection, (), beside=[key]), plan.spec)
             noted = quarantine.record(
                 connection,
                 key,
@@ -110,6 +113,7 @@ class FailureStore(FileStore):
         names = views.sample_columns(plan)
         where, values = _chosen(key, names, filters)
         with self._file.connect("r") as connection:
+            identity.check_ids(catalog.read_catalog(connection, (), beside=[key]), plan.spec)
             found = quarantine.failures(
                 connection, key, names, where, values, limit=self._max_attempts
             )
@@ -128,6 +132,7 @@ class FailureStore(FileStore):
         key, plan = self._plan(feature)
         with self._file.connect("r") as connection:
             known = catalog.read_catalog(connection, [key])
+            identity.check_ids(known, plan.spec)
             if not known.entry(key).failed:
                 return FailureResult(key, 0, 0)
             listed = None if increment is None else increment.ids(failed_rows.WITH_ROWS)
@@ -163,6 +168,7 @@ class FailureStore(FileStore):
         where, values = _chosen(key, views.sample_columns(plan), filters)
         with self._file.connect("w") as connection:
             layout.ensure_format(connection)
+            identity.check_ids(catalog.read_catalog(connection, (), beside=[key]), plan.spec)
             return quarantine.forget(connection, key, where, values)
 
 

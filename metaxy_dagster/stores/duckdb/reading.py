@@ -9,9 +9,9 @@ from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
-from metaxy_dagster.stores.duckdb.compactable import CompactableStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, table_name
+from metaxy_dagster.stores.duckdb.migratable import MigratableStore
 from metaxy_dagster.stores.protocol import CommitMark, FeatureSummary
 from metaxy_dagster.stores.scan import Scan
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         catalog,
         commit_marks,
         entries,
+        identity,
         query,
         reader,
         snapshot,
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     )
 else:
     # The snapshot brings pandas.
-    catalog, commit_marks, entries, query, reader, snapshot = late_modules(
-        __package__, "catalog", "commit_marks", "entries", "query", "reader", "snapshot"
+    catalog, commit_marks, entries, identity, query, reader, snapshot = late_modules(
+        __package__,
+        *("catalog", "commit_marks", "entries", "identity", "query", "reader", "snapshot"),
     )
     summary, versions, views = late_modules(__package__, "summary", "versions", "views")
 
@@ -39,7 +41,7 @@ __all__ = ["ReadableStore"]
 _Filters: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | None"
 
 
-class ReadableStore(CompactableStore):
+class ReadableStore(MigratableStore):
     """A store in one file that can be read."""
 
     def read(
@@ -135,6 +137,7 @@ class ReadableStore(CompactableStore):
         only = parsed(filters)
         with self._file.connect("r") as connection:
             known = catalog.read_catalog(connection, [spec.key], self._sessions.snapshot)
+            identity.check_ids(known, spec)
             table, content = known.get(spec.key), versions.known_content(known, spec)
             if table is None:
                 content = entries.Content(0, 0, 0)

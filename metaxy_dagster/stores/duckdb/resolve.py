@@ -20,12 +20,13 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STATUS, UNCHANGED
 from metaxy_dagster.stores.duckdb import provenance
 from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, find_candidates, has_news
-from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
+from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.declared import no_rows
 from metaxy_dagster.stores.duckdb.empties import Marks, find_marks
 from metaxy_dagster.stores.duckdb.entries import Watermark
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.identity import checked_catalog
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query
 from metaxy_dagster.stores.duckdb.statuses import status
@@ -88,8 +89,7 @@ class Resolve:
             connection: an open one.
             compare: whether samples will be compared; then a watermark may narrow them down.
         """
-        keys = [self.plan.key, *(dep.upstream.key for dep in self.plan.deps)]
-        catalog = read_catalog(connection, keys, self.commit)
+        catalog = checked_catalog(connection, self.plan, self.commit)
         if not compare:
             return OpenResolve(self, catalog)
         key, known = self.plan.key, catalog.entry(self.plan.key).commits
@@ -116,8 +116,7 @@ class Resolve:
 
     def is_settled(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Whether it is known, without a look at any table, that nothing is pending."""
-        keys = [self.plan.key, *(dep.upstream.key for dep in self.plan.deps)]
-        catalog = read_catalog(connection, (), self.commit, beside=keys)
+        catalog = checked_catalog(connection, self.plan, self.commit, tables=False)
         mark = self._mark(catalog)
         return mark is not None and not has_news(self.plan, catalog, mark)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         catalog,
         empties,
         failed_rows,
+        identity,
         layout,
         pins,
         quarantine,
@@ -47,8 +48,8 @@ else:
         *("arrival", "catalog", "empties", "layout", "pins", "quarantine", "resolve", "source"),
         "views",
     )
-    altering, failed_rows, write, writer = late_modules(
-        __package__, "altering", "failed_rows", "write", "writer"
+    altering, failed_rows, identity, write, writer = late_modules(
+        __package__, "altering", "failed_rows", "identity", "write", "writer"
     )
 
 __all__ = ["DuckDBMetadataStore"]
@@ -152,6 +153,7 @@ class DuckDBMetadataStore(ReadableStore):
         upstreams = [dep.upstream.key for dep in plan.deps]
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key], beside=upstreams)
+            identity.check_ids(known, plan.spec)
             table = known.get(key)
             how = write.Write(
                 replace=mode == c.WRITE_REPLACE,
@@ -202,6 +204,7 @@ class DuckDBMetadataStore(ReadableStore):
         values = Values()
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key])
+            identity.check_ids(known, plan.spec)
             table, commits = known.get(key), known.entry(key).commits
             marks = empties.find_marks(connection, key, views.sample_columns(plan), commits)
             if table is None and marks is None:
@@ -320,6 +323,7 @@ class DuckDBMetadataStore(ReadableStore):
             involved = [key, *(dep.upstream.key for dep in plan.deps)]
             with self._file.connect("r") as connection:
                 known = catalog.read_catalog(connection, (), commit, beside=involved)
+                identity.check_upstream_ids(known, plan)
                 commit = known.commit
                 if known.entry(key).failed:
                     names, only = views.sample_columns(plan), version if plan.is_root else None

@@ -13,6 +13,7 @@ from metaxy_dagster.stores.duckdb.entries import Content
 from metaxy_dagster.stores.duckdb.failed_rows import counted
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.identity import check_ids
 from metaxy_dagster.stores.duckdb.layout import count
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
@@ -47,6 +48,7 @@ class Summarise:
         """Ask the file."""
         spec, key = self.spec, self.spec.key
         catalog = read_catalog(connection, [key], self.commit)
+        check_ids(catalog, spec)
         failed = FailureResult(key, 0, 0)
         if catalog.entry(key).failed:
             failed = counted(

@@ -43,7 +43,7 @@ def content_of(
         types: of its columns.
         rows: gives at least ids and data versions.
     """
-    ids = [encoded(id_text(quote(name), types[name])) for name in spec.id_columns]
+    ids = [encoded(id_text(quote(name), types[name])) for name in sorted(spec.id_columns)]
     row = " || ".join([*ids, encoded(quote(c.COL_DATA_VERSION))])
     (found,) = connection.execute(
         "SELECT count(*), coalesce(sum(md5_number_lower(h)::HUGEINT), 0),"
