@@ -130,6 +130,8 @@ def _sensor_options(given: object) -> bool | Mapping[str, Any]:
         "store_resource_key",
         "max_assets",
         "max_features",
+        "max_attempts",
+        "backoff_seconds",
         "minimum_interval_seconds",
         "default_status",
         "tags",

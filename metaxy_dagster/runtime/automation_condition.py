@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import dagster as dg
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.inputs import column_kinds
 from metaxy_dagster.runtime.pending import pending_counts
+from metaxy_dagster.runtime.requests import (
+    BACKOFF_SECONDS,
+    MAX_ATTEMPTS,
+    Asking,
+    Request,
+    checked_patience,
+)
+from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.store_source import store_within
-from metaxy_dagster.stores import MetadataStore
+from metaxy_dagster.stores import Counts, MetadataStore
 
 __all__ = ["PendingSamples", "pending_samples"]
 
-#: New, stale and orphaned samples.
-_Counts: TypeAlias = tuple[int, int, int]
 #: Of an asset without partitions, what stands in place of a partition's key.
 _WHOLE = ""
 #: So many partitions of an asset are requested at most by one evaluation.
@@ -32,6 +39,8 @@ def pending_samples(
     once: bool = False,
     store: object = None,
     max_partitions: int = _MAX_PARTITIONS,
+    max_attempts: int = MAX_ATTEMPTS,
+    backoff_seconds: float = BACKOFF_SECONDS,
 ) -> PendingSamples:
     """A condition that is true while samples of an asset's feature are new or stale.
 
@@ -42,14 +51,23 @@ def pending_samples(
 
     Args:
         orphaned: whether it is also true while samples are orphaned.
-        once: whether it turns false as soon as Dagster has requested the asset, until the counts
-            change; so that samples which the asset leaves pending do not start runs for ever.
+        once: whether it turns false as soon as Dagster has requested the asset: while the run is
+            on its way, and after it until something is written or the counts change; so that
+            samples which the asset leaves pending do not start runs for ever. After a run that
+            failed, was cancelled or is gone it turns true again.
         store: where the features are: a store, or a resource that has one; by default what the
             asset's own IO manager, or its resource ``store``, reads and writes.
         max_partitions: for how many partitions it is true at most in one evaluation.
+        max_attempts: with ``once``, how often it turns true for runs that fail while nothing else
+            changes.
+        backoff_seconds: with ``once``, how long it waits after the first one that failed; twice
+            as long after the next, and so on.
 
     Returns:
         The condition; ``with_label`` names it for the user interface.
+
+    Raises:
+        DefinitionsError: a number that makes no sense.
 
     Example:
         >>> condition = pending_samples(once=True) & ~dg.AutomationCondition.in_progress()
@@ -58,7 +76,15 @@ def pending_samples(
         >>> [child.get_label() for child in condition.children]
         ['pending_samples', None]
     """
-    return PendingSamples(orphaned=orphaned, once=once, store=store, max_partitions=max_partitions)
+    checked_patience(max_attempts, backoff_seconds)
+    return PendingSamples(
+        orphaned=orphaned,
+        once=once,
+        store=store,
+        max_partitions=max_partitions,
+        max_attempts=max_attempts,
+        backoff_seconds=backoff_seconds,
+    )
 
 
 # Not compared by value: Dagster compares conditions by the ids that it gives to their nodes.
@@ -72,6 +98,8 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
         store: as there.
         fallback: as ``store``, for an asset whose own resources hold none.
         max_partitions: as there.
+        max_attempts: as there.
+        backoff_seconds: as there.
         label: how the user interface names it.
     """
 
@@ -80,6 +108,8 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
     store: object = field(default=None, repr=False)
     fallback: object = field(default=None, repr=False)
     max_partitions: int = _MAX_PARTITIONS
+    max_attempts: int = MAX_ATTEMPTS
+    backoff_seconds: float = BACKOFF_SECONDS
     label: str | None = "pending_samples"
 
     @property
@@ -91,7 +121,7 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
     def description(self) -> str:
         """When it is true."""
         which = "new, stale or orphaned" if self.orphaned else "new or stale"
-        once = ", and were not requested at these counts" if self.once else ""
+        once = ", and no run has been at them yet" if self.once else ""
         return f"Samples of the feature are {which}{once}"
 
     def get_label(self) -> str | None:
@@ -115,19 +145,35 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
             return dg.AutomationResult(context, context.get_empty_subset(), cursor=context.cursor)
         memory = _Memory.read(context) if self.once else _Memory()
         store = self._opened(context)
-        found: dict[str, _Counts] = {}
-        for key, counts in self._pending(store, asset, context.partitions_def, keys, memory):
+        asking = Asking(
+            store,
+            context.asset_graph_view.instance,
+            context.evaluation_time.timestamp(),
+            self.max_attempts,
+            self.backoff_seconds,
+        )
+        found: dict[str, Counts] = {}
+        asked: dict[str, Request] = {}
+        for key, counts, scope in self._pending(store, asset, context.partitions_def, keys, memory):
+            if self.once:
+                request = memory.request(asking, asset, key, counts, scope)
+                if request is None:
+                    continue
+                asked[key] = request
             found[key] = counts
             if len(found) == self.max_partitions:
                 break
         chosen = context.get_empty_subset()
         if found:
-            what = ", ".join(f"{key or 'the feature'}: {n}" for key, n in list(found.items())[:5])
+            what = ", ".join(
+                f"{key or 'the feature'}: {(n.new, n.stale, n.orphaned)}"
+                for key, n in list(found.items())[:5]
+            )
             context.log.info("%s: new, stale, orphaned of %s", asset.feature, what)
             chosen = context.candidate_subset
             if context.partitions_def is not None:
                 chosen = chosen.compute_intersection_with_partition_keys(set(found))
-        cursor = memory.text(found) if self.once else None
+        cursor = memory.text(asked) if self.once else None
         return dg.AutomationResult(context, chosen, cursor=cursor)
 
     def _asset(self, context: dg.AutomationContext[Any]) -> FeatureAsset | None:
@@ -166,7 +212,7 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
         definition: dg.PartitionsDefinition[Any] | None,
         keys: Sequence[str],
         memory: _Memory,
-    ) -> Iterator[tuple[str, _Counts]]:
+    ) -> Iterator[tuple[str, Counts, Scope | None]]:
         """Partitions with something to do, each with its counts; halves without any are left."""
         waiting = [list(keys)]
         while waiting:
@@ -179,8 +225,8 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
             elif len(part) > 1:
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
-            elif memory.seen.get(part[0]) != found:
-                yield part[0], found
+            else:
+                yield part[0], counts, scope
 
 
 @dataclass(frozen=True)
@@ -188,20 +234,20 @@ class _Memory:
     """What was requested, and what was found, in evaluations before this one.
 
     Attributes:
-        seen: the counts at which each partition was requested last.
-        found: the counts for which the condition was true in the last evaluation.
+        seen: the last request of each partition.
+        found: what was to be requested by the last evaluation, if nothing else was in the way.
     """
 
-    seen: dict[str, _Counts] = field(default_factory=dict)
-    found: Mapping[str, _Counts] = field(default_factory=dict)
+    seen: dict[str, Request] = field(default_factory=dict)
+    found: Mapping[str, Request] = field(default_factory=dict)
 
     @classmethod
     def read(cls, context: dg.AutomationContext[Any]) -> _Memory:
         if not context.cursor:
             return cls()
-        state: dict[str, dict[str, list[int]]] = json.loads(context.cursor)
+        state: dict[str, dict[str, Any]] = json.loads(context.cursor)
         seen, found = (
-            {key: (n[0], n[1], n[2]) for key, n in state[name].items()}
+            {key: one for key, data in state[name].items() if (one := Request.of(data))}
             for name in ("seen", "found")
         )
         requested = context.get_previous_requested_subset(context.key)
@@ -210,12 +256,33 @@ class _Memory:
             seen |= {key: found[key] for key in keys & set(found)}
         return cls(seen, found)
 
+    def request(
+        self, asking: Asking, asset: FeatureAsset, key: str, counts: Counts, scope: Scope | None
+    ) -> Request | None:
+        """What to ask for now, for one partition."""
+        kinds: Mapping[str, str] = {}
+        if scope:
+            with asking.store.connected():
+                kinds = column_kinds(asking.store, asking.store.graph.plan(asset.feature))
+        return asking.request(
+            asset,
+            counts,
+            self.seen.get(key),
+            partition=key or None,
+            filters=scope.filters(kinds) if scope else (),
+        )
+
     def forget(self, keys: Sequence[str]) -> None:
         for key in keys:
             self.seen.pop(key, None)
 
-    def text(self, found: Mapping[str, _Counts]) -> str:
-        return json.dumps({"seen": self.seen, "found": found})
+    def text(self, found: Mapping[str, Request]) -> str:
+        return json.dumps(
+            {
+                name: {key: one.data() for key, one in requests.items()}
+                for name, requests in (("seen", self.seen), ("found", found))
+            }
+        )
 
 
 def _candidates(context: dg.AutomationContext[Any]) -> Sequence[str]:

@@ -3,7 +3,10 @@
 # Annotations are not postponed here: Dagster reads that of the context when a sensor is made.
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -12,7 +15,15 @@ from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.pending import pending_counts
+from metaxy_dagster.runtime.requests import (
+    BACKOFF_SECONDS,
+    MAX_ATTEMPTS,
+    Asking,
+    Request,
+    checked_patience,
+)
 from metaxy_dagster.runtime.store_source import store_within
+from metaxy_dagster.runtime.unwritten import said_of, unwritten_upstreams
 from metaxy_dagster.stores import MetadataStore
 
 __all__ = ["SENSOR_NAME", "build_pending_sensor", "watched_assets"]
@@ -27,6 +38,8 @@ def build_pending_sensor(
     store_resource_key: str = c.RESOURCE_STORE,
     max_assets: int = 50,
     max_features: int = 200,
+    max_attempts: int = MAX_ATTEMPTS,
+    backoff_seconds: float = BACKOFF_SECONDS,
     minimum_interval_seconds: int = 60,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     tags: Mapping[str, str] | None = None,
@@ -34,9 +47,11 @@ def build_pending_sensor(
     """Make a sensor that asks for one run of all assets whose features have work to do.
 
     It only counts. A tick looks at ``max_features`` features at most, the next one at those after
-    them; it requests ``max_assets`` assets at most, upstream ones first. What was requested is
-    requested again only when its counts have changed, so that samples which an asset leaves
-    pending do not make it run for ever. Partitioned assets are left to Dagster's own automation.
+    them; it requests ``max_assets`` assets at most, upstream ones first. While a run of an asset
+    is on its way, it waits. It asks again when something was written since or the counts have
+    changed; and after a run that failed, was cancelled or is gone, up to ``max_attempts`` times.
+    Samples that a run has left pending do not start another one. Partitioned assets are left to
+    Dagster's own automation.
 
     Args:
         assets: the assets to watch, or their specs; those without a feature, or of a feature
@@ -45,12 +60,15 @@ def build_pending_sensor(
         store_resource_key: the resource that is the store, or an IO manager that has it.
         max_assets: how many assets one run may have.
         max_features: how many features one tick may count.
+        max_attempts: how often runs are asked for while they fail and nothing else changes.
+        backoff_seconds: how long to wait after the first one that failed; twice as long after
+            the next, and so on.
         minimum_interval_seconds: the least time between two ticks.
         default_status: whether it runs as soon as it is deployed.
         tags: tags of the runs.
 
     Raises:
-        DefinitionsError: none of the assets is tied to a feature.
+        DefinitionsError: none of the assets is tied to a feature; or a number makes no sense.
         RunError: the metadata of an asset has a value that is not allowed.
 
     Example:
@@ -59,7 +77,8 @@ def build_pending_sensor(
         >>> build_pending_sensor([faces]).name
         'metaxy_pending'
     """
-    watched = watched_assets(assets)
+    checked_patience(max_attempts, backoff_seconds)
+    watched, carriers = watched_assets(assets), _carriers(assets)
     if not watched:
         raise DefinitionsError(
             "the sensor has nothing to watch",
@@ -78,13 +97,28 @@ def build_pending_sensor(
     )
     def pending(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         store = store_within(getattr(context.resources, store_resource_key), context.instance)
-        wanted, cursor = _tick(store, watched, context.cursor, max_assets, max_features)
+        asking = Asking(store, context.instance, time.time(), max_attempts, backoff_seconds)
+        wanted, cursor = _Tick(watched, asking, max_assets, max_features).run(context.cursor)
         if not wanted:
-            return dg.SensorResult(skip_reason="No feature has new work to do.", cursor=cursor)
+            features = {asset.feature for asset in watched.values()}
+            lost = unwritten_upstreams(store, features, context.instance, lambda: carriers)
+            said = " ".join(said_of(asset, event) for asset, event in lost)
+            reason = said or "No feature has new work to do."
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
         request = dg.RunRequest(asset_selection=wanted, tags=dict(tags or {}))
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return pending
+
+
+def _carriers(
+    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec],
+) -> list[tuple[dg.AssetKey, Mapping[str, Any]]]:
+    """All assets of features, also those that are only looked at."""
+    specs = [
+        spec for one in assets for spec in ([one] if isinstance(one, dg.AssetSpec) else one.specs)
+    ]
+    return [(spec.key, spec.metadata) for spec in specs if c.KEY_FEATURE in spec.metadata]
 
 
 def watched_assets(
@@ -104,33 +138,45 @@ def watched_assets(
     }
 
 
-def _tick(
-    store: MetadataStore,
-    watched: Mapping[dg.AssetKey, FeatureAsset],
-    cursor: str | None,
-    max_assets: int,
-    max_features: int,
-) -> tuple[list[dg.AssetKey], str]:
-    """The assets to request, and what to remember of them."""
-    state = json.loads(cursor) if cursor else {}
-    seen: dict[str, list[int]] = state.get("seen", {})
-    order = _order(store, watched)
-    start = state.get("next", 0)
-    start = start if start < len(order) else 0
-    looked_at = order[start : start + max_features]
-    wanted: list[dg.AssetKey] = []
-    # Opening the store costs more than most of these counts.
-    with store.connected():
-        counted = {key: pending_counts(store, watched[key]) for key in looked_at}
-    for key, counts in counted.items():
-        found = [counts.new, counts.stale, counts.orphaned]
-        text = key.to_user_string()
-        if not any(found):
-            seen.pop(text, None)
-        elif seen.get(text) != found and len(wanted) < max_assets:
-            wanted.append(key)
-            seen[text] = found
-    return wanted, json.dumps({"next": start + len(looked_at), "seen": seen})
+@dataclass(frozen=True)
+class _Tick:
+    """What one tick asks for.
+
+    Attributes:
+        watched: the assets, by key.
+        asking: decides of each.
+        max_assets: how many one run may have.
+        max_features: how many are looked at.
+    """
+
+    watched: Mapping[dg.AssetKey, FeatureAsset]
+    asking: Asking
+    max_assets: int
+    max_features: int
+
+    def run(self, cursor: str | None) -> tuple[list[dg.AssetKey], str]:
+        """The assets to request, and what to remember of them."""
+        state = json.loads(cursor) if cursor else {}
+        seen: dict[str, Any] = state.get("seen", {})
+        store = self.asking.store
+        order = _order(store, self.watched)
+        start = state.get("next", 0)
+        start = start if start < len(order) else 0
+        looked_at = order[start : start + self.max_features]
+        wanted: list[dg.AssetKey] = []
+        # Opening the store costs more than most of these counts.
+        with store.connected():
+            for key in looked_at:
+                asset, text = self.watched[key], key.to_user_string()
+                counts = pending_counts(store, asset)
+                if not (counts.pending or counts.orphaned):
+                    seen.pop(text, None)
+                elif len(wanted) < self.max_assets:
+                    request = self.asking.request(asset, counts, Request.of(seen.get(text)))
+                    if request is not None:
+                        wanted.append(key)
+                        seen[text] = request.data()
+        return wanted, json.dumps({"next": start + len(looked_at), "seen": seen})
 
 
 def _order(store: MetadataStore, watched: Mapping[dg.AssetKey, FeatureAsset]) -> list[dg.AssetKey]:

@@ -25,6 +25,7 @@ __all__ = [
     "Assets",
     "check_upstreams",
     "check_written",
+    "lost_since",
     "said_of",
     "unwritten_upstreams",
     "warn_of_lost_commits",
@@ -159,11 +160,10 @@ def warn_of_lost_commits(
         asset_key: the asset.
         log: of the run.
     """
-    event = None if instance is None else instance.get_latest_materialization_event(asset_key)
-    value = None if event is None else _metadata(event).get(c.KEY_COMMIT)
-    mark = None if value is None else CommitMark.of(str(value.value))
-    if event is None or mark is None or store.has_commit(mark):
+    found = None if instance is None else lost_since(store, instance, asset_key)
+    if found is None:
         return
+    event, mark = found
     log.warning(
         "asset %s was materialized %s as of commit %d of its store, which this store does not "
         "have: it was lost, put back to a backup, or is another one; what that store knew since "
@@ -172,6 +172,16 @@ def warn_of_lost_commits(
         _when(event),
         mark.number,
     )
+
+
+def lost_since(
+    store: MetadataStore, instance: dg.DagsterInstance, asset_key: dg.AssetKey
+) -> tuple[dg.EventLogEntry, CommitMark] | None:
+    """The newest materialization of an asset and its commit, if the store does not have it."""
+    event = instance.get_latest_materialization_event(asset_key)
+    value = None if event is None else _metadata(event).get(c.KEY_COMMIT)
+    mark = None if value is None else CommitMark.of(str(value.value))
+    return None if event is None or mark is None or store.has_commit(mark) else (event, mark)
 
 
 @dataclass(frozen=True)

@@ -310,7 +310,7 @@ class MetadataStore(abc.ABC):
 
     @abc.abstractmethod
     def newest_commits(
-        self, features: Sequence[CoercibleToFeatureKey]
+        self, features: Sequence[CoercibleToFeatureKey], *, filters: Any = None
     ) -> Mapping[FeatureKey, CommitMark]:
         """The newest commit of each of these features that was ever written."""
 

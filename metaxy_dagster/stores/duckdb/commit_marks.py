@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
-from metaxy_dagster.features import FeatureKey
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal
+from metaxy_dagster.features import FeatureKey, Filter
+from metaxy_dagster.stores.duckdb.filtering import condition
+from metaxy_dagster.stores.duckdb.identifiers import (
+    CATALOG,
+    history_table,
+    literal,
+    quote,
+    table_of,
+)
+from metaxy_dagster.stores.duckdb.layout import COL_COMMIT, COL_ENDED, Table
+from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.protocol import CommitMark
 
-__all__ = ["has_commit", "newest_commits"]
+__all__ = ["has_commit", "newest_commits", "within"]
 
 _COMMITS, _FEATURES = f"{CATALOG}.metaxy.commits", f"{CATALOG}.metaxy.features"
 _NO_TABLES = (duckdb.CatalogException, duckdb.BinderException)
@@ -43,6 +52,48 @@ def newest_commits(
         named[name]: CommitMark(int(number), _moment(at), _moment(first))
         for name, number, at, first in rows
     }
+
+
+def within(
+    connection: duckdb.DuckDBPyConnection,
+    marks: Mapping[FeatureKey, CommitMark],
+    tables: Mapping[FeatureKey, Table | None],
+    filters: Sequence[Filter],
+) -> dict[FeatureKey, CommitMark]:
+    """The newest commits that touched samples for which filters hold.
+
+    Args:
+        connection: not in a transaction.
+        marks: the newest commits of the features.
+        tables: what is stored of them.
+        filters: by columns of theirs; a feature that lacks one keeps its newest commit.
+    """
+    found = dict(marks)
+    wanted = [column for one in filters for column in one.columns]
+    for key, table in tables.items():
+        if table is None or any(table.column_named(name) is None for name in wanted):
+            continue
+        values = Values()
+        where = condition(
+            filters,
+            {name: quote(name) for name in table.columns},
+            values,
+            where=f"feature {str(key)!r}",
+            types=table.types,
+        )
+        newest = (
+            f"SELECT max({quote(COL_COMMIT)}) AS n FROM {table_of(key)} WHERE {where} UNION ALL"
+            f" SELECT max({quote(COL_ENDED)}) FROM {history_table(key)} WHERE {where}"
+        )
+        sql = (
+            f"SELECT commit, epoch_us(committed_at) FROM {_COMMITS}"
+            f" WHERE commit = (SELECT max(n) FROM ({newest}))"
+        )
+        rows = connection.execute(sql, dict(values) or None).fetchall()
+        del found[key]
+        if rows:
+            found[key] = CommitMark(int(rows[0][0]), _moment(rows[0][1]), marks[key].first)
+    return found
 
 
 def has_commit(connection: duckdb.DuckDBPyConnection, mark: CommitMark) -> bool:

@@ -180,11 +180,26 @@ class ReadableStore(MigratableStore):
         return [FeatureKey(name) for (name,) in rows]
 
     def newest_commits(
-        self, features: Sequence[CoercibleToFeatureKey]
+        self,
+        features: Sequence[CoercibleToFeatureKey],
+        *,
+        filters: FilterLike | Sequence[FilterLike] | None = None,
     ) -> Mapping[FeatureKey, CommitMark]:
-        """The newest commit of each of these features that was ever written."""
+        """The newest commit of each of these features that was ever written.
+
+        Args:
+            features: keys, specs or classes.
+            filters: only commits that brought, changed or deleted samples for which these hold;
+                any commit of a feature that lacks their columns.
+        """
+        keys, only = [FeatureKey(feature) for feature in features], parsed(filters)
         with self._file.connect("r") as connection:
-            return commit_marks.newest_commits(connection, map(FeatureKey, features))
+            found = commit_marks.newest_commits(connection, keys)
+            if not only:
+                return found
+            known = catalog.read_catalog(connection, list(found))
+            tables = {key: known.get(key) for key in found}
+            return commit_marks.within(connection, found, tables, only)
 
     def has_commit(self, mark: CommitMark) -> bool:
         """Whether the store may have seen a commit; not if it was put back to an older state."""
