@@ -41,6 +41,7 @@ class NoticeKind(StrEnum):
     LIMIT = "limit"
     LONG_CHAIN = "long chain"
     METADATA = "metadata"
+    PARAMETER = "parameter"
     PARTITIONS = "partitions"
     REFERENCE = "reference"
     RENAME = "rename"

@@ -21,6 +21,7 @@ from metaxy_dagster.definitions.grouping import grouping_faults
 from metaxy_dagster.definitions.loading import Loads
 from metaxy_dagster.definitions.merge import Filled, fill
 from metaxy_dagster.definitions.notices import general_notices
+from metaxy_dagster.definitions.parameters import parameter_faults
 from metaxy_dagster.definitions.partitions import partition_faults
 from metaxy_dagster.definitions.plan import MetaxifyPlan, Notice, NoticeKind
 from metaxy_dagster.definitions.proposals import proposed_spec, translator_data
@@ -180,6 +181,8 @@ def _check_runs(
     }
     loads = Loads(definitions, relative, declared.by_own_key, key)
     work.note(refusals(context, definitions, loads))
+    existing = context.scan.fields["resources"] or {}
+    work.note(parameter_faults(definitions, loads, context.settings, existing))
 
 
 def _context(

@@ -83,6 +83,7 @@ def plan_resources(
             store=bound,
             max_deleted_share=settings.max_deleted_share,
             failed_rows=settings.failed_rows,
+            unannotated=settings.unannotated or "narwhals",
         )
         resources.set(io_manager_key, made, type(made).__name__, why)
     if present is not None and not mine:

@@ -12,6 +12,7 @@ from metaxy_dagster.constants import CHECKS_NONE, RESOURCE_IO_MANAGER
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import FrozenMapping
 from metaxy_dagster.runtime.checks import check_names
+from metaxy_dagster.runtime.parameters import UNANNOTATED
 from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = [
@@ -72,6 +73,9 @@ class MetaxifySettings:
         project: the value of the tag ``metaxy/project``; None leaves the tag out.
         selection_drift: what to do when a job's selection would come to mean other assets:
             ``"freeze"`` it to those it meant, ``"report"`` it, or make it an ``"error"``.
+        unannotated: what arguments without an annotation get of a feature: ``"narwhals"`` (a lazy
+            frame), ``"polars"``, ``"polars_lazy"``, ``"pandas"``, ``"pyarrow"`` or ``"duckdb"``.
+            None is ``"narwhals"`` with a warning for each asset that has such arguments.
 
     Example:
         >>> MetaxifySettings(io_routing="off").io_routing
@@ -98,6 +102,7 @@ class MetaxifySettings:
     pending_sensor: PendingSensor = False
     project: str | None = None
     selection_drift: Drift = "freeze"
+    unannotated: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that are not in the table above.
@@ -115,6 +120,8 @@ class MetaxifySettings:
                 allowed=SHARE_RULE,
                 remedy="leave it out for one half, or correct it",
             )
+        if self.unannotated is not None:
+            checked_choice("unannotated", self.unannotated, tuple(UNANNOTATED))
         if self.checks != CHECKS_NONE:
             names = check_names(self.checks)
             if not isinstance(self.checks, str):

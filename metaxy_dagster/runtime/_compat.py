@@ -26,6 +26,7 @@ __all__ = [
     "condition_resources",
     "current_step",
     "has_own_check",
+    "input_definition_metadata",
     "input_metadata",
     "input_partition_keys",
     "known_instance",
@@ -166,6 +167,11 @@ def input_metadata(context: InputContext) -> Mapping[str, Any]:
         return layer.get(context.asset_key).metadata
     upstream = context.upstream_output
     return upstream.definition_metadata if upstream is not None else {}
+
+
+def input_definition_metadata(context: InputContext) -> Mapping[str, Any]:
+    """The metadata of the input itself, as AssetIn and In give it."""
+    return context.definition_metadata or {}
 
 
 def input_partition_keys(context: InputContext) -> Sequence[str] | None:

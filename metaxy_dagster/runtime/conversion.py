@@ -13,7 +13,7 @@ from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.scan import Scan
 
-__all__ = ["Source", "convert", "empty_frame", "has_empty_frame"]
+__all__ = ["Source", "can_convert", "convert", "empty_frame", "has_empty_frame"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ _CONVERSIONS: Mapping[tuple[str, str], Callable[[Source], Any]] = {
     ("duckdb", "DuckDBPyRelation"): _relation,
     ("_duckdb", "DuckDBPyRelation"): _relation,
 }
+#: Types whose subclasses are made from them: those of data frames with a schema, for instance.
+_SUBCLASSED = (("pandas", "DataFrame"), ("polars", "DataFrame"))
 _ALLOWED = sorted({f"{package.lstrip('_')}.{name}" for package, name in _CONVERSIONS})
 
 
@@ -157,23 +159,41 @@ def has_empty_frame(annotation: object) -> bool:
     return found is not None and found[0] is not _relation
 
 
+def can_convert(annotation: object) -> bool:
+    """Whether :func:`convert` knows the type; asked for while definitions load.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> can_convert(pa.Table), can_convert(str)
+        (True, False)
+    """
+    return annotation is None or annotation is Any or _conversion(annotation) is not None
+
+
 def _conversion(annotation: object) -> tuple[Callable[[Source], Any], type] | None:
     """How to make the annotated type, and the type itself, without unions and parameters."""
     for candidate in (annotation, get_origin(annotation), *get_args(annotation)):
         wanted = get_origin(candidate) or candidate
         if not isinstance(wanted, type):
             continue
-        package = wanted.__module__.partition(".")[0]
-        conversion = _CONVERSIONS.get((package, wanted.__name__))
+        conversion = _CONVERSIONS.get(_name(wanted))
         if conversion is not None:
             return conversion, wanted
+        base = next((each for each in wanted.__mro__ if _name(each) in _SUBCLASSED), None)
+        if base is not None:
+            return _CONVERSIONS[_name(base)], wanted
     return None
 
 
+def _name(kind: type) -> tuple[str, str]:
+    return kind.__module__.partition(".")[0], kind.__name__
+
+
 def _of_version(value: Any, wanted: type) -> Any:
-    """A frame of narwhals' stable interface, where that is what was annotated."""
+    """A frame of narwhals' stable interface or of a subclass, where that was annotated."""
     if not wanted.__module__.startswith("narwhals.stable."):
-        return value
+        subclass = _name(wanted) not in _CONVERSIONS and not isinstance(value, wanted)
+        return wanted(value) if subclass else value
     # Read at once: the stable interface does not take DuckDB's frames for lazy ones.
     stable = sys.modules[wanted.__module__].from_native(value.lazy().collect("pyarrow").to_native())
     return stable.lazy() if wanted.__name__ == "LazyFrame" else stable

@@ -13,7 +13,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.batching import batch_size, first_batch, in_batches, with_batches
-from metaxy_dagster.runtime.conversion import Source, convert
+from metaxy_dagster.runtime.conversion import Source
 from metaxy_dagster.runtime.events import feature_state, write_metadata
 from metaxy_dagster.runtime.failures import note_reported, stop_for_failed
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
@@ -21,7 +21,9 @@ from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.inputs import is_optional, load_frame, pin, produced, resolve_shared
 from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.output import located, own_rows, write_output
+from metaxy_dagster.runtime.parameters import UNANNOTATED, Parameter
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
+from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.unwritten import check_upstreams, check_written, warn_of_lost_commits
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import Rows
@@ -62,6 +64,20 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         "them, delete them, or raise when the others are written; an asset's "
         "metaxy/failed_rows says otherwise.",
     )
+
+    unannotated: str = Field(
+        default="narwhals",
+        description="What a parameter without an annotation gets: narwhals (a lazy frame), polars, "
+        "polars_lazy, pandas, pyarrow or duckdb.",
+    )
+
+    @field_validator("unannotated")
+    @classmethod
+    def _kind(cls, value: str) -> str:
+        if value not in UNANNOTATED:
+            message = f"one of {', '.join(UNANNOTATED)}, not {value!r}"
+            raise ValueError(message)
+        return value
 
     @field_validator("failed_rows")
     @classmethod
@@ -106,11 +122,11 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             keys = _compat.input_partition_keys(context)
             definition = context.asset_partitions_def if keys is not None else None
             scope = asset.scope(keys, definition)
-            name = context.name if context.has_input_name else "value"
-            key, kind = asset.asset_key.to_user_string(), context.dagster_type.typing_type
+            key, wanted = asset.asset_key.to_user_string(), Parameter.of(context, self.unannotated)
+            partitions = self._partitions(context, asset, keys) if wanted.by_partition else None
 
             def made(rows: Source) -> Any:
-                return convert(rows, kind, asset=key, name=name)
+                return wanted.made(rows, asset=key, partitions=partitions)
 
             pinned = pin(self.store, step)
             # Nothing of the user's runs in here, so the file may be kept open.
@@ -128,7 +144,18 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                 )
                 if size is None:
                     return made(loaded.rows)
-                return first_batch(loaded, made, name, size)
+                return first_batch(loaded, made, wanted.name, size)
+
+    def _partitions(
+        self, context: dg.InputContext, asset: FeatureAsset, keys: Sequence[str] | None
+    ) -> dict[str, Scope] | None:
+        """The samples of each partition that an input is loaded for."""
+        if not context.has_asset_partitions:
+            return None
+        definition = context.asset_partitions_def
+        if keys is None:
+            keys = definition.get_partition_keys(dynamic_partitions_store=context.instance)
+        return {key: asset.scope([key], definition) for key in keys}
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write what an asset returned, and tell Dagster what changed.

@@ -150,6 +150,12 @@ class SettingsModel(dg.Model, dg.Resolvable):
         description="When a job's selection would come to mean other assets: `freeze` it, "
         "`report` it, or make it an `error`.",
     )
+    unannotated: str | None = Field(
+        default=_DEFAULTS.unannotated,
+        description="What arguments without an annotation get of a feature: `narwhals`, `polars`, "
+        "`polars_lazy`, `pandas`, `pyarrow` or `duckdb`.",
+        examples=["pandas"],
+    )
 
 
 def resolve_features(
