@@ -335,6 +335,10 @@ def test_filters_on_an_upstreams_column_hold_after_the_first_write(
     store.write("clip", pa.table({"id": [3], "x": [9]}))
     assert store.resolve_update("crop", filters="x > 2").counts.stale == 1
     assert store.resolve_update("crop", filters="x < 3").counts.stale == 0
+    # What upstream has no row of any more is not known to be meant.
+    store.delete("clip", filters="id = 1")
+    assert store.resolve_update("crop", filters="x < 3").counts.orphaned == 0
+    assert store.resolve_update("crop").counts.orphaned == 1
     with pytest.raises(MetaxyError):
         _ = store.resolve_update("crop", filters="nowhere > 2").counts
 
@@ -359,3 +363,27 @@ def test_two_dependencies_on_one_feature_say_how_pairs_are_made() -> None:
     with pytest.raises(MetaxyError, match="two dependencies on one feature") as refusal:
         FeatureSpec("pair", id_columns=["left", "right"], deps=sides)
     assert "to pair samples" in str(refusal.value)
+
+
+# Rows of a root that were read, changed and written back
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("streamed_in", [False, True])
+def test_changed_rows_of_a_root_are_new_content(
+    given: bool, streamed_in: bool, store: DuckDBMetadataStore
+) -> None:
+    if given:
+        etags = pa.array([{"default": "e1"}, {"default": "e2"}])
+        store.write("clip", clips(x=1).append_column(c.COL_PROVENANCE_BY_FIELD, etags))
+    catch_up(store, "crop")
+    read = collected(store.read("clip"))
+    changed = read.set_column(read.column_names.index("x"), "x", pa.array([1, 7], pa.int64()))
+    assert store.write("clip", changed.to_reader(1) if streamed_in else changed).updated == 1
+    increment = store.resolve_update("crop")
+    assert increment.ids((0, 1)).to_pylist() == [{"id": 2}]
+    catch_up(store, "crop")
+    assert store.write("clip", store.read("clip")).commit == 0
+    if not given:
+        # As if they had been written by somebody who never read them.
+        assert store.write("clip", pa.table({"id": [1, 2], "x": [1, 7]})).commit == 0

@@ -31,7 +31,7 @@ from metaxy_dagster.stores.duckdb.asked import Asked, check_increment
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identifiers import columns
 from metaxy_dagster.stores.duckdb.scratch import scratch
-from metaxy_dagster.stores.duckdb.staging import Staged
+from metaxy_dagster.stores.duckdb.staging import COL_CONTENT, Staged
 from metaxy_dagster.stores.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames import check_ids, to_arrow, to_rows
 from metaxy_dagster.stores.given import own_versions
@@ -162,6 +162,8 @@ class _Arrival:
         elif c.COL_PROVENANCE_BY_FIELD in rows.column_names:
             self._given = self._given or SeenProvenance(self.plan, self._version)
             self._given.add(rows)
+            rows = self._with_content(rows)
+            kept.add(COL_CONTENT)
         else:
             rows, self.by_content = _with_content_versions(rows, self.plan), True
         if self._asked is None and rows.num_rows:
@@ -170,6 +172,19 @@ class _Arrival:
             self._known = (before[0] and known[0], before[1] and known[1])
         user = [name for name in rows.column_names if not name.startswith(c.PREFIX)]
         return rows.select(user + [name for name in rows.column_names if name in kept])
+
+    def _with_content(self, rows: pa.Table) -> pa.Table:
+        """Rows of a root that were read; if they were changed since, their provenance was not."""
+        wanted = {name for field in self.plan.spec.fields for name in field.columns or ()}
+        if (
+            not self.plan.is_root
+            or c.COL_UPDATED_AT not in rows.column_names
+            or not wanted <= set(rows.column_names)
+        ):
+            return rows
+        bare = rows.drop_columns([c.COL_PROVENANCE_BY_FIELD])
+        content = _with_content_versions(bare, self.plan).column(c.COL_PROVENANCE_BY_FIELD)
+        return rows.append_column(COL_CONTENT, content)
 
     def check(self) -> None:
         """All was seen: refuse provenance of another feature, or of another version.

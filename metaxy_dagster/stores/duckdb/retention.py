@@ -69,7 +69,7 @@ def check_kept(
         return
     for name, since in rows:
         raise StoreError(
-            "what is read here was compacted away in the meantime",
+            "what is read here was compacted away, or got other ids, in the meantime",
             feature=name,
             found=f"the state as of commit {commit}",
             allowed=f"commit {since} or later",

@@ -18,16 +18,18 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.checks import SHOWN
 from metaxy_dagster.stores.counts import ORPHANED, STATUS
 from metaxy_dagster.stores.duckdb.bulk import even_batches
-from metaxy_dagster.stores.duckdb.identifiers import columns, quote
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote, table_of
 from metaxy_dagster.stores.duckdb.layout import struct_type
 from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
 from metaxy_dagster.stores.duckdb.types import Agreed
 from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.spool import Spool, SpooledColumns
 
-__all__ = ["STAGE", "Staged", "check_asked_for", "stage", "unstage"]
+__all__ = ["COL_CONTENT", "STAGE", "Staged", "check_asked_for", "stage", "unstage"]
 
 STAGE = "metaxy_stage"
+# What the content of rows is that were read, and may have been changed since.
+COL_CONTENT = "metaxy_content"
 _INPUT = "metaxy_input"
 _DELTA = "metaxy_written_delta"
 _LISTED = f"SELECT * FROM {_DELTA} WHERE {quote(STATUS)} <> {ORPHANED}"
@@ -122,8 +124,12 @@ def stage(
         source += f" JOIN ({_LISTED}) d USING ({columns(staged.sample_columns)})"
     values = Literals() if once else Values()
     fields = {field.key: f"{given}.{quote(str(field.key))}" for field in staged.plan.fields}
+    if was_read := not once and COL_CONTENT in table.schema.names:
+        ids = (f"{casts[name]} = r.{quote(name)}" for name in staged.plan.spec.id_columns)
+        source += f" LEFT JOIN {table_of(staged.plan.key)} r ON {' AND '.join(ids)}"
+        fields = dict(_since_read(staged, casts))
     provenance = struct_of({str(key): sql for key, sql in fields.items()})
-    if staged.delta is None and staged.as_stored:
+    if staged.delta is None and staged.as_stored and not was_read:
         provenance = given
     whole = quote(c.COL_PROVENANCE)
     if staged.delta is None:
@@ -145,6 +151,23 @@ def stage(
     ).fetchall()
     if not once:
         check_asked_for(connection, staged, int(found[0][0]))
+
+
+def _since_read(staged: Staged, casts: Mapping[str, str]) -> Iterator[tuple[FieldKey, str]]:
+    """The provenance of a root's rows that were read: their content, where that was changed.
+
+    A row that still has the provenance under which it is stored, beside other values, would hide
+    the change from everything downstream.
+    """
+    ids = {fold(name) for name in staged.plan.spec.id_columns}
+    for field in staged.plan.spec.fields:
+        names = [name for name in casts if fold(name) not in ids]
+        names = names if field.columns is None else list(field.columns)
+        entry = f"{quote(c.COL_PROVENANCE_BY_FIELD)}.{quote(str(field.key))}"
+        other = " OR ".join(f"{casts[n]} IS DISTINCT FROM r.{quote(n)}" for n in names) or "FALSE"
+        content = f"i.{COL_CONTENT}.{quote(str(field.key))}"
+        sql = f"CASE WHEN i.{entry} = r.{entry} AND ({other}) THEN {content} ELSE i.{entry} END"
+        yield field.key, sql
 
 
 def unstage(connection: duckdb.DuckDBPyConnection, *, once: bool) -> None:
