@@ -19,6 +19,7 @@ from metaxy_dagster.definitions.conditions import fill_condition
 from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
 from metaxy_dagster.definitions.grouping import grouping_faults
 from metaxy_dagster.definitions.loading import Loads
+from metaxy_dagster.definitions.mapping_faults import mapping_faults
 from metaxy_dagster.definitions.merge import Filled, fill
 from metaxy_dagster.definitions.notices import general_notices
 from metaxy_dagster.definitions.parameters import parameter_faults
@@ -129,6 +130,8 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     definitions = plan_units(context, work.notices, work.asset_errors)
     if stored.ours:
         _check_runs(context, declared, definitions, work)
+    if not work.errors and not work.asset_errors:
+        work.note(mapping_faults(definitions, declared.graph))
     found = chains(definitions)
     if found.circle:
         work.errors.append(_circle(found.circle))

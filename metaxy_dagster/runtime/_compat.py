@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from dagster import InputContext, OutputContext
 
 __all__ = [
+    "Assets",
     "Step",
     "StepOutput",
     "add_partition_metadata",
     "asset_checks",
+    "assets_of",
     "condition_metadata",
     "condition_resources",
     "current_step",
@@ -63,6 +66,46 @@ class StepOutput:
 
 
 @dataclass(frozen=True)
+class Assets:
+    """A graph of assets.
+
+    Attributes:
+        graph: as Dagster has it.
+        instance: where dynamic partitions are known.
+    """
+
+    graph: Any
+    instance: Any
+
+    def parents(self, key: dg.AssetKey) -> list[dg.AssetKey]:
+        """The assets that an asset depends on."""
+        if not self.graph.has(key):
+            return []
+        return sorted(one for one in self.graph.get(key).parent_keys if self.graph.has(one))
+
+    def metadata(self, key: dg.AssetKey) -> Mapping[str, Any]:
+        """Of an asset."""
+        found: Mapping[str, Any] = self.graph.get(key).metadata
+        return found
+
+    def partitions_def(self, key: dg.AssetKey) -> dg.PartitionsDefinition[Any] | None:
+        """Of an asset."""
+        found: dg.PartitionsDefinition[Any] | None = self.graph.get(key).partitions_def
+        return found
+
+    def mapping(self, key: dg.AssetKey, parent: dg.AssetKey) -> dg.PartitionMapping:
+        """How the partitions of an asset are mapped to those of one that it depends on."""
+        found: dg.PartitionMapping = self.graph.get_partition_mapping(key, parent)
+        return found
+
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[None]:
+        """Let dynamic partitions be found."""
+        with partition_loading_context(dynamic_partitions_store=self.instance):
+            yield
+
+
+@dataclass(frozen=True)
 class Step:
     """A running step.
 
@@ -74,6 +117,7 @@ class Step:
         shared: what all steps of a graph asset have in common, in whatever process each runs;
             ``None`` where the asset is one step.
         runs: of a graph asset, the run and those whose results its steps go on from.
+        assets: those of the run's job, and those that they depend on.
         run_tags: the tags of the run.
     """
 
@@ -84,6 +128,7 @@ class Step:
     shared: str | None = None
     runs: tuple[str, ...] = ()
     run_tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    assets: Assets | None = field(default=None, compare=False, repr=False)
 
 
 def running_step(context: InputContext | OutputContext) -> Step | None:
@@ -102,6 +147,18 @@ def current_step() -> Step | None:
         return None
 
 
+def assets_of(context: Any) -> Assets | None:
+    """The assets around a running asset or op; ``None`` where there are none."""
+    operation = getattr(context, "op_execution_context", context)
+    if not isinstance(operation, dg.OpExecutionContext) or not operation.has_assets_def:
+        return None
+    try:
+        layer = operation.job_def.asset_layer
+    except (AttributeError, dg.DagsterError):
+        return None  # called directly, as a function
+    return Assets(layer.asset_graph, operation.instance)
+
+
 def _step(step: Any) -> Step:
     assets_def = step.assets_def
     outputs: tuple[StepOutput, ...] = ()
@@ -115,10 +172,11 @@ def _step(step: Any) -> Step:
     attempt = (step.step.key, step.previous_attempt_count)
     node = step.node_handle.root.name
     tags = step.dagster_run.tags
+    assets = Assets(step.job_def.asset_layer.asset_graph, step.instance)
     if not step.is_in_graph_asset:
-        return Step(step.run_id, node, attempt, outputs, run_tags=tags)
+        return Step(step.run_id, node, attempt, outputs, run_tags=tags, assets=assets)
     runs = _runs(step, node)
-    return Step(step.run_id, node, attempt, outputs, f"{runs[-1]}:{node}", runs, tags)
+    return Step(step.run_id, node, attempt, outputs, f"{runs[-1]}:{node}", runs, tags, assets)
 
 
 def _runs(step: Any, node: str) -> tuple[str, ...]:

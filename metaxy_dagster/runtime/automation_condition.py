@@ -12,8 +12,7 @@ import dagster as dg
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
-from metaxy_dagster.runtime.inputs import column_kinds
-from metaxy_dagster.runtime.pending import pending_counts
+from metaxy_dagster.runtime.pending import pending_counts, share_of
 from metaxy_dagster.runtime.requests import (
     BACKOFF_SECONDS,
     MAX_ATTEMPTS,
@@ -21,8 +20,9 @@ from metaxy_dagster.runtime.requests import (
     Request,
     checked_patience,
 )
-from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.store_source import store_within
+from metaxy_dagster.runtime.upstream_assets import upstream_assets, windows_upstream
+from metaxy_dagster.runtime.upstream_partitions import Share, filters_of
 from metaxy_dagster.stores import Counts, MetadataStore
 
 __all__ = ["PendingSamples", "pending_samples"]
@@ -154,9 +154,10 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
         )
         found: dict[str, Counts] = {}
         asked: dict[str, Request] = {}
-        for key, counts, scope in self._pending(store, asset, context.partitions_def, keys, memory):
+        assets = _compat.Assets(context.asset_graph, context.asset_graph_view.instance)
+        for key, counts, share in self._pending(store, asset, assets, keys, memory):
             if self.once:
-                request = memory.request(asking, asset, key, counts, scope)
+                request = memory.request(asking, key, counts, share)
                 if request is None:
                     continue
                 asked[key] = request
@@ -209,16 +210,22 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
         self,
         store: MetadataStore,
         asset: FeatureAsset,
-        definition: dg.PartitionsDefinition[Any] | None,
+        assets: _compat.Assets,
         keys: Sequence[str],
         memory: _Memory,
-    ) -> Iterator[tuple[str, Counts, Scope | None]]:
+    ) -> Iterator[tuple[str, Counts, Share]]:
         """Partitions with something to do, each with its counts; halves without any are left."""
+        definition = assets.partitions_def(asset.asset_key)
         waiting = [list(keys)]
         while waiting:
             part = waiting.pop()
-            scope = asset.scope(part, definition) if definition is not None else None
-            counts = pending_counts(store, asset, scope)
+            keys_of, scope = None, None
+            if definition is not None:
+                also = windows_upstream(assets, asset.asset_key)
+                keys_of, scope = part, asset.scope(part, definition, also)
+            upstreams = upstream_assets(assets, asset.asset_key, keys_of)
+            share = share_of(asset, scope, upstreams)
+            counts = pending_counts(store, share)
             found = (counts.new, counts.stale, counts.orphaned)
             if not (any(found) if self.orphaned else counts.pending):
                 memory.forget(part)
@@ -226,7 +233,7 @@ class PendingSamples(dg.AutomationCondition[dg.AssetKey]):
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
             else:
-                yield part[0], counts, scope
+                yield part[0], counts, share
 
 
 @dataclass(frozen=True)
@@ -256,20 +263,13 @@ class _Memory:
             seen |= {key: found[key] for key in keys & set(found)}
         return cls(seen, found)
 
-    def request(
-        self, asking: Asking, asset: FeatureAsset, key: str, counts: Counts, scope: Scope | None
-    ) -> Request | None:
+    def request(self, asking: Asking, key: str, counts: Counts, share: Share) -> Request | None:
         """What to ask for now, for one partition."""
-        kinds: Mapping[str, str] = {}
-        if scope:
-            with asking.store.connected():
-                kinds = column_kinds(asking.store, asking.store.graph.plan(asset.feature))
+        with asking.store.connected():
+            plan = asking.store.graph.plan(share.asset.feature)
+            filters = filters_of(asking.store, plan, share)
         return asking.request(
-            asset,
-            counts,
-            self.seen.get(key),
-            partition=key or None,
-            filters=scope.filters(kinds) if scope else (),
+            share.asset, counts, self.seen.get(key), partition=key or None, filters=filters
         )
 
     def forget(self, keys: Sequence[str]) -> None:

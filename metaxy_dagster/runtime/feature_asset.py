@@ -17,7 +17,8 @@ from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import FeatureKey, FeatureSpec, FrozenMapping, declared_feature
 from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.columns import fold
-from metaxy_dagster.runtime.scope import Scope, Value, partition_choices
+from metaxy_dagster.runtime.partition_choices import partition_choices
+from metaxy_dagster.runtime.scope import Scope, Value
 from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = ["FeatureAsset"]
@@ -110,12 +111,14 @@ class FeatureAsset:
         self,
         keys: Sequence[str] | None = None,
         definition: dg.PartitionsDefinition[Any] | None = None,
+        also: Sequence[dg.TimeWindowPartitionsDefinition] = (),
     ) -> Scope:
         """The samples of this asset in a run.
 
         Args:
             keys: the Dagster partitions of the run; ``None`` for all of them.
             definition: the asset's partitions.
+            also: partitions of assets upstream, whose keys may stand in the column, too.
 
         Raises:
             RunError: the asset is partitioned, but does not say by which column.
@@ -126,7 +129,7 @@ class FeatureAsset:
         fault = self.partitions_fault(definition)
         if fault is not None:
             raise fault
-        return partition_choices(keys, definition, self.partition_by) & own
+        return partition_choices(keys, definition, self.partition_by, also) & own
 
     def partitions_fault(self, definition: dg.PartitionsDefinition[Any]) -> RunError | None:
         """Why samples cannot be told apart by these partitions; ``None`` if they can."""

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter
+from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
@@ -20,13 +20,15 @@ from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.skipping import mark_idle
+from metaxy_dagster.runtime.undecided import require_decided
+from metaxy_dagster.runtime.upstream_assets import upstream_assets, windows_upstream
+from metaxy_dagster.runtime.upstream_partitions import Share, filters_of
 from metaxy_dagster.runtime.work import StepWork, begin_work
 from metaxy_dagster.stores import Counts, Increment, MetadataStore
 from metaxy_dagster.stores.scan import Scan
 
 __all__ = [
     "Loaded",
-    "column_kinds",
     "is_optional",
     "load_frame",
     "pin",
@@ -44,7 +46,9 @@ def produced(step: Step | None) -> dict[FeatureAsset, Scope]:
     for output in step.outputs:
         asset = FeatureAsset.of(output.asset_key, output.metadata)
         if asset is not None:
-            found[asset] = asset.scope(output.partition_keys, output.partitions_def)
+            assets = None if output.partition_keys is None else step.assets
+            also = windows_upstream(assets, output.asset_key)
+            found[asset] = asset.scope(output.partition_keys, output.partitions_def, also)
     return found
 
 
@@ -93,7 +97,7 @@ def load_frame(
     needed = [output for output in outputs if _depends(plans[output], asset.feature)]
     if step is None or not needed:
         return Loaded(_whole(store, asset.feature, partitions))
-    found = increments.resolved(step, lambda: resolve(store, outputs, pinned=pinned))
+    found = increments.resolved(step, lambda: resolve(store, step, outputs, pinned=pinned))
     work = begin_work(StepWork(step, store, outputs, found, limits))
     if not all(output.increment for output in needed):
         first = found[needed[0].asset_key]
@@ -115,24 +119,12 @@ def load_frame(
 def resolve_shared(store: MetadataStore, step: Step) -> Mapping[dg.AssetKey, Increment]:
     """What another process resolved for the steps of a graph asset; nothing if none did."""
     commit = None if step.shared is None else store.pinned(step.shared)
-    return {} if commit is None else resolve(store, produced(step), pinned=commit)
+    return {} if commit is None else resolve(store, step, produced(step), pinned=commit)
 
 
 def pin(store: MetadataStore, step: Step | None) -> int | None:
     """The commit that all steps of a graph asset look at; ``None`` where the asset is one step."""
     return None if step is None or step.shared is None else store.pin(step.shared)
-
-
-def column_kinds(store: MetadataStore, plan: FeaturePlan) -> Mapping[str, str]:
-    """The types of the columns that a feature's samples can be chosen by, where they are known.
-
-    Its own columns, and those of its upstreams by the names that they have in it.
-    """
-    kinds: dict[str, str] = {}
-    for dep in plan.deps:
-        for name, kind in store.schema(dep.upstream.key).items():
-            kinds[dep.dep.name_here(name)] = kind
-    return {**kinds, **store.schema(plan.key)}
 
 
 def is_optional(store: MetadataStore, step: Step | None, asset: FeatureAsset) -> bool:
@@ -166,6 +158,8 @@ def _whole(store: MetadataStore, feature: FeatureKey, scope: Scope) -> Source:
         columns = [name for name in found if name not in c.SYSTEM_COLUMNS]
     present = {fold(name) for name in schema}
     known = all(fold(name) in present for name in scope.columns)
+    if known:
+        require_decided(store, feature, scope)
     filters = scope.filters(schema) if known else ()
     return Source(
         lambda: store.read(feature, columns=columns, filters=filters),
@@ -191,13 +185,18 @@ def _upstream(
 
 
 def resolve(
-    store: MetadataStore, outputs: Mapping[FeatureAsset, Scope], *, pinned: int | None
+    store: MetadataStore,
+    step: Step,
+    outputs: Mapping[FeatureAsset, Scope],
+    *,
+    pinned: int | None,
 ) -> dict[dg.AssetKey, Increment]:
     """The increments of everything that a step makes of other features, as of one moment.
 
     Args:
         store: where the features are.
-        outputs: the feature assets that the step produces.
+        step: the step.
+        outputs: the feature assets that it produces.
         pinned: the commit as of which; ``None`` for now.
     """
     plans = {output: store.graph.plan(output.feature) for output in outputs}
@@ -208,7 +207,7 @@ def resolve(
         for output in derived:
             found[output.asset_key] = store.resolve_update(
                 output.feature,
-                filters=_filters(store, plans[output], outputs[output]),
+                filters=filters_of(store, plans[output], _share(step, output, outputs[output])),
                 # Samples that need nothing are listed too where the step may return them: it
                 # got all rows, or the pending rows of another of its features.
                 keep_unchanged=len(derived) > 1 or not output.increment,
@@ -217,12 +216,13 @@ def resolve(
     return found
 
 
-def _filters(store: MetadataStore, plan: FeaturePlan, scope: Scope) -> tuple[Filter, ...]:
-    """The scope as filters of a resolve; none where there is nothing yet that has columns."""
-    if not scope:
-        return ()
-    kinds = column_kinds(store, plan)
-    return scope.filters(kinds) if kinds else ()
+def _share(step: Step, asset: FeatureAsset, scope: Scope) -> Share:
+    """What the run of a step is about, of one of its outputs."""
+    keys = next(o.partition_keys for o in step.outputs if o.asset_key == asset.asset_key)
+    if step.assets is None:
+        return Share(asset, scope, partitioned=keys is not None)
+    upstreams = upstream_assets(step.assets, asset.asset_key, keys)
+    return Share(asset, scope, upstreams, partitioned=keys is not None)
 
 
 def _union(tables: list[pa.Table], ids: tuple[str, ...]) -> nw.LazyFrame[Any]:

@@ -25,6 +25,7 @@ from metaxy_dagster.runtime.parameters import UNANNOTATED, Parameter
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.unwritten import check_upstreams, check_written, warn_of_lost_commits
+from metaxy_dagster.runtime.upstream_assets import windows_upstream
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import Rows
 from metaxy_dagster.stores.shares import SHARE_RULE
@@ -121,7 +122,8 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         with located(context.asset_key):
             keys = _compat.input_partition_keys(context)
             definition = context.asset_partitions_def if keys is not None else None
-            scope = asset.scope(keys, definition)
+            assets = None if step is None or keys is None else step.assets
+            scope = asset.scope(keys, definition, windows_upstream(assets, context.asset_key))
             key, wanted = asset.asset_key.to_user_string(), Parameter.of(context, self.unannotated)
             partitions = self._partitions(context, asset, keys) if wanted.by_partition else None
 
@@ -155,7 +157,9 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         definition = context.asset_partitions_def
         if keys is None:
             keys = definition.get_partition_keys(dynamic_partitions_store=context.instance)
-        return {key: asset.scope([key], definition) for key in keys}
+        step = _compat.running_step(context)
+        also = windows_upstream(None if step is None else step.assets, context.asset_key)
+        return {key: asset.scope([key], definition, also) for key in keys}
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write what an asset returned, and tell Dagster what changed.
@@ -172,7 +176,9 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         with located(context.asset_key):
             keys = context.asset_partition_keys if partitioned else None
             definition = context.asset_partitions_def if partitioned else None
-            scope = asset.scope(keys, definition)
+            assets = None if step is None or not partitioned else step.assets
+            also = windows_upstream(assets, context.asset_key)
+            scope = asset.scope(keys, definition, also)
             increment = self._taken(step, asset)
             events: dict[str, Any] = {}
             written: dict[str, int] = {}
@@ -202,7 +208,9 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                         self.store, _compat.known_instance(context), asset.asset_key, context.log
                     )
                     state = feature_state(self.store, asset.feature, scope)
-                apart = partition_metadata(self.store, asset, keys, definition, written=written)
+                apart = partition_metadata(
+                    self.store, asset, keys, definition, also=also, written=written
+                )
         if frame is not None:
             context.log.info("%s", _summary(result))
             for told in result.warnings:

@@ -143,7 +143,7 @@ def _within(scope: Scope, table: pa.Table, asset: FeatureAsset) -> pa.Table:
             remedy="return these columns with the samples",
         )
     made = made.with_columns(*(nw.lit(scope.constants[name]).alias(name) for name in absent))
-    foreign = made.filter(~scope.expression(made.schema).fill_null(value=False))
+    foreign = made.filter(~scope.expression(made).fill_null(value=False))
     if len(foreign):
         raise FrameError(
             "the frame holds samples of other partitions than this run's",

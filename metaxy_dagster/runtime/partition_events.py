@@ -37,6 +37,7 @@ def partition_metadata(
     keys: Sequence[str] | None,
     definition: dg.PartitionsDefinition[Any] | None,
     *,
+    also: Sequence[dg.TimeWindowPartitionsDefinition] = (),
     written: Mapping[str, int] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The numbers of each partition of a run; nothing unless there are several.
@@ -46,6 +47,7 @@ def partition_metadata(
         asset: the asset.
         keys: the partitions of the run.
         definition: the asset's partitions.
+        also: as for :meth:`FeatureAsset.scope`.
         written: the run's id with the number of samples that it wrote in all of them; each
             partition's share is then counted too.
     """
@@ -55,7 +57,7 @@ def partition_metadata(
     with store.connected():
         schema = store.schema(feature)
         for key in keys:
-            filters = asset.scope([key], definition).filters(schema)
+            filters = asset.scope([key], definition, also).filters(schema)
             rows = store.count(feature, filters=filters) if schema else 0
             found[key] = {c.KEY_PARTITION_ROW_COUNT: rows}
             for run_id, total in (written or {}).items():

@@ -16,6 +16,8 @@ from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.output import located
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
+from metaxy_dagster.runtime.undecided import require_decided
+from metaxy_dagster.runtime.upstream_assets import windows_upstream
 from metaxy_dagster.stores import MetadataStore
 
 __all__ = ["FeatureReport", "StoreLike", "opened_store", "partition_keys", "report_feature"]
@@ -71,11 +73,14 @@ def report_feature(
     Raises:
         RunError: the asset is tied to no feature, or is partitioned by no column.
     """
-    asset = FeatureAsset.required(spec.key, spec.metadata)
-    if keys is None and spec.partitions_def is not None:
+    spec, assets = _as_defined(context, spec), _compat.assets_of(context)
+    asset, definition = FeatureAsset.required(spec.key, spec.metadata), spec.partitions_def
+    if keys is None and definition is not None:
         keys = partition_keys(context)
     with located(spec.key):
-        scope = asset.scope(keys, spec.partitions_def)
+        also = windows_upstream(None if keys is None else assets, spec.key)
+        scope = asset.scope(keys, definition, also)
+        require_decided(store, asset.feature, scope)
         state = feature_state(store, asset.feature, scope, versioned_by=versioned_by)
         metadata, by_run = dict(state.metadata), dict[str, int]()
         if written_in_run:
@@ -84,10 +89,28 @@ def report_feature(
             metadata[c.KEY_MATERIALIZED_IN_RUN] = total
             by_run = {context.run.run_id: total}
         tags = version_tags(store.graph, asset.feature)
-        apart = partition_metadata(store, asset, keys, spec.partitions_def, written=by_run)
+        apart = partition_metadata(store, asset, keys, definition, also=also, written=by_run)
     if apart and _compat.add_partition_metadata(None, spec.key, apart):
         metadata = with_run_totals(metadata, len(apart))
     return FeatureReport(asset, metadata, tags, state.data_version, state.filters)
+
+
+def _as_defined(context: Any, spec: dg.AssetSpec) -> dg.AssetSpec:
+    """A spec of the user's own, with the partitions of the running asset of that key.
+
+    On a decorator, partitions are said once for all of its assets, and often their columns, too.
+    """
+    operation = getattr(context, "op_execution_context", context)
+    if spec.partitions_def is not None or not getattr(operation, "has_assets_def", False):
+        return spec
+    found = operation.assets_def.specs_by_key.get(spec.key)
+    if found is None or found.partitions_def is None:
+        return spec
+    by_column = {c.KEY_PARTITION_BY, c.KEY_PARTITION} & set(found.metadata)
+    known = {key: found.metadata[key] for key in sorted(by_column)}
+    return spec.replace_attributes(
+        partitions_def=found.partitions_def, metadata={**known, **spec.metadata}
+    )
 
 
 def partition_keys(context: Any) -> Sequence[str] | None:

@@ -7,16 +7,17 @@ with the run that was the asset's newest then; the run that came of it is found 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import dagster as dg
 
 from metaxy_dagster.errors import DefinitionsError
-from metaxy_dagster.features import Filter
+from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.unwritten import lost_since
+from metaxy_dagster.runtime.upstream_partitions import Filters
 from metaxy_dagster.stores import Counts, MetadataStore
 from metaxy_dagster.stores.encoding import hash_parts
 
@@ -84,7 +85,7 @@ class Asking:
         before: Request | None,
         *,
         partition: str | None = None,
-        filters: Sequence[Filter] = (),
+        filters: Filters = (),
     ) -> Request | None:
         """The request to make now; ``None`` to wait, or because nothing is to be gained.
 
@@ -93,7 +94,7 @@ class Asking:
             counts: how many.
             before: the request before this one.
             partition: the partition that is looked at.
-            filters: the samples of that partition.
+            filters: the samples of that partition, or the rows of each feature that are looked at.
         """
         found = self._look(asset, counts, partition, filters)
         newest = found.run
@@ -122,11 +123,16 @@ class Asking:
         asset: FeatureAsset,
         counts: Counts,
         partition: str | None,
-        filters: Sequence[Filter],
+        filters: Filters,
     ) -> Request:
         graph, feature = self.store.graph, asset.feature
         upstreams = sorted({dep.upstream.key for dep in graph.plan(feature).deps}, key=str)
-        marks = self.store.newest_commits([feature, *upstreams], filters=filters or None)
+        marks: dict[FeatureKey, object] = {}
+        if isinstance(filters, Mapping):
+            for key in (feature, *upstreams):
+                marks |= self.store.newest_commits([key], filters=filters.get(key))
+        else:
+            marks |= self.store.newest_commits([feature, *upstreams], filters=filters or None)
         told = [f"{key} {marks.get(key)}" for key in upstreams]
         numbers = [str(n) for n in (counts.new, counts.stale, counts.orphaned)]
         saw = hash_parts([graph.feature_version(feature), *numbers, *told])

@@ -120,3 +120,71 @@ def test_observations_of_several_partitions(
         for day, each in found.items()
     }
     assert {day: count.value for day, count in counts.items()} == {d: PER_DAY[d] for d in DAYS[1:]}
+
+
+def own_specs(*names: str) -> list[dg.AssetSpec]:
+    """As a user writes them: the partitions stand on the decorator."""
+    metadata = {"metaxy/feature": "event", "partition_by": "day"}
+    return [dg.AssetSpec(name, metadata=metadata) for name in names]
+
+
+def test_specs_of_the_users_own_in_a_partitioned_multi_asset(
+    run: Callable[..., Any], store: mxd.DuckDBMetadataStore, instance: dg.DagsterInstance
+) -> None:
+    specs = own_specs("mine", "too")
+
+    @dg.multi_asset(specs=specs, partitions_def=DAILY)
+    def several(context: dg.AssetExecutionContext):
+        store.write("event", rows([context.partition_key]))
+        yield from mxd.generate_materialize_results(context, store, specs)
+
+    versions = []
+    for day in (DAYS[0], DAYS[1], DAYS[0]):
+        result = run(several, partition_key=day)
+        for made in result.asset_materializations_for_node("several"):
+            assert made.metadata["dagster/partition_row_count"].value == PER_DAY[day]
+        versions.append(made.tags["dagster/data_version"])
+    assert versions[0] == versions[2] != versions[1]
+    assert made.metadata["dagster/row_count"].value == PER_DAY[DAYS[0]] + PER_DAY[DAYS[1]]
+
+
+@pytest.mark.filterwarnings("ignore:Function `multi_observable_source_asset`")
+@pytest.mark.parametrize("several", [False, True])
+def test_specs_of_the_users_own_in_a_partitioned_observable(
+    instance: dg.DagsterInstance, store: mxd.DuckDBMetadataStore, *, several: bool
+) -> None:
+    store.write("event", rows(DAYS))
+    specs = own_specs("seen")
+
+    @dg.multi_observable_source_asset(specs=specs, partitions_def=DAILY)
+    def look(context: dg.AssetExecutionContext):
+        yield from mxd.generate_observe_results(context, store, specs)
+
+    job = dg.Definitions(assets=[look]).resolve_implicit_global_asset_job_def()
+    which = {"tags": RANGE} if several else {"partition_key": DAYS[1]}
+    result = job.execute_in_process(instance=instance, **which)
+    seen = [
+        e.asset_observation_data.asset_observation
+        for e in result.all_events
+        if e.is_asset_observation
+    ]
+    counts = {one.partition: one.metadata["dagster/partition_row_count"].value for one in seen}
+    assert counts == {day: PER_DAY[day] for day in (DAYS[1:] if several else DAYS[1:2])}
+    only = f"day IN ({', '.join(repr(day) for day in counts)})"
+    assert {one.tags["dagster/data_version"] for one in seen} == {
+        store.data_version("event", filters=only)
+    }
+
+
+def test_a_spec_without_the_column_is_told_of_it(
+    run: Callable[..., Any], store: mxd.DuckDBMetadataStore
+) -> None:
+    specs = [dg.AssetSpec("mine", metadata={"metaxy/feature": "event"})]
+
+    @dg.multi_asset(specs=specs, partitions_def=DAILY)
+    def one(context: dg.AssetExecutionContext):
+        store.write("event", rows([context.partition_key]))
+        yield from mxd.generate_materialize_results(context, store, specs)
+
+    with pytest.raises(mxd.RunError, match="which column holds the partition"):
+        run(one, partition_key=DAYS[0])

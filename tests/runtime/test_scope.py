@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 import metaxy_dagster as mxd
-from metaxy_dagster.runtime.scope import Choice, Scope, partition_choices
+from metaxy_dagster.runtime.partition_choices import partition_choices
+from metaxy_dagster.runtime.scope import Choice, Scope
 
 BERLIN = dg.HourlyPartitionsDefinition("2024-06-01-00:00", timezone="Europe/Berlin")
 DAILY = dg.DailyPartitionsDefinition("2024-06-01")
@@ -15,7 +16,7 @@ DAILY = dg.DailyPartitionsDefinition("2024-06-01")
 @pytest.mark.parametrize(
     ("definition", "keys", "kind", "text"),
     [
-        (DAILY, ["2024-06-02"], "VARCHAR", "at IN ('2024-06-02')"),
+        (DAILY, ["2024-06-02"], "VARCHAR", "at within 2024-06-02 00:00:00 to 2024-06-03 00:00:00"),
         (DAILY, ["2024-06-02"], "DATE", "at >= '2024-06-02' AND at < '2024-06-03'"),
         (DAILY, ["2024-06-02"], "TIMESTAMP", "at >= '2024-06-02' AND at < '2024-06-03'"),
         (

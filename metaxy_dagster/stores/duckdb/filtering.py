@@ -19,7 +19,9 @@ from metaxy_dagster.features import (
     parse_filter,
 )
 from metaxy_dagster.features.columns import fold
+from metaxy_dagster.features.spans import Within
 from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.duckdb.textual_times import within
 
 __all__ = ["FilterLike", "condition", "parsed"]
 
@@ -114,6 +116,8 @@ class _Writer:
                 sql = " OR ".join(map(self.write, parts))
             case Not(part):
                 sql = f"NOT {self.write(part)}"
+            case Within(column):
+                sql = within(node, self._text(column), self._values)
         return f"({sql})"
 
     def _bind(self, column: str, value: str | float, *, like: bool = False) -> str:
@@ -134,6 +138,11 @@ class _Writer:
                 remedy="write numbers, true and false bare, and text in single quotes",
             )
         return self._values.bind(value)
+
+    def _text(self, column: str) -> str:
+        """A column as text; of a number, its digits."""
+        is_text = self._types.get(fold(column), "") in ("", "VARCHAR")
+        return self._column(column) if is_text else f"CAST({self._column(column)} AS VARCHAR)"
 
     def _column(self, name: str) -> str:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 import pyarrow as pa
@@ -270,6 +270,9 @@ class OpenResolve:
         if samples is not None and not samples.num_rows:
             return Query(no_rows(view.table.types))
         rows = self.catalog.rows(key, view.table.columns)
+        if samples is None:
+            # Whatever samples were chosen: who asks for all of them chooses by himself.
+            view = replace(view, chosen=())
         sql = f"SELECT * FROM ({rows}) r WHERE {view.filter(self.values)}"
         if samples is None:
             return self._query(sql)
