@@ -17,6 +17,8 @@ KEY_UNRETURNED: Final = "metaxy/unreturned"
 KEY_CHECKS: Final = "metaxy/checks"
 KEY_FAILED_ROWS: Final = "metaxy/failed_rows"
 KEY_MAX_DELETED_SHARE: Final = "metaxy/max_deleted_share"
+# Whether events show rows; in the events, the rows.
+KEY_PREVIEW: Final = "metaxy/preview"
 KEY_PARTITION_BY: Final = "partition_by"
 INLINE_KEYS: Final = (KEY_ID_COLUMNS, KEY_FIELDS, KEY_DEPS)
 READ_KEYS: Final = (
@@ -31,6 +33,7 @@ READ_KEYS: Final = (
     KEY_PARTITION,
     KEY_PARTITION_BY,
     KEY_CHECKS,
+    KEY_PREVIEW,
 )
 
 # Metadata keys written to assets and events.
@@ -46,7 +49,6 @@ KEY_UNCHANGED: Final = "metaxy/unchanged"
 KEY_DELETED: Final = "metaxy/deleted"
 KEY_COMMIT: Final = "metaxy/commit"
 KEY_EMPTY: Final = "metaxy/empty"
-KEY_PREVIEW: Final = "metaxy/preview"
 KEY_FAILED: Final = "metaxy/failed"
 KEY_QUARANTINED: Final = "metaxy/quarantined"
 KEY_OUTDATED: Final = "metaxy/outdated"

@@ -17,7 +17,7 @@ from metaxy_dagster.constants import (
 )
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.plan import Change, Notice, NoticeKind
-from metaxy_dagster.features.tags import TAG_VALUE_RULE, tag_value
+from metaxy_dagster.features.tags import TAG_VALUE_RULE, feature_tag, tag_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,8 +94,11 @@ def _fill_tags(
     if added:
         shown = ", ".join(f"{tag}={value}" for tag, value in added.items())
         filled.set("tags", {**added, **mine}, shown, why)
-    for tag, text in ((TAG_FEATURE, str(data.spec.key)), (TAG_PROJECT, data.project)):
-        if text is not None and tag_value(text) is None:
+    for tag, text, value in (
+        (TAG_FEATURE, str(data.spec.key), feature_tag),
+        (TAG_PROJECT, data.project, tag_value),
+    ):
+        if text is not None and value(text) is None:
             filled.notices.append(
                 Notice(
                     NoticeKind.LIMIT,

@@ -84,6 +84,7 @@ def plan_resources(
             max_deleted_share=settings.max_deleted_share,
             failed_rows=settings.failed_rows,
             unannotated=settings.unannotated or "narwhals",
+            enable_preview=settings.enable_preview,
         )
         resources.set(io_manager_key, made, type(made).__name__, why)
     if present is not None and not mine:

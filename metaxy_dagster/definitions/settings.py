@@ -50,6 +50,8 @@ class MetaxifySettings:
         enable_descriptions: the feature's description, where the asset has none.
         enable_kinds: the kind ``metaxy``.
         enable_metadata: the feature's own metadata entries.
+        enable_preview: show some rows, and the samples that failed, in events of assets without
+            ``metaxy/preview``; of the IO manager that the pass adds.
         enable_skipping: leave the body of an asset with ``"metaxy/input": "increment"`` out of
             runs in which nothing is pending, where the pass can.
         enable_tags: the tags ``metaxy/feature`` and ``metaxy/project``.
@@ -91,6 +93,7 @@ class MetaxifySettings:
     enable_descriptions: bool = True
     enable_kinds: bool = True
     enable_metadata: bool = True
+    enable_preview: bool = True
     enable_skipping: bool = True
     enable_tags: bool = True
     checks: Checks = CHECKS_NONE

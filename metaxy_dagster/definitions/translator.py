@@ -26,7 +26,7 @@ from metaxy_dagster.definitions.describe import (
 from metaxy_dagster.definitions.settings import MetaxifySettings
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import thaw
-from metaxy_dagster.features.tags import tag_value
+from metaxy_dagster.features.tags import feature_tag, tag_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,8 +147,8 @@ class MetaxyTranslator:
     def _tags(self, data: MetaxyTranslatorData) -> dict[str, str]:
         if not self.settings.enable_tags:
             return {}
-        wanted = {TAG_FEATURE: str(data.spec.key), TAG_PROJECT: data.project}
-        values = {tag: tag_value(text) for tag, text in wanted.items() if text is not None}
+        project = None if data.project is None else tag_value(data.project)
+        values = {TAG_FEATURE: feature_tag(str(data.spec.key)), TAG_PROJECT: project}
         return {tag: value for tag, value in values.items() if value is not None}
 
     def _metadata(self, data: MetaxyTranslatorData) -> dict[str, Any]:

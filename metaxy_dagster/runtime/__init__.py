@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metaxy_dagster.late import late_names
+from metaxy_dagster.stores.running import tell_run_by
 
 _HOMES = {
     "metaxy_dagster.runtime.automation_condition": ("pending_samples",),
@@ -90,5 +91,15 @@ __all__ = [
     "skipping_op",
     "why_not_in_batches",
 ]
+
+
+def _run_id() -> str | None:
+    from metaxy_dagster.runtime.calling import current_run_id  # noqa: PLC0415 - brings Dagster
+
+    return current_run_id()
+
+
+# What an asset writes by itself carries its run, too.
+tell_run_by(_run_id)
 
 __getattr__, __dir__ = late_names(__name__, _HOMES, __all__)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
+from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._utils.warnings import disable_dagster_warnings
 
@@ -32,7 +33,6 @@ __all__ = [
     "input_definition_metadata",
     "input_metadata",
     "input_partition_keys",
-    "known_instance",
     "loading_op",
     "neighbours",
     "observable",
@@ -41,6 +41,7 @@ __all__ = [
     "result_object",
     "returns_output",
     "running_step",
+    "say_of_input",
     "set_data_version",
 ]
 
@@ -241,14 +242,6 @@ def input_partition_keys(context: InputContext) -> Sequence[str] | None:
     return context.asset_partition_keys
 
 
-def known_instance(context: InputContext | OutputContext) -> dg.DagsterInstance | None:
-    """The instance of the run that a context belongs to; ``None`` outside of one."""
-    try:
-        return context.step_context.instance
-    except dg.DagsterInvariantViolationError:
-        return None
-
-
 def neighbours(step: Any) -> Iterator[tuple[dg.AssetKey, Mapping[str, Any] | None]]:
     """The assets that a job knows, each with its metadata; ``None`` where it knows the key alone.
 
@@ -258,6 +251,16 @@ def neighbours(step: Any) -> Iterator[tuple[dg.AssetKey, Mapping[str, Any] | Non
     for node in step.job_def.asset_layer.asset_graph.asset_nodes:
         known = not node.metadata.get(_STUB)
         yield node.key, node.metadata if known else None
+
+
+def say_of_input(context: InputContext, metadata: Mapping[str, Any]) -> None:
+    """Let the event of a loaded input say something.
+
+    Dagster's public way makes an observation of the asset besides, in every run of everything
+    that is downstream of it, and cannot do that for several partitions at once.
+    """
+    said = context._user_generated_metadata  # noqa: SLF001
+    context._user_generated_metadata = {**said, **normalize_metadata(metadata)}  # noqa: SLF001
 
 
 def set_data_version(context: OutputContext, version: str) -> None:

@@ -12,6 +12,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureGraph, FeatureKey, Filter
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.features.info import feature_info
+from metaxy_dagster.features.tags import feature_tag
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
@@ -48,7 +49,12 @@ class FeatureState:
 
 
 def feature_state(
-    store: MetadataStore, key: FeatureKey, scope: Scope, *, versioned_by: VersionedBy = "content"
+    store: MetadataStore,
+    key: FeatureKey,
+    scope: Scope,
+    *,
+    versioned_by: VersionedBy = "content",
+    preview: bool = True,
 ) -> FeatureState:
     """Look at a feature once, for an event.
 
@@ -58,12 +64,16 @@ def feature_state(
         scope: the samples of a run's partitions, whose number is then reported too.
         versioned_by: ``"content"`` for the exact data version, ``"created_at"`` for the mean
             time of creation, which costs no hash of the rows but misses changes in place.
+        preview: whether rows are shown, and ids and errors of samples that failed.
     """
     with store.connected():
         schema = store.schema(key) if scope else {}
         filters = scope.filters(schema) if schema else ()
         found = store.summary(key, filters=filters, preview=_PREVIEW_ROWS)
         metadata = {**_metadata(store, key, found), **_failures(store, found)}
+        if not preview:
+            for shown in (c.KEY_PREVIEW, c.KEY_FAILURES):
+                metadata.pop(shown, None)
         if scope:
             metadata[c.KEY_PARTITION_ROW_COUNT] = found.chosen
         mark = store.newest_commits([key]).get(key)
@@ -84,6 +94,9 @@ def _metadata(store: MetadataStore, key: FeatureKey, found: FeatureSummary) -> d
         c.KEY_URI: store.uri,
         c.KEY_INFO: dg.MetadataValue.json(feature_info(store.graph, key)),
         c.KEY_STORE: store.display(),
+        c.KEY_FEATURE: str(key),
+        c.TAG_FEATURE_VERSION: store.graph.feature_version(key),
+        c.TAG_CODE_VERSION: store.graph.code_version(key),
     }
     if found.preview is not None:
         said = _descriptions(store.graph.feature_class(key))
@@ -133,6 +146,7 @@ def _mean_created_at(store: MetadataStore, key: FeatureKey, filters: tuple[Filte
 def version_tags(graph: FeatureGraph, key: FeatureKey) -> dict[str, str]:
     """The feature's versions as tags of an event, so that events can be found by them."""
     return {
+        **({} if (value := feature_tag(str(key))) is None else {c.TAG_FEATURE: value}),
         c.TAG_FEATURE_VERSION: graph.feature_version(key),
         c.TAG_CODE_VERSION: graph.code_version(key),
     }

@@ -37,6 +37,7 @@ class FeatureAsset:
         failed_rows: what becomes of rows of failed samples that an earlier run made: ``"keep"``,
             ``"delete"``, ``"raise"``; ``None`` for what the IO manager says.
         max_deleted_share: how much a replace may delete; ``None`` for what the IO manager says.
+        preview: whether its events show rows; ``None`` for what the IO manager says.
         partition_by: the column that holds the Dagster partition key, under ``""``; or the
             columns by the names of their dimensions.
         contribution: where several assets feed one feature, the values by column that tell
@@ -57,6 +58,7 @@ class FeatureAsset:
     write: str | None = None
     failed_rows: str | None = None
     max_deleted_share: float | None = None
+    preview: bool | None = None
     partition_by: Mapping[str, str] = field(default_factory=FrozenMapping)
     contribution: Mapping[str, tuple[Value, ...]] = field(default_factory=FrozenMapping)
 
@@ -81,6 +83,7 @@ class FeatureAsset:
             write=values[c.KEY_WRITE],
             failed_rows=values[c.KEY_FAILED_ROWS],
             max_deleted_share=values[c.KEY_MAX_DELETED_SHARE],
+            preview=values[c.KEY_PREVIEW],
             partition_by=FrozenMapping(values[c.KEY_PARTITION_BY]),
             contribution=FrozenMapping(values[c.KEY_PARTITION]),
         )
@@ -299,6 +302,14 @@ def _share(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> float | None:
     return None if value is None else float(value)
 
 
+def _preview(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> bool | None:
+    value = _value(metadata, c.KEY_PREVIEW)
+    if value is not None and not isinstance(value, bool):
+        remedy = "say whether events of the asset may show rows of it"
+        raise _refused(asset_key, c.KEY_PREVIEW, value, [True, False], remedy)
+    return value
+
+
 def _partition_by(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> dict[str, str]:
     value = _value(metadata, c.KEY_PARTITION_BY)
     if value is None:
@@ -350,6 +361,7 @@ _READERS: Mapping[str, _Reader] = {
     c.KEY_WRITE: partial(_choice, key=c.KEY_WRITE, allowed=c.WRITE_MODES),
     c.KEY_FAILED_ROWS: partial(_choice, key=c.KEY_FAILED_ROWS, allowed=c.FAILED_MODES),
     c.KEY_MAX_DELETED_SHARE: _share,
+    c.KEY_PREVIEW: _preview,
     c.KEY_PARTITION_BY: _partition_by,
     c.KEY_PARTITION: _contribution,
 }

@@ -13,6 +13,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.batching import batch_size, first_batch, in_batches, with_batches
+from metaxy_dagster.runtime.calling import known_instance
 from metaxy_dagster.runtime.conversion import Source
 from metaxy_dagster.runtime.events import feature_state, write_metadata
 from metaxy_dagster.runtime.failures import note_reported, stop_for_failed
@@ -80,6 +81,12 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             raise ValueError(message)
         return value
 
+    enable_preview: bool = Field(
+        default=True,
+        description="Show some rows, and the samples that failed, in events; an asset's "
+        "metaxy/preview says otherwise.",
+    )
+
     @field_validator("failed_rows")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -131,6 +138,14 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                 return wanted.made(rows, asset=key, partitions=partitions)
 
             pinned = pin(self.store, step)
+            _compat.say_of_input(
+                context,
+                {
+                    c.KEY_FEATURE: str(asset.feature),
+                    c.KEY_STORE: self.store.display(),
+                    c.KEY_TABLE_NAME: self.store.table_name(asset.feature),
+                },
+            )
             # Nothing of the user's runs in here, so the file may be kept open.
             with self.store.connected():
                 self._check_written(context, asset, step, keys)
@@ -205,9 +220,14 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                     stop_for_failed(self.store, asset, increment, self._limits(step))
                 with self.store.connected():
                     warn_of_lost_commits(
-                        self.store, _compat.known_instance(context), asset.asset_key, context.log
+                        self.store, known_instance(context), asset.asset_key, context.log
                     )
-                    state = feature_state(self.store, asset.feature, scope)
+                    state = feature_state(
+                        self.store,
+                        asset.feature,
+                        scope,
+                        preview=self.enable_preview if asset.preview is None else asset.preview,
+                    )
                 apart = partition_metadata(
                     self.store, asset, keys, definition, also=also, written=written
                 )
@@ -215,6 +235,10 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             context.log.info("%s", _summary(result))
             for told in result.warnings:
                 context.log.warning("feature %s: %s", result.feature, told)
+        if asset.increment and frame is not None:
+            # Of an increment the frame holds none of the samples that needed nothing.
+            rows = state.metadata.get(c.KEY_PARTITION_ROW_COUNT, state.metadata[c.KEY_ROW_COUNT])
+            events[c.KEY_UNCHANGED] = max(0, rows - result.written)
         said = {**events, **state.metadata}
         if apart and _compat.add_partition_metadata(context, asset.asset_key, apart):
             said = with_run_totals(said, len(apart))
@@ -229,7 +253,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         keys: Sequence[str] | None,
     ) -> None:
         """Refuse what would be read as empty though Dagster knows materializations of it."""
-        instance, features = _compat.known_instance(context), [o.feature for o in produced(step)]
+        instance, features = known_instance(context), [o.feature for o in produced(step)]
         check_written(
             self.store,
             asset,

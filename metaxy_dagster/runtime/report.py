@@ -11,6 +11,7 @@ import dagster as dg
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import Compare, Filter
 from metaxy_dagster.runtime import _compat
+from metaxy_dagster.runtime.calling import run_of
 from metaxy_dagster.runtime.events import VersionedBy, feature_state, version_tags
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.output import located
@@ -81,13 +82,20 @@ def report_feature(
         also = windows_upstream(None if keys is None else assets, spec.key)
         scope = asset.scope(keys, definition, also)
         require_decided(store, asset.feature, scope)
-        state = feature_state(store, asset.feature, scope, versioned_by=versioned_by)
+        state = feature_state(
+            store,
+            asset.feature,
+            scope,
+            versioned_by=versioned_by,
+            preview=asset.preview is not False,
+        )
         metadata, by_run = dict(state.metadata), dict[str, int]()
-        if written_in_run:
-            written = Compare(c.COL_MATERIALIZATION_ID, "=", context.run.run_id)
+        run_id = run_of(context) if written_in_run else None
+        if run_id is not None:
+            written = Compare(c.COL_MATERIALIZATION_ID, "=", run_id)
             total = store.count(asset.feature, filters=(*state.filters, written))
             metadata[c.KEY_MATERIALIZED_IN_RUN] = total
-            by_run = {context.run.run_id: total}
+            by_run = {run_id: total}
         tags = version_tags(store.graph, asset.feature)
         apart = partition_metadata(store, asset, keys, definition, also=also, written=by_run)
     if apart and _compat.add_partition_metadata(None, spec.key, apart):

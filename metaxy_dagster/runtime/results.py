@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.errors import RunError
+from metaxy_dagster.features import FeatureKey, declared_feature
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.report import FeatureReport, StoreLike, opened_store, report_feature
 
@@ -28,10 +29,12 @@ def generate_materialize_results(
     Args:
         context: of the running asset or multi-asset.
         store: where the features were written.
-        specs: the assets to report; by default those that the step was asked for.
+        specs: the assets to report; by default those that the step was asked for and that are
+            features.
 
     Raises:
-        RunError: an asset that is to be reported is tied to no feature.
+        RunError: an asset that is to be reported is tied to no feature; or an op that belongs to
+            no asset does not say which.
 
     Example:
         >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
@@ -107,5 +110,15 @@ def _reports(
 
 
 def _selected(context: Any) -> list[dg.AssetSpec]:
-    keys = context.selected_asset_keys
-    return [spec for spec in context.assets_def.specs if spec.key in keys]
+    """The assets that the step was asked for and that are features; all, if none of them is."""
+    operation = getattr(context, "op_execution_context", context)
+    if not operation.has_assets_def:
+        raise RunError(
+            "nothing says which features to report: this op belongs to no asset",
+            found=f"op {operation.op_def.name!r}",
+            allowed="the specs of the assets that it writes",
+            remedy="pass specs=[...]",
+        )
+    keys = operation.selected_asset_keys
+    asked = [spec for spec in operation.assets_def.specs if spec.key in keys]
+    return [spec for spec in asked if declared_feature(spec.metadata) is not None] or asked

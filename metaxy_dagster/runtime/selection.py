@@ -7,7 +7,7 @@ import dagster as dg
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
-from metaxy_dagster.features.tags import TAG_VALUE_RULE, tag_value
+from metaxy_dagster.features.tags import TAG_VALUE_RULE, feature_tag, tag_value
 
 __all__ = ["select_metaxy_assets"]
 
@@ -33,10 +33,12 @@ def select_metaxy_assets(
         >>> str(select_metaxy_assets(feature="audio/clusters"))
         'tag:"metaxy/feature"="audio.clusters"'
     """
-    wanted = {c.TAG_PROJECT: project}
+    selections = []
     if feature is not None:
-        wanted = {c.TAG_FEATURE: str(FeatureKey(feature)), **wanted}
-    selections = [_tagged(tag, text) for tag, text in wanted.items() if text is not None]
+        text = str(FeatureKey(feature))
+        selections.append(_tagged(c.TAG_FEATURE, text, feature_tag(text)))
+    if project is not None:
+        selections.append(_tagged(c.TAG_PROJECT, project, tag_value(project)))
     if not selections:
         return dg.AssetSelection.kind(c.KIND)
     first, *others = selections
@@ -45,8 +47,7 @@ def select_metaxy_assets(
     return first
 
 
-def _tagged(tag: str, text: str) -> dg.AssetSelection:
-    value = tag_value(text)
+def _tagged(tag: str, text: str, value: str | None) -> dg.AssetSelection:
     if value is None:
         raise DefinitionsError(
             f"the tag {tag!r} cannot hold this value, so nothing can be selected by it",

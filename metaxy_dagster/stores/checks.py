@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError, StoreError
@@ -106,15 +106,28 @@ def check_id_values(table: pa.Table, plan: FeaturePlan) -> None:
     groups = table.select(ids).group_by(ids).aggregate([([], "count_all")])
     if groups.num_rows < table.num_rows:
         doubled = groups.filter(pc.greater(groups.column("count_all"), 1))
-        raise not_unique(plan, doubled.num_rows, doubled.slice(0, SHOWN).to_pylist())
+        raise not_unique(plan, doubled.num_rows, doubled.slice(0, SHOWN).to_pylist(), "count_all")
 
 
-def not_unique(plan: FeaturePlan, number: int, examples: Sequence[object]) -> FrameError:
-    """The error of ids that occur more than once."""
+def not_unique(
+    plan: FeaturePlan, number: int, examples: Sequence[Mapping[str, object]], times: str
+) -> FrameError:
+    """The error of ids that occur more than once.
+
+    Args:
+        plan: the feature.
+        number: of such ids.
+        examples: some of them.
+        times: the entry of each that says how often it occurs.
+    """
+    told = ", ".join(
+        f"{ {name: value for name, value in each.items() if name != times} } {each[times]} times"
+        for each in examples
+    )
     return FrameError(
         "ids must be unique within one write",
         feature=str(plan.key),
-        found=f"{number} ids occur more than once, for example {list(examples)}",
+        found=f"{number} ids occur more than once, for example {told}",
         remedy=f"drop the duplicates, or add the column that tells the rows apart to "
         f"id_columns {list(plan.spec.id_columns)}",
     )

@@ -96,6 +96,11 @@ class SettingsModel(dg.Model, dg.Resolvable):
     enable_metadata: bool = Field(
         default=_DEFAULTS.enable_metadata, description="Bring the feature's own metadata."
     )
+    enable_preview: bool = Field(
+        default=_DEFAULTS.enable_preview,
+        description="Show some rows, and the samples that failed, in events; an asset's own "
+        "`metaxy/preview` wins.",
+    )
     enable_skipping: bool = Field(
         default=_DEFAULTS.enable_skipping,
         description="Leave the body of an asset with `metaxy/input: increment` out of runs in "

@@ -238,14 +238,16 @@ def _check_unique(spool: Spool, plan: FeaturePlan, file: DuckDBFile) -> None:
     names = list(plan.spec.id_columns)
     with file.engine() as connection:
         connection.register(_IDS, spool.reader(names))
-        groups = f"SELECT {columns(names)}, count(*) AS count_all FROM {_IDS} GROUP BY ALL"
+        groups = f"SELECT {columns(names)}, count(*) AS metaxy_times FROM {_IDS} GROUP BY ALL"
         doubled = connection.sql(
             f"SELECT *, count(*) OVER () AS metaxy_total FROM ({groups} HAVING count(*) > 1)"
             f" LIMIT {SHOWN}"
         ).to_arrow_table()
     if doubled.num_rows:
         number = doubled.column("metaxy_total")[0].as_py()
-        raise not_unique(plan, number, doubled.drop_columns(["metaxy_total"]).to_pylist())
+        raise not_unique(
+            plan, number, doubled.drop_columns(["metaxy_total"]).to_pylist(), "metaxy_times"
+        )
 
 
 def _known_hashes(table: pa.Table, names: list[str]) -> tuple[bool, bool]:

@@ -14,6 +14,7 @@ from metaxy_dagster.stores.duckdb.identifiers import quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.failures import FailureResult, SampleError, failed_samples
 from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.running import run_id
 from metaxy_dagster.stores.samples import typed_as
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class FailureStore(FileStore):
             samples: a frame, or rows as dictionaries, with the increment's sample columns.
             error: what went wrong, as text or an exception; one for all, or one per sample.
             increment: for which the samples were to be computed.
-            materialization_id: stored with each failure.
+            materialization_id: stored with each failure; by default the Dagster run in which
+                the call is made.
 
         Raises:
             FrameError: samples that the increment did not ask for, or not one error per sample.
@@ -87,7 +89,7 @@ class FailureStore(FileStore):
                 version=self.graph.feature_version(key),
                 limit=self._max_attempts,
                 by_version=plan.is_root,
-                materialization_id=materialization_id,
+                materialization_id=materialization_id or run_id(),
             )
         increment.note_failed(typed)
         return noted

@@ -24,6 +24,7 @@ from metaxy_dagster.stores.duckdb.reading import ReadableStore
 from metaxy_dagster.stores.empties import empty_samples
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.protocol import AlterResult, WriteMode, WriteResult
+from metaxy_dagster.stores.running import run_id
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import (
@@ -126,7 +127,8 @@ class DuckDBMetadataStore(ReadableStore):
             delete_failed: also delete the rows that an earlier computation made of samples of
                 the increment that failed, and were not computed since.
             max_deleted_share: refuse a replace that would delete more than this share.
-            materialization_id: stored with each written row.
+            materialization_id: stored with each written row; by default the Dagster run in
+                which the call is made.
             scope: with ``"replace"``, only stored samples for which this holds are deleted.
             versioned: note the data version of the feature, however many rows must be hashed for
                 it; by default this is done while few are. Later looks at it cost nothing then.
@@ -140,6 +142,7 @@ class DuckDBMetadataStore(ReadableStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
+        written_by = materialization_id or run_id()
         check_how(key, mode, max_deleted_share)
         version = self.graph.feature_version(key)
         declared = ClassColumns.of(self.graph.feature_class(key))
@@ -164,7 +167,7 @@ class DuckDBMetadataStore(ReadableStore):
                 if increment and delete_failed and known.entry(key).failed
                 else None,
                 max_deleted_share=max_deleted_share,
-                materialization_id=materialization_id,
+                materialization_id=written_by,
                 answered=answered,
                 empty=nothing,
                 versioned=versioned,
