@@ -8,6 +8,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.identifiers import quote, table_of
+from metaxy_dagster.stores.duckdb.passes import passes
 from metaxy_dagster.stores.duckdb.provenance import Literals, sample_provenance, struct_of
 from metaxy_dagster.stores.duckdb.staging import STAGE, Staged
 
@@ -39,15 +40,22 @@ def mark_changed(
     # A column that the frame dropped is emptied in every row that is written.
     dropped = [f"r.{quote(n)} IS NULL" for n in stored.columns if fold(n) not in present]
     terms = " AND ".join([*map(_same, compared), *dropped])
-    ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in staged.plan.spec.id_columns)
+    names = staged.plan.spec.id_columns
+    ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in names)
     kept = _kept_content(staged, stored, dropped) if by_content else ""
-    return layout.number(
-        connection,
-        f"CREATE OR REPLACE TEMP TABLE {CHANGED} AS SELECT s.* {kept}, r.rowid AS metaxy_rid,"
-        f" r.{quote(c.COL_CREATED_AT)} AS {quote(c.COL_CREATED_AT)} FROM {STAGE} s"
-        f" LEFT JOIN {table_of(staged.plan.key)} r ON {ids}"
-        f" WHERE r.rowid IS NULL OR NOT ({terms})",
-    )
+    table, number, into = table_of(staged.plan.key), 0, f"CREATE OR REPLACE TEMP TABLE {CHANGED} AS"
+    for part, values in passes(connection, staged.table.num_rows, names, stored.types):
+        number += layout.number(
+            connection,
+            f"{into} SELECT s.* {kept}, r.rowid AS metaxy_rid,"
+            f" r.{quote(c.COL_CREATED_AT)} AS {quote(c.COL_CREATED_AT)}"
+            f" FROM (SELECT * FROM {STAGE} WHERE {part}) s"
+            f" LEFT JOIN (SELECT *, rowid FROM {table} WHERE {part}) r ON {ids}"
+            f" WHERE r.rowid IS NULL OR NOT ({terms})",
+            values,
+        )
+        into = f"INSERT INTO {CHANGED}"
+    return number
 
 
 def _same(name: str) -> str:

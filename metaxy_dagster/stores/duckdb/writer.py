@@ -92,8 +92,10 @@ class Writer:
         layout.ensure_table(
             connection, key, found=found, types=types, fields=structs, clauses=clauses
         )
-        # A new feature has nothing to compare with: its rows go straight in.
-        stage(connection, staged, agreed, once=found is None)
+        # Rows of a new feature go straight in; those that bring all they need are compared as
+        # they are. Others are looked up in the increment, once.
+        once = found is None or staged.delta is None
+        stage(connection, staged, agreed, once=once)
         empty = self._collect_empty(staged, how, marks, stage=STAGE)
         if found is None:
             result = self._insert_all(staged, how, empty)
@@ -112,7 +114,7 @@ class Writer:
         self._log(result, "write", version, how.materialization_id)
         self._note(spec, version, result, watermark=watermark, content=content)
         # The next write on this connection may stage in the other of the two ways.
-        unstage(connection, once=found is None)
+        unstage(connection, once=once)
         connection.execute("COMMIT")
         return result
 
@@ -132,7 +134,7 @@ class Writer:
         same_spec = self.entry.spec == staged.plan.spec.model_dump_json()
         stored = self._catalog.tables[key]
         changed = mark_changed(self._connection, staged, stored, same_spec=same_spec)
-        removal = self._removal(staged, how)
+        removal = self._removal(staged, how, changed)
         updated, deleted = removal.updated, removal.deleted
         commit = self._next_commit if changed or deleted or empty.number else 0
         if commit:
@@ -311,7 +313,7 @@ class Writer:
         self._log(WriteResult(key, self._next_commit, 0, 0, 0, 0), "drop", None, None)
         connection.execute("COMMIT")
 
-    def _removal(self, staged: Staged, how: Write) -> Removal:
+    def _removal(self, staged: Staged, how: Write, changed: int) -> Removal:
         """The stored rows that end with this write: superseded ones, and deleted ones."""
         key = staged.plan.key
         superseded = f"SELECT metaxy_rid AS rid FROM {CHANGED} WHERE metaxy_rid IS NOT NULL"
@@ -319,7 +321,8 @@ class Writer:
         ids = columns(staged.plan.spec.id_columns)
         table = table_of(key)
         kept = f"SELECT r.rowid FROM {table} r SEMI JOIN {STAGE} USING ({ids})"
-        if how.replace:
+        known = staged.table.num_rows - changed + removal.updated
+        if how.replace and layout.count(self._connection, table) > known:
             removal.add(f"({how.scope}) AND rowid NOT IN ({kept})", how.scope_values)
         removal.add_named(how)
         if parents := staged.parent_columns:
