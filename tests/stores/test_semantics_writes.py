@@ -496,7 +496,6 @@ def test_types_widen_where_nothing_is_lost(
         ([-1], pa.array([2**63], pa.uint64())),
         ([NIGHT], pa.array([0], pa.timestamp("us", "UTC"))),
         ([["a"]], [[1]]),
-        ([{"a": 1}], [{"b": 1}]),
         ([b"a"], ["a"]),
     ],
 )

@@ -19,7 +19,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     table_of,
 )
 
-__all__ = ["CANDIDATES", "find_candidates", "has_news"]
+__all__ = ["CANDIDATES", "find_candidates", "has_news", "known_samples"]
 
 CANDIDATES = "metaxy_candidates"
 
@@ -86,12 +86,12 @@ def find_candidates(
         f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS SELECT {columns(keys)}"
         f" FROM ({' UNION '.join(parts)}) WHERE {known}"
     ).fetchall()
-    if number > max_share * _known(connection, plan.key, catalog, marks):
+    if number > max_share * known_samples(connection, plan.key, catalog, marks):
         return None
     return int(number)
 
 
-def _known(
+def known_samples(
     connection: duckdb.DuckDBPyConnection, key: FeatureKey, catalog: Catalog, marks: Marks | None
 ) -> int:
     """How many samples of a feature something is known of."""

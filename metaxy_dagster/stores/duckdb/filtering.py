@@ -65,6 +65,7 @@ def condition(
     *,
     where: str,
     types: Mapping[str, str] | None = None,
+    exact: bool = True,
 ) -> str:
     """All filters as one SQL condition; ``TRUE`` for none. NULL counts as false.
 
@@ -74,6 +75,8 @@ def condition(
         values: receives the literals.
         where: what is being filtered, for the error.
         types: the DuckDB types of columns, as far as they are known.
+        exact: make NULL false; not needed of the whole of a WHERE, where DuckDB passes over blocks
+            of rows by the bare condition.
 
     Raises:
         StoreError: a filter names a column that is not there, or compares it with a literal of
@@ -83,7 +86,9 @@ def condition(
     kinds = {fold(name): kind for name, kind in (types or {}).items()}
     writer = _Writer(folded, kinds, values, where)
     terms = [writer.write(one) for one in filters]
-    return f"coalesce({' AND '.join(terms)}, FALSE)" if terms else "TRUE"
+    if not terms:
+        return "TRUE"
+    return f"coalesce({' AND '.join(terms)}, FALSE)" if exact else " AND ".join(terms)
 
 
 class _Writer:

@@ -27,6 +27,7 @@ from metaxy_dagster.stores.duckdb.entries import Watermark
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.identity import checked_catalog
+from metaxy_dagster.stores.duckdb.narrowing import Narrowing
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query
 from metaxy_dagster.stores.duckdb.statuses import status
@@ -34,7 +35,7 @@ from metaxy_dagster.stores.duckdb.stored import StoredSide
 from metaxy_dagster.stores.duckdb.views import (
     UpstreamView,
     carried_columns,
-    join_order,
+    joined_views,
     sample_columns,
 )
 from metaxy_dagster.stores.duckdb.watermark import fingerprint, read_watermark
@@ -95,12 +96,16 @@ class Resolve:
         key, known = self.plan.key, catalog.entry(self.plan.key).commits
         marks = find_marks(connection, key, self.sample_columns, known)
         found = self._candidates(connection, catalog, marks)
-        candidates = None if found is None else CANDIDATES
+        narrowed = found
+        if found is None and self.max_incremental_share and not self.plan.is_root:
+            narrowing = Narrowing(self.plan, self.filters, self.by_feature, self.classes, catalog)
+            narrowed = narrowing.collect(connection, self.max_incremental_share)
+        candidates = None if narrowed is None else CANDIDATES
         return OpenResolve(self, catalog, candidates, marks, is_settled=found == 0)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it looks at all samples, by provenance alone; only then a watermark applies."""
+        """Whether it looks at all samples, by provenance alone; only then it moves a watermark."""
         return not (self.plan.is_root or self.filters or self.by_feature or self.stale_when)
 
     @property
@@ -122,7 +127,10 @@ class Resolve:
 
     def _mark(self, catalog: Catalog) -> Watermark | None:
         """The watermark, if this resolve may go by it."""
-        if not self.max_incremental_share or self.keep_unchanged or not self.is_whole:
+        if not self.max_incremental_share or self.keep_unchanged:
+            return None
+        # What is known of all samples is known of some.
+        if self.plan.is_root or self.by_feature or self.stale_when:
             return None
         if not catalog.entry(self.plan.key).stored:
             return None
@@ -243,7 +251,7 @@ class OpenResolve:
                 f"{view.name} AS ({view.sql(self.values, tuple(view.user_columns()))})"
                 for view in self._views
             )
-            joined = f"SELECT {columns([*self._keys, *user])} FROM {self._joined()}"
+            joined = f"SELECT {columns([*self._keys, *user])} FROM {joined_views(self._plan)}"
             source += f" JOIN ({joined}) USING ({columns(self._keys)})"
             return self._query(f"WITH {clauses} SELECT {', '.join(selected)} FROM {source}", delta)
         if self._plan.is_root and self.resolve.samples is not None:
@@ -342,13 +350,6 @@ class OpenResolve:
         extra = [name for view in self._views for name in self._filtered(view)]
         return [quote(name) for name in dict.fromkeys((*self._keys, *extra))]
 
-    def _joined(self) -> str:
-        terms = ""
-        for kind, index, shared in join_order(self._plan):
-            term = self._views[index].name
-            terms += f" {kind} {term} USING ({columns(shared)})" if terms else term
-        return terms
-
     def _expected(self) -> str:
         """One row per sample that the upstreams (or the given samples) call for."""
         plan = self._plan
@@ -363,7 +364,7 @@ class OpenResolve:
             source = SAMPLES
         else:
             by_field, source = provenance.field_provenances(
-                plan.fields, versions, self.values, self._joined(), self._named()
+                plan.fields, versions, self.values, joined_views(self._plan), self._named()
             )
         scope = self._scope()
         aliases = {key: quote(f"metaxy_p:{key}") for key in by_field}

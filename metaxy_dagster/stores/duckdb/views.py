@@ -27,7 +27,7 @@ from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import Table
 from metaxy_dagster.stores.duckdb.provenance import Values, encoded, id_text
 
-__all__ = ["UpstreamView", "carried_columns", "join_order", "sample_columns"]
+__all__ = ["UpstreamView", "carried_columns", "joined_views", "sample_columns"]
 
 AGGREGATION = "aggregation"
 
@@ -63,6 +63,15 @@ def join_order(plan: FeaturePlan) -> list[tuple[str, int, tuple[str, ...]]]:
             order.append((kind, index, tuple(name for name in names if name in seen)))
             seen += [name for name in names if name not in seen]
     return order
+
+
+def joined_views(plan: FeaturePlan) -> str:
+    """The views of all upstreams, joined."""
+    terms = ""
+    for kind, index, shared in join_order(plan):
+        term = f"d{index}"
+        terms += f" {kind} {term} USING ({columns(shared)})" if terms else term
+    return terms
 
 
 @dataclass(frozen=True)
@@ -147,11 +156,13 @@ class UpstreamView:
             values,
             where=where,
             types={dep.name_here(name): kind for name, kind in types.items()},
+            exact=False,
         )
         if not self.chosen or self.table is None:
             return always
         names = {name: quote(name) for name in types}
-        return f"{always} AND {condition(self.chosen, names, values, where=where, types=types)}"
+        chosen = condition(self.chosen, names, values, where=where, types=types, exact=False)
+        return f"{always} AND {chosen}"
 
     def sql(self, values: Values, extra: Sequence[str] = (), only: str | None = None) -> str:
         """The view's SELECT.
