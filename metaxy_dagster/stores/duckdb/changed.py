@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 
 from metaxy_dagster import constants as c
+from metaxy_dagster.features import FieldKey
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.identifiers import quote, table_of
@@ -42,16 +45,16 @@ def mark_changed(
     terms = " AND ".join([*map(_same, compared), *dropped])
     names = staged.plan.spec.id_columns
     ids = " AND ".join(f"s.{quote(n)} = r.{quote(n)}" for n in names)
-    kept = _kept_content(staged, stored, dropped) if by_content else ""
+    same, kept = _kept_content(staged, stored, dropped) if by_content else ("", "")
     table, number, into = table_of(staged.plan.key), 0, f"CREATE OR REPLACE TEMP TABLE {CHANGED} AS"
     for part, values in passes(connection, staged.table.num_rows, names, stored.types):
         number += layout.number(
             connection,
-            f"{into} SELECT s.* {kept}, r.rowid AS metaxy_rid,"
-            f" r.{quote(c.COL_CREATED_AT)} AS {quote(c.COL_CREATED_AT)}"
+            f"{into} SELECT * {kept} FROM (SELECT s.*, r.rowid AS metaxy_rid,"
+            f" r.{quote(c.COL_CREATED_AT)} AS {quote(c.COL_CREATED_AT)}{same}"
             f" FROM (SELECT * FROM {STAGE} WHERE {part}) s"
             f" LEFT JOIN (SELECT *, rowid FROM {table} WHERE {part}) r ON {ids}"
-            f" WHERE r.rowid IS NULL OR NOT ({terms})",
+            f" WHERE r.rowid IS NULL OR NOT ({terms}))",
             values,
         )
         into = f"INSERT INTO {CHANGED}"
@@ -62,21 +65,34 @@ def _same(name: str) -> str:
     return f"s.{quote(name)} IS NOT DISTINCT FROM r.{quote(name)}"
 
 
-def _kept_content(staged: Staged, stored: layout.Table, dropped: list[str]) -> str:
-    """The provenance of fields of which nothing changed stays, whatever its hash would be now."""
+def _kept_content(staged: Staged, stored: layout.Table, dropped: Sequence[str]) -> tuple[str, str]:
+    """The provenance of fields of which nothing changed stays, whatever its hash would be now.
+
+    Returns:
+        What is to be selected beside each row: its stored provenance, and whether the columns of
+        fields are as they were, once for fields of the same columns; and what that is used for.
+    """
     known = {fold(name) for name in stored.fields[c.COL_PROVENANCE_BY_FIELD]}
     ids = {fold(name) for name in staged.plan.spec.id_columns}
-    everything = [name for name in staged.user_columns if fold(name) not in ids]
+    everything = tuple(name for name in staged.user_columns if fold(name) not in ids)
     struct = quote(c.COL_PROVENANCE_BY_FIELD)
-    fields = {}
+    fields: dict[FieldKey, str] = {}
+    tests: dict[tuple[str, ...], str] = {}
     for field in staged.plan.spec.fields:
-        names = everything if field.columns is None else list(field.columns)
+        names = everything if field.columns is None else tuple(field.columns)
         entry = quote(str(field.key))
-        fields[field.key] = now = f"s.{struct}.{entry}"
+        fields[field.key] = now = f"{struct}.{entry}"
         if fold(str(field.key)) in known and all(map(stored.column_named, names)):
-            terms = [*map(_same, names), *(dropped if field.columns is None else ())]
-            same = " AND ".join(["r.rowid IS NOT NULL", *terms])
-            fields[field.key] = f"coalesce(CASE WHEN {same} THEN r.{struct}.{entry} END, {now})"
+            terms = (*map(_same, names), *(dropped if field.columns is None else ()))
+            same = tests.setdefault(terms, f"metaxy_same_{len(tests)}")
+            fields[field.key] = f"coalesce(CASE WHEN {same} THEN metaxy_was.{entry} END, {now})"
+    beside = [f"r.{struct} AS metaxy_was"]
+    beside += [
+        f"{' AND '.join(['r.rowid IS NOT NULL', *terms])} AS {name}"
+        for terms, name in tests.items()
+    ]
     entries = struct_of({str(key): sql for key, sql in fields.items()})
     whole = sample_provenance(fields, Literals(), hashed=True)
-    return f"REPLACE ({entries} AS {struct}, {whole} AS {quote(c.COL_PROVENANCE)})"
+    left_out = ", ".join(["metaxy_was", *tests.values()])
+    replaced = f"{entries} AS {struct}, {whole} AS {quote(c.COL_PROVENANCE)}"
+    return f", {', '.join(beside)}", f"EXCLUDE ({left_out}) REPLACE ({replaced})"
