@@ -20,6 +20,7 @@
 #   make bench-io       a run with our IO manager beside one with Dagster's in-memory one
 #   make bench-stream   peak memory of writing large lazy frames, beside tables
 #   make bench-pass     the pass over 1,000 to 10,000 assets, beside Dagster's own load
+#   make bench-growth   columns, fields, partitions, features: what must not grow with their number
 #   make bench-features versions of very large feature graphs, in seconds
 #   make test-lowest    the suite with the lowest version of every dependency
 #   make test-highest   the suite with the highest version of every dependency
@@ -48,7 +49,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .PHONY: test lint types layering unit demo web mailroom docs screenshots soak coverage mutation format \
-        bench bench-quick bench-io bench-stream bench-pass bench-features test-lowest test-highest test-duckdb15 clean
+        bench bench-quick bench-io bench-stream bench-pass bench-features bench-growth \
+        test-lowest test-highest test-duckdb15 clean
 
 test: lint types layering unit
 
@@ -126,6 +128,9 @@ bench-pass: $(STAMP)
 
 bench-features: $(STAMP)
 	$(BIN)/python benchmarks/features_scale.py
+
+bench-growth: $(STAMP)
+	$(BIN)/python benchmarks/growth.py $(ARGS)
 
 # ---------------------------------------------------------------------------- environments
 # make-venv DIRECTORY: a fresh virtual environment with a pip that knows dependency groups.
