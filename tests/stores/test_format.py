@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,18 +57,28 @@ def found_out(store: DuckDBMetadataStore) -> tuple[int, int]:
         return marks[0], lists[0]
 
 
+def as_format_3(store: DuckDBMetadataStore) -> None:
+    """Undo what format 4 changed: commits are known by their numbers alone."""
+    with raw(store) as connection:
+        keys = "SELECT feature FROM metaxy.features WHERE fingerprint IS NOT NULL"
+        for (name,) in connection.execute(keys).fetchall():
+            connection.execute(
+                f'CREATE TABLE IF NOT EXISTS pending."{name}" AS SELECT id FROM main.image LIMIT 0'  # noqa: S608
+            )
+        connection.execute(
+            "ALTER TABLE metaxy.features DROP COLUMN token;"
+            "ALTER TABLE metaxy.commits DROP COLUMN token; UPDATE metaxy.format SET version = 3"
+        )
+
+
 def as_format_2(store: DuckDBMetadataStore) -> None:
     """Undo what format 3 changed: watermarks for themselves, newest commits to be looked up."""
+    as_format_3(store)
     with raw(store) as connection:
         connection.execute(
             "CREATE TABLE metaxy.watermarks AS SELECT feature, fingerprint, upstream_commit,"
             " own_commit FROM metaxy.features WHERE fingerprint IS NOT NULL"
         )
-        keys = "SELECT feature FROM metaxy.watermarks"
-        for (name,) in connection.execute(keys).fetchall():
-            connection.execute(
-                f'CREATE TABLE IF NOT EXISTS pending."{name}" AS SELECT id FROM main.image LIMIT 0'  # noqa: S608
-            )
         connection.execute(
             "CREATE TABLE metaxy.before AS SELECT feature, table_name, feature_version, spec"
             " FROM metaxy.features WHERE stored; DROP TABLE metaxy.features;"
@@ -90,7 +101,7 @@ def as_format_1(store: DuckDBMetadataStore) -> None:
         connection.execute("UPDATE metaxy.format SET version = 1")
 
 
-OLDER = {1: as_format_1, 2: as_format_2}
+OLDER = {1: as_format_1, 2: as_format_2, 3: as_format_3}
 
 
 def read_in_a_block_that_writes(store: DuckDBMetadataStore) -> int:
@@ -169,6 +180,9 @@ def test_failures_bring_an_older_file_up_to_date(call: str, version: int, tmp_pa
     store.write("image", pa.table({"id": [1], "path": ["z"], "height": [1], "caption": ["z"]}))
     increment = store.resolve_update("score")
     store.record_failures("score", [{"id": 1}], "broken", increment=increment)
+    copy = DuckDBMetadataStore(shutil.copy(store.path, tmp_path / "copy.duckdb"), graph=store.graph)
+    # A question to the file itself would be of a history that had tokens already.
+    increment = copy.resolve_update("score")
     OLDER[version](store)
     if call == "record":
         store.record_failures("score", [{"id": 1}], "broken", increment=increment)
@@ -179,7 +193,28 @@ def test_failures_bring_an_older_file_up_to_date(call: str, version: int, tmp_pa
     assert statuses(store.resolve_update("score")) == {"stale": [1]}
 
 
-def test_what_was_known_of_features_is_known_after_format_2(tmp_path: Path) -> None:
+def test_copies_of_an_older_file_get_the_same_tokens(tmp_path: Path) -> None:
+    """What was resolved from one of them may be answered in the other: they are one history."""
+    store = small_store(tmp_path)
+    as_format_3(store)
+    copy = store.path.read_bytes()
+    with store.open("w"):
+        pass
+    increment = store.resolve_update("crop")
+    store.path.write_bytes(copy)
+    with store.open("w"):
+        pass
+    frame = pa.table({"id": [1, 2, 3], "k": [0, 0, 0]})
+    assert store.write("crop", frame, increment=increment).new == 3
+    with raw(store) as connection:
+        sql = "SELECT count(DISTINCT token) FROM metaxy.commits WHERE token >= 0"
+        assert connection.execute(sql).fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize("as_older", [as_format_2, as_format_3])
+def test_what_was_known_of_features_is_known_after_older_formats(
+    as_older: Callable[[DuckDBMetadataStore], None], tmp_path: Path
+) -> None:
     """Dropped features, deletions and failures, and the numbers of commits that they had."""
     store = small_store(tmp_path)
     catch_up(store, "score", score=1.0)
@@ -195,7 +230,7 @@ def test_what_was_known_of_features_is_known_after_format_2(tmp_path: Path) -> N
             " erased FROM metaxy.features ORDER BY feature"
         )
         before = connection.execute(known).fetchall()
-    as_format_2(store)
+    as_older(store)
     with store.open("w"):
         pass
     with raw(store) as connection:

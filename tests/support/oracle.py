@@ -6,8 +6,8 @@ real stores against it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import itertools
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -119,18 +119,16 @@ class Oracle:
         """Sample -> provenance by field, from what the upstreams hold now."""
         plan = self.graph.plan(FeatureKey(key))
         views = self.views(key)
-        joined: list[tuple[dict[str, Any], dict[tuple[str, str], str | None]]] = []
+        joined: list[tuple[dict[str, Any], dict[tuple[str, str], str | None]]] = [({}, {})]
         required = [v for v in views if not v[0]]
         if required:
-            for choice in itertools.product(*(rows for _, _, rows in required)):
-                merged = _merge(join for join, _ in choice)
-                if merged is not None:
-                    versions = {
-                        (upstream, f): version
-                        for (_, upstream, _), (_, by_field) in zip(required, choice, strict=True)
-                        for f, version in by_field.items()
-                    }
-                    joined.append((merged, versions))
+            for _, upstream, rows in required:
+                joined = [
+                    (merged, versions | {(upstream, f): one for f, one in by_field.items()})
+                    for known, versions in joined
+                    for join, by_field in rows
+                    if (merged := _merge([known, join])) is not None
+                ]
         else:
             every = {tuple(sorted(join.items())) for _, _, rows in views for join, _ in rows}
             joined = [(dict(join), {}) for join in every]
@@ -243,6 +241,21 @@ class Oracle:
     def delete(self, key: str, ids: Iterable[Ids]) -> None:
         for one in ids:
             self.stored(key).pop(one, None)
+
+    def drop(self, key: str) -> None:
+        self.rows[key] = {}
+        self.marks[key] = {}
+
+    def copy(self) -> Oracle:
+        """The same samples, which go their own way from here; by the graph as it is then."""
+        other = Oracle(self.graph)
+        other.restore(self)
+        return other
+
+    def restore(self, other: Oracle) -> None:
+        """Hold what another one holds; the moments go on."""
+        self.rows, self.marks = copy.deepcopy((other.rows, other.marks))
+        self.now = max(self.now, other.now)
 
 
 def _merge(joins: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:

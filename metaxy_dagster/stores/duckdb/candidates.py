@@ -119,9 +119,11 @@ def _of_upstream(
     if set(dep.join_columns) == set(keys):
         yield from changed
         return
-    # A coarser upstream: its samples here are those that the finest upstream has under it. What
-    # is stored beside these was orphaned before, and is listed as such.
-    finest = next((one for one in plan.deps if set(one.join_columns) == set(keys)), None)
+    # A coarser upstream: its samples here are those that an upstream has under it of which every
+    # sample needs a row; an optional one may lack it. What is stored beside these was orphaned
+    # before, and is listed as such.
+    required = (one for one in plan.deps if not one.dep.optional)
+    finest = next((one for one in required if set(one.join_columns) == set(keys)), None)
     if finest is None or dep.lineage_type == "aggregation":
         return
     touched = " UNION ".join(changed)

@@ -10,6 +10,7 @@ import duckdb
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.commits import Commit, check_history
 from metaxy_dagster.stores.duckdb.connection import found_before
 from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Entry
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
@@ -40,7 +41,7 @@ class Catalog:
     """
 
     tables: Mapping[FeatureKey, layout.Table]
-    commit: int
+    commit: Commit
     entries: Mapping[FeatureKey, Entry] = field(default_factory=dict)
     exists: bool = True
     marked: Mapping[FeatureKey, Mapping[str, str]] = field(default_factory=dict)
@@ -104,8 +105,8 @@ def read_catalog(
         beside: further features, of which only the entries are wanted.
 
     Raises:
-        StoreError: the file is of a format that cannot be read, or what is asked for was
-            compacted away.
+        StoreError: the file is of a format that cannot be read, what is asked for was compacted
+            away, or the commit is none of the file's.
     """
     found, wanted = found_before(connection), list(keys)
     asked = [*wanted, *beside]
@@ -116,10 +117,12 @@ def read_catalog(
         found[_NEWEST] = None if state is None else state.newest
         entries.update(dict.fromkeys(missing, NOTHING_KNOWN))
         entries.update({} if state is None else state.entries)
-    newest = found[_NEWEST]
+    newest: Commit | None = found[_NEWEST]
+    if commit is not None:
+        check_history(connection, commit, newest, feature=next(iter(asked), None))
     if newest is None:
-        return Catalog({}, 0, exists=False)
-    at = newest if commit is None else commit
+        return Catalog({}, Commit(0), exists=False)
+    at = newest if commit is None else commit if isinstance(commit, Commit) else Commit(commit)
     check_kept(connection, {key: entries[key].commits for key in wanted}, at)
     tables, marked = found.setdefault(_TABLES, {}), found.setdefault(_MARKED, {})
     for key in wanted:
@@ -149,7 +152,8 @@ def remember(
         commit: of the write; 0 if it changed nothing.
     """
     found = found_before(connection)
-    found[_NEWEST] = commit or before.commit
+    is_new = commit > before.commit
+    found[_NEWEST] = Commit(commit, entry.commits.token) if is_new else before.commit
     found[_ENTRIES] = {**before.entries, key: entry}
     found[_MARKED] = {}
     found[_TABLES] = {

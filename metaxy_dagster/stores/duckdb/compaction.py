@@ -24,6 +24,7 @@ import duckdb
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout, retention
+from metaxy_dagster.stores.duckdb.commits import Commit, keep_tokens
 from metaxy_dagster.stores.duckdb.compactable import CompactionResult
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identifiers import (
@@ -182,7 +183,7 @@ def _needless(horizon: int) -> str:
 
 
 def _remove(
-    connection: duckdb.DuckDBPyConnection, found: list[_Excess], horizon: int, newest: int
+    connection: duckdb.DuckDBPyConnection, found: list[_Excess], horizon: int, newest: Commit
 ) -> tuple[int, int]:
     """Remove rows and commits in one transaction: the commit's number, and how many it removed."""
     removed: dict[str, int] = {}
@@ -190,23 +191,26 @@ def _remove(
         if one.rows:
             removed[str(one.key)] = max(one.ended, removed.get(str(one.key), 0))
     connection.execute("BEGIN TRANSACTION")
-    commit = newest + 1 if removed else 0
+    commit = newest.next() if removed else Commit(0)
     for one in found:
         if one.rows:
             connection.execute(f"DELETE FROM {one.table} WHERE {one.condition}")
     now = dt.datetime.now(dt.UTC)
     for name in removed:
         # Of a kind that makes watermarks void: rows are gone that a later resolve would look for.
-        row = [commit, name, "compact", 0, 0, 0, None, None, now]
-        connection.execute(f"INSERT INTO {_COMMITS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        row = [commit, name, "compact", 0, 0, 0, None, None, now, commit.token]
+        connection.execute(f"INSERT INTO {_COMMITS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         connection.execute(
-            f"UPDATE {CATALOG}.metaxy.features SET newest = ?, erased = ? WHERE feature = ?",
-            [commit, commit, name],
+            f"UPDATE {CATALOG}.metaxy.features SET newest = ?, erased = ?, token = ?"
+            " WHERE feature = ?",
+            [commit, commit, commit.token, name],
         )
     if removed:
         retention.note(connection, removed, commit)
     needless = _needless(horizon)
     trimmed = layout.count(connection, needless)
+    if trimmed:
+        keep_tokens(connection, needless)
     connection.execute(f"DELETE FROM {needless}")
     connection.execute("COMMIT")
     return commit, trimmed

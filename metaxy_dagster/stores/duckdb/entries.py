@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.duckdb.commits import Commit
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal, table_name
 
 __all__ = [
@@ -40,15 +41,17 @@ class Commits:
         ended: the last one that superseded or deleted a row.
         erased: the last one that left no trace of what it did in the history.
         emptied: the last one that found samples empty; 0 also if the feature was dropped since.
+        token: of the newest.
     """
 
     newest: int = 0
     ended: int = 0
     erased: int = 0
     emptied: int = 0
+    token: int | None = None
 
     def after(
-        self, commit: int, *, ended: bool, erased: bool = False, emptied: bool = False
+        self, commit: Commit, *, ended: bool, erased: bool = False, emptied: bool = False
     ) -> Commits:
         """The newest commits when one more was made."""
         return Commits(
@@ -56,6 +59,7 @@ class Commits:
             commit if ended else self.ended,
             commit if erased else self.erased,
             commit if emptied else self.emptied,
+            commit.token,
         )
 
 
@@ -131,11 +135,11 @@ class State:
     """The file as it is now.
 
     Attributes:
-        newest: the number of the newest commit; 0 for an empty store.
+        newest: the newest commit; 0 for an empty store.
         entries: of the features asked for, as far as there are any, and of all that have failures.
     """
 
-    newest: int
+    newest: Commit
     entries: Mapping[FeatureKey, Entry]
 
 
@@ -143,6 +147,7 @@ _COMMITS = ", ".join(field.name for field in dataclasses.fields(Commits))
 _WATERMARK = "fingerprint, upstream_commit, own_commit, pending"
 _CONTENT = "content_rows, content_low, content_high"
 _COLUMNS = f"feature_version, spec, stored, failed, {_COMMITS}, {_WATERMARK}, {_CONTENT}"
+_OF_ENTRY = ", ".join(f"e.{name}" for name in _COLUMNS.split(", "))
 
 
 def read_entries(
@@ -156,17 +161,19 @@ def read_entries(
     named = {str(key): key for key in keys}
     among = f"feature IN ({', '.join(map(literal, named))})" if named else "FALSE"
     rows = connection.execute(
-        f"SELECT f.version, (SELECT coalesce(max(newest), 0) FROM {_FEATURES}), feature, {_COLUMNS}"
-        f" FROM (SELECT max(version) AS version FROM {CATALOG}.metaxy.format) f"
-        f" LEFT JOIN (SELECT * FROM {_FEATURES} WHERE {among} OR failed) ON TRUE"
+        f"SELECT f.version, n.newest, n.token, feature, {_OF_ENTRY}"
+        f" FROM (SELECT max(version) AS version FROM {CATALOG}.metaxy.format) f,"
+        f" (SELECT coalesce(max(newest), 0) AS newest, arg_max(token, newest) AS token"
+        f" FROM {_FEATURES}) n"
+        f" LEFT JOIN (SELECT * FROM {_FEATURES} WHERE {among} OR failed) e ON TRUE"
     ).fetchall()
     entries = {
         named.get(name) or FeatureKey(name): _entry(*columns)
-        for _, _, name, *columns in rows
+        for _, _, _, name, *columns in rows
         if name is not None
     }
-    version, newest = rows[0][:2]
-    return version, State(int(newest), entries)
+    version, newest, token = rows[0][:3]
+    return version, State(Commit(newest, token), entries)
 
 
 def _entry(  # noqa: PLR0917 - the columns of a row, in their order
@@ -178,12 +185,13 @@ def _entry(  # noqa: PLR0917 - the columns of a row, in their order
     ended: int,
     erased: int,
     emptied: int,
+    token: int | None,
     fingerprint: str | None,
     *numbers: Any,
 ) -> Entry:
     mark = None if fingerprint is None else Watermark(fingerprint, *numbers[:3])
     content = None if numbers[3] is None else Content(*numbers[3:])
-    commits = Commits(newest, ended, erased, emptied)
+    commits = Commits(newest, ended, erased, emptied, token)
     return Entry(version, spec, stored, commits, failed, mark, content)
 
 

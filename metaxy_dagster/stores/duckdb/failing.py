@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import (
         asked,
         catalog,
+        commits,
         failed_rows,
         identity,
         layout,
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
         views,
     )
 else:
-    asked, catalog, failed_rows, identity, layout, quarantine, query, source, views = late_modules(
-        __package__,
-        *("asked", "catalog", "failed_rows", "identity", "layout", "quarantine", "query"),
-        *("source", "views"),
+    asked, catalog, commits, failed_rows, identity, layout = late_modules(
+        __package__, "asked", "catalog", "commits", "failed_rows", "identity", "layout"
+    )
+    quarantine, query, source, views = late_modules(
+        __package__, "quarantine", "query", "source", "views"
     )
 
 __all__ = ["FailureStore"]
@@ -66,7 +68,8 @@ class FailureStore(FileStore):
 
         Raises:
             FrameError: samples that the increment did not ask for, or not one error per sample.
-            StoreError: the store cannot be written.
+            StoreError: the store cannot be written, or was put back to a backup, deleted or made
+                anew since the increment was resolved.
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
@@ -79,6 +82,8 @@ class FailureStore(FileStore):
         typed = typed_as(failed.select(increment.sample_columns), delta, feature=str(key))
         with self._file.connect("w") as connection:
             state = layout.ensure_format(connection)
+            asked_at = source.resolved_at(increment, self._file)
+            commits.check_history(connection, asked_at or 0, state.newest, feature=key)
             identity.check_ids(catalog.read_catalog(connection, (), beside=[key]), plan.spec)
             noted = quarantine.record(
                 connection,

@@ -2,7 +2,8 @@
 
 * ``main.<feature>``: the current state, one row per sample. What a person who opens the file sees.
 * ``history.<feature>``: every row that was superseded or deleted, with the commit that ended it.
-* ``metaxy.commits``: one row per write; its number orders everything (a clock never does).
+* ``metaxy.commits``: one row per write; its number orders everything (a clock never does), and
+  its token tells it from others of that number, in files that were put back to a backup.
 * ``metaxy.features``: what is known of each feature as a whole, see :mod:`.entries`.
 * ``pending.<feature>``: samples that an earlier resolve found out about and nobody answered.
 * ``empty.<feature>``: samples that were computed and yielded nothing; only where there are any.
@@ -26,6 +27,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.features.columns import fold
+from metaxy_dagster.stores.duckdb.commits import Commit
 from metaxy_dagster.stores.duckdb.entries import Commits, State, read_entries
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
@@ -54,7 +56,7 @@ __all__ = [
 ]
 
 # docs/store-format.md lists what changed between formats, migration.py how files follow.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 COL_COMMIT = c.COL_COMMIT
 COL_ENDED = c.COL_ENDED
 # Commits of this kind found samples empty, whatever else they did.
@@ -81,12 +83,12 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.format (version INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.commits (
     commit BIGINT NOT NULL, feature VARCHAR NOT NULL, kind VARCHAR NOT NULL,
     "new" BIGINT, updated BIGINT, deleted BIGINT, feature_version VARCHAR,
-    materialization_id VARCHAR, committed_at TIMESTAMP WITH TIME ZONE);
+    materialization_id VARCHAR, committed_at TIMESTAMP WITH TIME ZONE, token BIGINT);
 CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.features (
     feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL, feature_version VARCHAR, spec VARCHAR,
     stored BOOLEAN NOT NULL, failed BOOLEAN NOT NULL,
     newest BIGINT NOT NULL, ended BIGINT NOT NULL, erased BIGINT NOT NULL,
-    emptied BIGINT NOT NULL,
+    emptied BIGINT NOT NULL, token BIGINT,
     fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT,
     content_rows BIGINT, content_low HUGEINT, content_high HUGEINT);
 """
@@ -132,7 +134,7 @@ def ensure_format(connection: duckdb.DuckDBPyConnection) -> State:
     state = read_state(connection)
     if state is None:
         create(connection)
-    return state or State(0, {})
+    return state or State(Commit(0), {})
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:

@@ -72,10 +72,11 @@ def _drop_upstream_versions(connection: duckdb.DuckDBPyConnection) -> None:
     for schema, name in tables:
         table = f"{CATALOG}.{quote(schema)}.{quote(name)}"
         connection.execute(f"ALTER TABLE {table} DROP COLUMN {quote(dropped)}")
-    _forget_watermarks(connection)
+    _forget_lists(connection)
+    connection.execute(f"DELETE FROM {CATALOG}.metaxy.watermarks")
 
 
-def _forget_watermarks(connection: duckdb.DuckDBPyConnection) -> None:
+def _forget_lists(connection: duckdb.DuckDBPyConnection) -> None:
     """For steps after which the first resolve had better look at everything."""
     tables = connection.execute(
         "SELECT table_name FROM duckdb_tables()"
@@ -84,13 +85,12 @@ def _forget_watermarks(connection: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()
     for (name,) in tables:
         connection.execute(f"DROP TABLE {CATALOG}.pending.{quote(name)}")
-    connection.execute(f"DELETE FROM {CATALOG}.metaxy.watermarks")
 
 
 def _gather_entries(connection: duckdb.DuckDBPyConnection) -> None:
     """Format 3 has one row of all that is known of a feature; watermarks are found anew."""
     metaxy = f"{CATALOG}.metaxy"
-    _forget_watermarks(connection)
+    _forget_lists(connection)
     connection.execute(f"DROP TABLE {metaxy}.watermarks")
     connection.execute(f"ALTER TABLE {metaxy}.features RENAME TO features_before")
     connection.execute(
@@ -131,4 +131,25 @@ def _gather_entries(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"DROP TABLE {metaxy}.features_before")
 
 
-STEPS: Mapping[int, Step] = {1: _drop_upstream_versions, 2: _gather_entries}
+def _give_tokens(connection: duckdb.DuckDBPyConnection) -> None:
+    """Format 4 knows commits by a token too; copies of one file get the same ones.
+
+    Watermarks of format 3 may have passed over samples that were erased during a run.
+    """
+    metaxy = f"{CATALOG}.metaxy"
+    _forget_lists(connection)
+    connection.execute(
+        f"UPDATE {metaxy}.features SET fingerprint = NULL, upstream_commit = NULL,"
+        " own_commit = NULL, pending = NULL"
+    )
+    made = "md5_number_lower(concat_ws(':', commit, epoch_us(committed_at)))"
+    connection.execute(f"ALTER TABLE {metaxy}.commits ADD COLUMN token BIGINT")
+    connection.execute(f"UPDATE {metaxy}.commits SET token = ({made} >> 1)::BIGINT")
+    connection.execute(f"ALTER TABLE {metaxy}.features ADD COLUMN token BIGINT")
+    connection.execute(
+        f"UPDATE {metaxy}.features f SET token = c.token"
+        f" FROM (SELECT DISTINCT commit, token FROM {metaxy}.commits) c WHERE c.commit = f.newest"
+    )
+
+
+STEPS: Mapping[int, Step] = {1: _drop_upstream_versions, 2: _gather_entries, 3: _give_tokens}

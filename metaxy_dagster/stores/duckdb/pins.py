@@ -7,6 +7,7 @@ import duckdb
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.commits import Commit, known_as
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG
 
 __all__ = ["checked", "pin", "pinned"]
@@ -19,9 +20,13 @@ _KEPT = "INTERVAL 30 DAYS"
 def checked(commit: object, newest: int, key: FeatureKey) -> int:
     """The commit, if there has been one of that number.
 
+    One that brings its token is compared with the file's when that is read.
+
     Raises:
         StoreError: there has not.
     """
+    if isinstance(commit, Commit) and commit.token is not None:
+        return commit
     if isinstance(commit, bool) or not isinstance(commit, int) or not 0 <= commit <= newest:
         raise StoreError(
             "there is no commit of this number",
@@ -33,7 +38,7 @@ def checked(commit: object, newest: int, key: FeatureKey) -> int:
     return commit
 
 
-def pin(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+def pin(connection: duckdb.DuckDBPyConnection, name: str) -> Commit:
     """Give a name to the newest commit, unless it was given to one before; tell which."""
     state = layout.ensure_format(connection)
     connection.execute("BEGIN TRANSACTION")
@@ -43,17 +48,17 @@ def pin(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     )
     connection.execute(f"DELETE FROM {_PINS} WHERE pinned_at < now() - {_KEPT}")
     found = connection.execute(f"SELECT commit FROM {_PINS} WHERE name = ?", [name]).fetchall()
-    commit = int(found[0][0]) if found else state.newest
+    commit = known_as(connection, int(found[0][0])) if found else state.newest
     if not found:
         connection.execute(f"INSERT INTO {_PINS} VALUES (?, ?, now())", [name, commit])
     connection.execute("COMMIT")
     return commit
 
 
-def pinned(connection: duckdb.DuckDBPyConnection, name: str) -> int | None:
+def pinned(connection: duckdb.DuckDBPyConnection, name: str) -> Commit | None:
     """The commit that a name was given to."""
     try:
         found = connection.execute(f"SELECT commit FROM {_PINS} WHERE name = ?", [name]).fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):
         return None
-    return int(found[0][0]) if found else None
+    return known_as(connection, int(found[0][0])) if found else None

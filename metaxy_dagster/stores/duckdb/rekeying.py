@@ -250,7 +250,7 @@ class _Rekeying:
     def run(self, found: IdMigration) -> IdMigration:
         """Rewrite all tables of the feature, in one transaction."""
         connection, wanted, key = self.connection, self.wanted, self.wanted.plan.key
-        entry, commit = self.catalog.entry(key), self.catalog.commit + 1
+        entry, commit = self.catalog.entry(key), self.catalog.commit.next()
         now, table, content = dt.datetime.now(dt.UTC), self.catalog.get(key), None
         marks = layout.describe_marks(connection, key) if entry.commits.emptied else None
         failures = _types_of(connection, quarantine_table(key)) if entry.failed else None
@@ -287,8 +287,9 @@ class _Rekeying:
             known=True,
         )
         connection.execute(
-            f"INSERT INTO {CATALOG}.metaxy.commits VALUES (?, ?, 'migrate ids', 0, 0, ?, ?, ?, ?)",
-            [commit, str(key), deleted, entry.version, None, now],
+            f"INSERT INTO {CATALOG}.metaxy.commits VALUES"
+            " (?, ?, 'migrate ids', 0, 0, ?, ?, ?, ?, ?)",
+            [commit, str(key), deleted, entry.version, None, now, commit.token],
         )
         # What was read before has other columns.
         retention.note(connection, {str(key): commit}, commit)

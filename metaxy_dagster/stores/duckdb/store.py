@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         altering,
         arrival,
         catalog,
+        commits,
         empties,
         failed_rows,
         identity,
@@ -44,11 +45,11 @@ if TYPE_CHECKING:
         writer,
     )
 else:
-    arrival, catalog, empties, layout, pins, quarantine, resolve, source, views = late_modules(
+    arrival, catalog, commits, empties, layout, pins, quarantine = late_modules(
         __package__,
-        *("arrival", "catalog", "empties", "layout", "pins", "quarantine", "resolve", "source"),
-        "views",
+        *("arrival", "catalog", "commits", "empties", "layout", "pins", "quarantine"),
     )
+    resolve, source, views = late_modules(__package__, "resolve", "source", "views")
     altering, failed_rows, identity, write, writer = late_modules(
         __package__, "altering", "failed_rows", "identity", "write", "writer"
     )
@@ -138,7 +139,8 @@ class DuckDBMetadataStore(ReadableStore):
 
         Raises:
             FrameError: the frame is refused; nothing was written.
-            StoreError: the store cannot be written.
+            StoreError: the store cannot be written, or was put back to a backup, deleted or made
+                anew since the increment was resolved.
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
@@ -156,6 +158,8 @@ class DuckDBMetadataStore(ReadableStore):
         upstreams = [dep.upstream.key for dep in plan.deps]
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key], beside=upstreams)
+            newest = known.commit if known.exists else None
+            commits.check_history(connection, resolved_at or 0, newest, feature=key)
             identity.check_ids(known, plan.spec)
             table = known.get(key)
             how = write.Write(
@@ -335,6 +339,9 @@ class DuckDBMetadataStore(ReadableStore):
                     )
         if as_of is not None:
             commit = pins.checked(as_of, commit, key)
+            if not isinstance(commit, commits.Commit):
+                with self._file.connect("r") as connection:
+                    commit = commits.known_as(connection, commit)
         asked = resolve.Resolve(
             plan,
             version,

@@ -65,6 +65,8 @@ def fingerprint(plan: FeaturePlan, feature_version: str) -> str:
             feature_version,
             plan.spec.model_dump_json(include={"key", "id_columns", "fields", "deps"}),
             *(f"{field.key}={','.join(map(str, field.parents))}" for field in plan.fields),
+            # Upstreams tell by their own ids what they are joined and grouped on.
+            *(f"{dep.source_columns!r} {dep.member_columns!r}" for dep in plan.deps),
         ]
     )
 
@@ -93,9 +95,9 @@ def _erased(catalog: Catalog, keys: Iterable[FeatureKey], since: int) -> bool:
 
 
 def is_behind(catalog: Catalog, plan: FeaturePlan, answered: Answered) -> bool:
-    """Whether the upstreams moved since the watermark, so that a newer one is worth a write."""
+    """Whether a newer watermark is worth a write: upstreams moved, or the old one is void."""
     stored = _stored(catalog, plan.key, answered.fingerprint)
-    if stored is None:
+    if stored is None or _erased(catalog, [plan.key], stored.own_commit):
         return True
     newest = (catalog.entry(dep.upstream.key).commits.newest for dep in plan.deps)
     return any(commit > stored.upstream_commit for commit in newest)
@@ -148,6 +150,11 @@ def advance(
     before = 0 if known is None else known.pending
     same = stored is not None and stored.upstream_commit == answered.commit
     since = stored.own_commit if stored is not None and same else answered.commit
+    if entry.commits.erased > since:
+        # Which samples somebody erased meanwhile is told by nothing: all must be looked at.
+        if before:
+            connection.execute(f"DROP TABLE IF EXISTS {pending_table(key)}")
+        return None
     others = None
     if entry.commits.newest > since:
         others = _own_changes(key, answered.sample_columns, (since, commit), done.by)

@@ -61,6 +61,7 @@ class Writer:
         self.entry = catalog.entry(key)
         self._connection = connection
         self._catalog = catalog
+        self._next_commit = catalog.commit.next()
         self._now = dt.datetime.now(dt.UTC)
 
     def write(self, staged: Staged, how: Write) -> WriteResult:
@@ -144,10 +145,6 @@ class Writer:
             self._insert(key, source, commit, how.materialization_id)
         new, unchanged = changed - updated, rows - changed
         return WriteResult(key, commit, new, updated, unchanged, deleted, empty.number)
-
-    @property
-    def _next_commit(self) -> int:
-        return self._catalog.commit + 1
 
     def _marks(self, staged: Staged) -> Marks | None:
         """Samples that were found empty before."""
@@ -381,7 +378,7 @@ class Writer:
         """Keep what is known of the feature after a commit."""
         before, ended = self.entry, result.updated > 0 or result.deleted > 0
         commits = before.commits.after(
-            result.commit, ended=ended, erased=erased, emptied=result.empty > 0
+            self._next_commit, ended=ended, erased=erased, emptied=result.empty > 0
         )
         self.entry = replace(
             before,
@@ -399,8 +396,7 @@ class Writer:
     ) -> None:
         kind = layout.KIND_EMPTY if result.empty else kind
         counts = [result.new, result.updated, result.deleted]
-        row = [result.commit, str(result.feature), kind, *counts, version, materialization_id]
-        marks = ", ".join("?" * (len(row) + 1))
-        self._connection.execute(
-            f"INSERT INTO {CATALOG}.metaxy.commits VALUES ({marks})", [*row, self._now]
-        )
+        row: list[object] = [result.commit, str(result.feature), kind, *counts, version]
+        row += [materialization_id, self._now, self._next_commit.token]
+        marks = ", ".join("?" * len(row))
+        self._connection.execute(f"INSERT INTO {CATALOG}.metaxy.commits VALUES ({marks})", row)
