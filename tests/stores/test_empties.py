@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from metaxy_dagster.errors import FrameError
+from metaxy_dagster.errors import FrameError, StoreError
 from metaxy_dagster.features import (
     FeatureDep,
     FeatureGraph,
@@ -433,17 +433,21 @@ def test_rows_count_more_than_a_mark_whoever_wrote_them(store: DuckDBMetadataSto
     assert found(store) == {2: "stale"}
 
 
-def test_marks_of_other_ids_are_none(store: DuckDBMetadataStore) -> None:
+def test_marks_follow_ids_that_are_migrated(store: DuckDBMetadataStore) -> None:
     compute(store)
-    changed = FeatureGraph()
-    changed.add(FeatureSpec("video", id_columns=["id"]))
-    changed.add(
-        FeatureSpec("crop", id_columns=["key"], deps=[FeatureDep("video", rename={"id": "key"})])
-    )
+    before = store.resolve_update("crop").counts
+    changed, fields = FeatureGraph(), store.graph["crop"].fields
+    changed.add(store.graph["video"])
+    renamed = FeatureDep("video", rename={"id": "key"})
+    changed.add(FeatureSpec("crop", id_columns=["key"], fields=fields, deps=[renamed]))
     later = store.with_graph(changed)
-    assert later.resolve_update("crop").counts == Counts(4, 0, 0)
+    with pytest.raises(StoreError, match="migrate_ids"):
+        later.resolve_update("crop")
+    assert later.migrate_ids("crop", rename={"id": "key"}).forgotten == 0
+    assert later.resolve_update("crop").counts == before == Counts(0, 0, 0)
+    later.write("video", videos({1: 9}))
     later.write("crop", pa.table({}), increment=later.resolve_update("crop"), empty=[{"key": 1}])
-    assert later.resolve_update("crop").counts == Counts(3, 0, 0)
+    assert later.resolve_update("crop").counts == Counts(0, 0, 0)
 
 
 def test_features_without_any_are_not_looked_at() -> None:
