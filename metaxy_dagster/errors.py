@@ -6,6 +6,7 @@ what is allowed and what to do next. Callers catch :class:`MetaxyError`, or a su
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Self, TypeVar
 
@@ -20,6 +21,7 @@ __all__ = [
     "RunError",
     "StoreBusyError",
     "StoreError",
+    "shown",
 ]
 
 _Error = TypeVar("_Error", bound="MetaxyError")
@@ -75,8 +77,9 @@ class MetaxyError(Exception):
             ("to fix", self.remedy),
         ):
             if value is not None:
-                lines.append(f"  {label}: {value}")
-        return "\n".join(lines)
+                lines.append(f"  {label}: {_text(value)}")
+        # A log, a terminal and another process can write it down whatever was found.
+        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors cross process boundaries (Dagster's executors pickle them) with all parts."""
@@ -94,6 +97,31 @@ class MetaxyError(Exception):
         clone = _rebuild(type(self), self.__dict__.copy())
         clone.remedy = remedy
         return clone
+
+
+def shown(value: object) -> str:
+    """What was found, for an error: short, and whatever it is.
+
+    Example:
+        >>> shown("x" * 1000)
+        "'xxxxxxxxxxxx...xxxxxxxxxxxxx' of type str"
+        >>> shown(None)
+        'None'
+    """
+    if value is None:
+        return "None"
+    kind = type(value).__qualname__
+    try:
+        return f"{reprlib.repr(value)} of type {kind}"
+    except Exception:  # noqa: BLE001 - whatever a type's own repr raises
+        return f"something of type {kind}"
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - as above
+        return shown(value)
 
 
 def _rebuild(cls: type[_Error], state: dict[str, object]) -> _Error:

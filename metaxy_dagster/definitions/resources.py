@@ -15,6 +15,7 @@ from metaxy_dagster.runtime.io_manager import MetaxyIOManager
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource, bind_graph
 from metaxy_dagster.stores import MetadataStore
 from metaxy_dagster.stores.config import load_config
+from metaxy_dagster.stores.paths import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,6 +145,7 @@ def configured_project() -> str | None:
 
 def _store_from(store: object) -> Any:
     if isinstance(store, str | Path):
+        local_path(store)  # said here, not in the first run
         return MetaxyStoreFromConfigResource(path=str(store))
     if _is_store(store) or isinstance(store, dg.ResourceDefinition | dg.ConfigurableResource):
         return store

@@ -18,6 +18,7 @@ from metaxy_dagster.features.filters import (
     In,
     IsNull,
     Like,
+    Member,
     Not,
     Or,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "IsNull",
     "Like",
     "LineageRelationship",
+    "Member",
     "Not",
     "Or",
     "ParentField",

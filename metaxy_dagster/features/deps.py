@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features.columns import Columns, columns, fold, in_order
+from metaxy_dagster.features.expressions import is_expression
 from metaxy_dagster.features.filters import Filter
 from metaxy_dagster.features.frozen import FrozenMapping
 from metaxy_dagster.features.keys import CoercibleToFeatureKey, FeatureKey
@@ -27,7 +28,8 @@ def _typed(value: object) -> object:
 def _filters(value: object) -> tuple[Filter, ...]:
     if value is None:
         return ()
-    listed = (value,) if isinstance(value, str | Filter) else in_order(value, "filters")
+    one = isinstance(value, str | Filter) or is_expression(value)
+    listed = (value,) if one else in_order(value, "filters")
     return tuple(map(Filter.coerce, listed))
 
 
@@ -55,7 +57,7 @@ class FeatureDep(FrozenModel):
         feature: the upstream.
         select: the columns to take besides ids; ``None`` for all.
         rename: upstream column -> name here.
-        filters: conditions that its samples must all meet.
+        filters: conditions that its samples must all meet: text, or narwhals expressions.
         fields_mapping: which of its fields the feature's fields are computed from.
         lineage: how its samples relate to those of the feature.
         optional: whether a sample is computed without its upstream sample, too.
@@ -89,7 +91,7 @@ class FeatureDep(FrozenModel):
             *,
             select: Iterable[str] | None = ...,
             rename: Mapping[str, str] | None = ...,
-            filters: str | Filter | Iterable[str | Filter] | None = ...,
+            filters: str | Filter | Iterable[str | Filter] | object | None = ...,
             fields_mapping: FieldsMapping = ...,
             lineage: LineageRelationship = ...,
             optional: bool = ...,
@@ -147,4 +149,5 @@ class FeatureDep(FrozenModel):
     @classmethod
     def _subject(cls, data: Mapping[str, object]) -> str:
         feature = data.get("feature")
-        return "dependency" + (f" on {str(feature)!r}" if feature else "")
+        named = isinstance(feature, str | FeatureKey) and feature
+        return "dependency" + (f" on {str(feature)!r}" if named else "")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import reprlib
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features.filters import (
-    KEYWORDS,
-    MAX_DEPTH,
     And,
     Between,
     Compare,
@@ -18,9 +17,11 @@ from metaxy_dagster.features.filters import (
     IsNull,
     Like,
     Literal,
+    Member,
     Not,
     Or,
 )
+from metaxy_dagster.features.operands import KEYWORDS, MAX_DEPTH
 
 __all__ = ["parse_filter"]
 
@@ -34,14 +35,22 @@ _TOKEN = re.compile(
     | (?P<quoted>"(?:[^"]|"")+")
     | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
     | (?P<op><=|>=|<>|!=|==|=|<|>)
-    | (?P<mark>[(),])
+    | (?P<mark>[(),.])
     )""",
     re.VERBOSE | re.ASCII,
 )
 _SYNONYMS = {"<>": "!=", "==": "="}
+# The operator that says the same with the column in front.
+_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_MOMENTS = {"date": "2026-01-31", "timestamp": "2026-01-31 12:30:00"}
+_MOMENTS["timestamptz"] = f"{_MOMENTS['timestamp']}+02:00"
+# Python takes more spellings, such as weeks, and cuts what is finer than microseconds.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?")
 _GRAMMAR = (
     "column = value (also != < <= > >=), column [NOT] IN (…), column IS [NOT] NULL,"
-    " column [NOT] BETWEEN … AND …, column [NOT] LIKE '…', joined by AND, OR, NOT and parentheses"
+    " column [NOT] BETWEEN … AND …, column [NOT] LIKE '…' (also ILIKE), a column that is true or"
+    " false, joined by AND, OR, NOT and parentheses; members of a struct as column.member; times"
+    " as DATE '…', TIMESTAMP '…', TIMESTAMPTZ '…'"
 )
 
 
@@ -56,9 +65,11 @@ def parse_filter(text: object) -> Filter:
     """Parse a condition on the columns of an upstream.
 
     Args:
-        text: comparisons of a column with a literal, ``IN``, ``IS NULL``, ``BETWEEN`` and
-            ``LIKE``, joined by ``AND``, ``OR``, ``NOT`` and parentheses. Words in any case;
-            columns bare or in double quotes; text in single quotes.
+        text: comparisons of a column with a literal, ``IN``, ``IS NULL``, ``BETWEEN``,
+            ``LIKE``, ``ILIKE``, and columns that are true or false, joined by ``AND``, ``OR``,
+            ``NOT`` and parentheses. Words in any case; columns bare or in double quotes, members
+            of a struct behind a dot; text in single quotes, after ``DATE``, ``TIMESTAMP`` or
+            ``TIMESTAMPTZ`` where it is a time.
 
     Raises:
         FeatureError: the text is something else; the error shows where.
@@ -138,17 +149,20 @@ class _Parser:
         return parsed
 
     def _predicate(self) -> Filter:
+        if self._begins_literal():
+            return self._turned()
         column = self._column()
-        token = self._peek()
-        if token.kind == "op":
-            self._next += 1
-            return Compare(column, _SYNONYMS.get(token.text, token.text), self._literal(column))
+        if self._peek().kind == "op":
+            return Compare(column, self._operator(), self._literal(column))
         if self._word("IS"):
             negated = self._word("NOT")
             if not self._word("NULL"):
                 raise self._expected("NULL")
             return IsNull(column, negated)
-        negated = self._word("NOT")
+        return self._in_words(column, self._word("NOT"))
+
+    def _in_words(self, column: str | Member, negated: bool) -> Filter:  # noqa: FBT001 - of the node
+        """What comes behind a column, and is no sign."""
         if self._word("IN"):
             return In(column, self._literals(column), negated)
         if self._word("BETWEEN"):
@@ -156,13 +170,54 @@ class _Parser:
             if not self._word("AND"):
                 raise self._expected("AND")
             return Between(column, low, self._literal(column), negated)
-        if self._word("LIKE"):
-            if self._peek().kind != "text":
-                raise self._expected("a pattern in single quotes")
-            return Like(column, str(self._literal(column)), negated)
-        raise self._expected("an operator: = != < <= > >= IN IS BETWEEN LIKE")
+        any_case = self._word("ILIKE")
+        if any_case or self._word("LIKE"):
+            return self._like(column, negated, any_case)
+        if not negated and self._ends_condition():
+            return Compare(column, "=", value=True)
+        raise self._expected("an operator: = != < <= > >= IN IS BETWEEN LIKE ILIKE")
 
-    def _column(self) -> str:
+    def _turned(self) -> Filter:
+        """A comparison that begins with its literal."""
+        value = self._literal("column")
+        if self._peek().kind != "op":
+            raise self._expected("an operator: = != < <= > >=")
+        op = self._operator()
+        return Compare(self._column(), _TURNED.get(op, op), value)
+
+    def _like(self, column: str | Member, negated: bool, any_case: bool) -> Filter:  # noqa: FBT001 - of the node
+        pattern = self._quoted("a pattern in single quotes")
+        escape = self._quoted("a character in single quotes") if self._word("ESCAPE") else None
+        return Like(column, pattern, negated, any_case, escape)
+
+    def _operator(self) -> str:
+        text = self._peek().text
+        self._next += 1
+        return _SYNONYMS.get(text, text)
+
+    def _begins_literal(self) -> bool:
+        token = self._peek()
+        word = token.text.lower() if token.kind == "word" else ""
+        return token.kind in ("text", "number") or word in ("true", "false") or self._is_moment()
+
+    def _is_moment(self) -> bool:
+        """Whether a date or time comes next; a column may be called date."""
+        token = self._peek()
+        named = token.kind == "word" and token.text.lower() in _MOMENTS
+        return named and self._tokens[self._next + 1].kind == "text"
+
+    def _ends_condition(self) -> bool:
+        token = self._peek()
+        joined = token.kind == "word" and token.text.upper() in ("AND", "OR")
+        return joined or token.kind == "end" or token.text == ")"
+
+    def _column(self) -> str | Member:
+        path = [self._name()]
+        while self._mark("."):
+            path.append(self._name())
+        return Member(tuple(path)) if len(path) > 1 else path[0]
+
+    def _name(self) -> str:
         token = self._peek()
         if token.kind == "quoted":
             self._next += 1
@@ -172,7 +227,14 @@ class _Parser:
             return token.text
         raise self._expected("a column")
 
-    def _literals(self, column: str) -> tuple[Literal, ...]:
+    def _quoted(self, expected: str) -> str:
+        token = self._peek()
+        if token.kind != "text":
+            raise self._expected(expected)
+        self._next += 1
+        return token.text[1:-1].replace("''", "'")
+
+    def _literals(self, column: str | Member) -> tuple[Literal, ...]:
         self._require("(")
         values = [self._literal(column)]
         while self._mark(","):
@@ -180,7 +242,9 @@ class _Parser:
         self._require(")")
         return tuple(values)
 
-    def _literal(self, column: str) -> Literal:
+    def _literal(self, column: str | Member) -> Literal:
+        if self._is_moment():
+            return self._moment()
         token = self._peek()
         self._next += 1
         if token.kind == "text":
@@ -199,6 +263,24 @@ class _Parser:
                 "a value", remedy=f"if {text} is text, write it in single quotes: '{text}'"
             )
         raise self._expected("a value")
+
+    def _moment(self) -> date | datetime:
+        kind = self._peek().text.lower()
+        self._next += 1
+        text = self._peek().text[1:-1]
+        try:
+            found = datetime.fromisoformat(text) if _MOMENT.fullmatch(text) else None
+        except ValueError:
+            found = None
+        if found is not None and kind == "timestamptz" and found.tzinfo is None:
+            found = found.replace(tzinfo=UTC)
+        zoned = found is not None and found.tzinfo is not None
+        if found is None or zoned != (kind == "timestamptz"):
+            raise self._expected(f"{kind.upper()} '{_MOMENTS[kind]}'")
+        if kind == "date" and len(text) > len(_MOMENTS[kind]):
+            raise self._expected(f"DATE '{_MOMENTS[kind]}', without a time of day")
+        self._next += 1
+        return found.date() if kind == "date" else found
 
     def _number(self, token: _Token) -> int | float:
         if token.text.lstrip("-").isdigit():

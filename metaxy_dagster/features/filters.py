@@ -6,18 +6,27 @@ Two filters are equal when their canonical texts are: ``x = 1`` and ``x = 1.0`` 
 from __future__ import annotations
 
 import abc
-import math
-import re
-import unicodedata
+import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from metaxy_dagster.errors import FeatureError
-from metaxy_dagster.features.text import check_encodable
+from metaxy_dagster.features.operands import (
+    MAX_CONDITIONS,
+    MAX_DEPTH,
+    Literal,
+    Member,
+    column_text,
+    literal_text,
+    plain,
+    plain_column,
+    root,
+)
 
 __all__ = [
     "And",
@@ -28,17 +37,12 @@ __all__ = [
     "IsNull",
     "Like",
     "Literal",
+    "Member",
     "Not",
     "Or",
 ]
 
-Literal: TypeAlias = str | int | float | bool
-
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
-KEYWORDS = frozenset(("and", "between", "false", "in", "is", "like", "not", "null", "or", "true"))
-# Enough for people, and far from Python's recursion limit for whoever walks the tree.
-MAX_DEPTH = 50
-_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Filter(abc.ABC):
@@ -59,6 +63,11 @@ class Filter(abc.ABC):
         """How many levels of AND, OR and NOT it has."""
         return 0
 
+    @property
+    def size(self) -> int:
+        """How many conditions it is made of."""
+        return 1
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Filter):
             return NotImplemented
@@ -69,18 +78,21 @@ class Filter(abc.ABC):
 
     @staticmethod
     def coerce(value: object) -> Filter:
-        """Read a filter from its text; a filter stays as it is.
+        """Read a filter from its text or a narwhals expression; a filter stays as it is.
 
         Raises:
-            FeatureError: it is neither.
+            FeatureError: it is none of these, or an expression that no filter can say.
 
         Example:
             >>> Filter.coerce("height > 720")
             Compare(column='height', op='>', value=720)
         """
+        from metaxy_dagster.features.expressions import is_expression, translate  # noqa: PLC0415 - a cycle
         from metaxy_dagster.features.filter_parser import parse_filter  # noqa: PLC0415 - a cycle
 
-        return value if isinstance(value, Filter) else parse_filter(value)
+        if isinstance(value, Filter):
+            return value
+        return translate(value) if is_expression(value) else parse_filter(value)
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -103,21 +115,27 @@ class Filter(abc.ABC):
 
 
 class _OnColumn(Filter):
-    """A condition on one column."""
+    """A condition on one column, or on a member of a struct column."""
 
     __slots__ = ()
-    column: str
+    column: str | Member
 
     @property
     def columns(self) -> frozenset[str]:
-        return frozenset((self.column,))
+        return frozenset((root(self.column),))
+
+    def _settle(self, *names: str) -> None:
+        """Check the column and the literals in these attributes."""
+        plain_column(self.column)
+        for one in names:
+            object.__setattr__(self, one, plain(self.column, getattr(self, one)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compare(_OnColumn):
     """``column op value``, with one of ``=``, ``!=``, ``<``, ``<=``, ``>`` and ``>=``."""
 
-    column: str
+    column: str | Member
     op: str
     value: Literal
 
@@ -125,89 +143,106 @@ class Compare(_OnColumn):
         if self.op not in OPERATORS:
             raise FeatureError(
                 "unknown operator in a filter",
-                found=repr(self.op),
+                found=reprlib.repr(self.op),
                 allowed=" ".join(OPERATORS),
                 remedy="use one of these",
             )
-        _check_values(self.column, self.value)
+        self._settle("value")
 
     def __str__(self) -> str:
-        return f"{_identifier(self.column)} {self.op} {_literal(self.value)}"
+        return f"{column_text(self.column)} {self.op} {literal_text(self.value)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class In(_OnColumn):
     """``column [NOT] IN (values)``."""
 
-    column: str
+    column: str | Member
     values: tuple[Literal, ...]
     negated: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", tuple(self.values))
-        if not self.values:
+        self._settle()
+        given: object = self.values
+        listed = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+        values = tuple(plain(self.column, value) for value in self.values) if listed else ()
+        if not values:
             raise FeatureError(
-                "IN with an empty list in a filter",
-                found=f"{self.column} IN ()",
+                "IN with an empty list in a filter" if listed else "IN without a list in a filter",
+                found=f"{column_text(self.column)} IN ({'' if listed else reprlib.repr(given)})",
                 remedy="list at least one value",
             )
-        _check_values(self.column, *self.values)
+        object.__setattr__(self, "values", values)
 
     def __str__(self) -> str:
-        values = ", ".join(map(_literal, self.values))
-        return f"{_identifier(self.column)} {_not(self.negated)}IN ({values})"
+        values = ", ".join(map(literal_text, self.values))
+        return f"{column_text(self.column)} {_not(self.negated)}IN ({values})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IsNull(_OnColumn):
     """``column IS [NOT] NULL``."""
 
-    column: str
+    column: str | Member
     negated: bool = False
 
     def __post_init__(self) -> None:
-        _check_values(self.column)
+        self._settle()
 
     def __str__(self) -> str:
-        return f"{_identifier(self.column)} IS {_not(self.negated)}NULL"
+        return f"{column_text(self.column)} IS {_not(self.negated)}NULL"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Like(_OnColumn):
-    """``column [NOT] LIKE pattern``, where ``%`` is any text and ``_`` any character."""
+    """``column [NOT] LIKE pattern``, where ``%`` is any text and ``_`` any character.
 
-    column: str
+    Attributes:
+        column: which column.
+        pattern: the pattern.
+        negated: whether it must not match.
+        any_case: ``ILIKE``: A is a.
+        escape: a character before which ``%`` and ``_`` stand for themselves.
+    """
+
+    column: str | Member
     pattern: str
     negated: bool = False
+    any_case: bool = False
+    escape: str | None = None
 
     def __post_init__(self) -> None:
-        _check_values(self.column, self.pattern)
         if not isinstance(self.pattern, str):
             raise FeatureError(
                 "LIKE takes text in a filter",
-                found=repr(self.pattern),
+                found=reprlib.repr(self.pattern),
                 remedy="quote the pattern: 'a%'",
             )
+        self._settle("pattern")
+        if self.escape is not None:
+            _check_escape(self.escape, self.pattern)
 
     def __str__(self) -> str:
-        return f"{_identifier(self.column)} {_not(self.negated)}LIKE {_literal(self.pattern)}"
+        word = "ILIKE" if self.any_case else "LIKE"
+        text = f"{column_text(self.column)} {_not(self.negated)}{word} {literal_text(self.pattern)}"
+        return text if self.escape is None else f"{text} ESCAPE {literal_text(self.escape)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Between(_OnColumn):
     """``column [NOT] BETWEEN low AND high``, both ends included."""
 
-    column: str
+    column: str | Member
     low: Literal
     high: Literal
     negated: bool = False
 
     def __post_init__(self) -> None:
-        _check_values(self.column, self.low, self.high)
+        self._settle("low", "high")
 
     def __str__(self) -> str:
-        ends = f"{_literal(self.low)} AND {_literal(self.high)}"
-        return f"{_identifier(self.column)} {_not(self.negated)}BETWEEN {ends}"
+        ends = f"{literal_text(self.low)} AND {literal_text(self.high)}"
+        return f"{column_text(self.column)} {_not(self.negated)}BETWEEN {ends}"
 
 
 class _Parts(Filter):
@@ -216,18 +251,21 @@ class _Parts(Filter):
     __slots__ = ()
     parts: tuple[Filter, ...]
     depth: int
+    size: int
 
     def _settle(self, word: str) -> None:
         """Check the parts and note the depth."""
-        parts = tuple(self.parts)
+        given: object = self.parts
+        parts = tuple(given) if isinstance(given, Iterable) else ()
         if len(parts) < 2 or not all(isinstance(part, Filter) for part in parts):  # noqa: PLR2004
             raise FeatureError(
                 f"{word} takes two filters or more",
-                found=repr(self.parts),
+                found=reprlib.repr(self.parts),
                 remedy=f"leave {word} out, or add filters",
             )
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "depth", _depth(parts))
+        object.__setattr__(self, "size", _size(parts))
 
     @property
     def columns(self) -> frozenset[str]:
@@ -240,6 +278,7 @@ class And(_Parts):
 
     parts: tuple[Filter, ...]
     depth: int = field(init=False, repr=False)
+    size: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._settle("AND")
@@ -254,6 +293,7 @@ class Or(_Parts):
 
     parts: tuple[Filter, ...]
     depth: int = field(init=False, repr=False)
+    size: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._settle("OR")
@@ -268,11 +308,15 @@ class Not(Filter):
 
     part: Filter
     depth: int = field(init=False, repr=False)
+    size: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.part, Filter):
-            raise FeatureError("NOT takes a filter", found=repr(self.part), remedy="give one")
+            raise FeatureError(
+                "NOT takes a filter", found=reprlib.repr(self.part), remedy="give one"
+            )
         object.__setattr__(self, "depth", _depth((self.part,)))
+        object.__setattr__(self, "size", self.part.size)
 
     @property
     def columns(self) -> frozenset[str]:
@@ -299,49 +343,33 @@ def _nested(part: Filter, *bracketed: type[Filter]) -> str:
     return f"({part})" if isinstance(part, bracketed) else str(part)
 
 
+def _size(parts: tuple[Filter, ...]) -> int:
+    size = sum(part.size for part in parts)
+    if size > MAX_CONDITIONS:
+        raise FeatureError(
+            "a filter is too long",
+            found=f"{size} conditions",
+            allowed=f"{MAX_CONDITIONS} conditions",
+            remedy="write it shorter, for instance with IN (...)",
+        )
+    return size
+
+
 def _not(negated: bool) -> str:  # noqa: FBT001 - a flag of the node
     return "NOT " if negated else ""
 
 
-def _identifier(name: str) -> str:
-    if _BARE.fullmatch(name) and name.lower() not in KEYWORDS:
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(value: Literal) -> str:
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character).startswith("C")
-
-
-def _check_values(column: object, *values: object) -> None:
-    # A frame may bring any column that can be written down, odd spaces included.
-    if not isinstance(column, str) or not column or any(map(_is_control, column)):
+def _check_escape(sign: object, pattern: str) -> None:
+    if not isinstance(sign, str) or len(sign) != 1 or not sign.isascii() or not sign.isprintable():
         raise FeatureError(
-            "a filter names no column",
-            found=repr(column),
-            remedy="name a column of the upstream",
+            "ESCAPE takes one character in a filter",
+            found=reprlib.repr(sign),
+            remedy="write ESCAPE '!'",
         )
-    for value in values:
-        if value is None:
-            raise FeatureError(
-                "a filter compares with NULL, which is never true",
-                found=column,
-                remedy=f"write {_identifier(column)} IS NULL, or IS NOT NULL",
-            )
-        if not isinstance(value, Literal) or (
-            isinstance(value, float) and not math.isfinite(value)
-        ):
-            raise FeatureError(
-                "a filter compares with something that is no literal",
-                found=f"{value!r} of type {type(value).__name__}",
-                allowed="text, finite numbers, true and false",
-                remedy="convert the value; write dates as text: '2026-01-31'",
-            )
-        if isinstance(value, str):
-            check_encodable(value, "text in a filter")
+    # Doubled it stands for itself, so only an odd number of them at the end escapes nothing.
+    if (len(pattern) - len(pattern.rstrip(sign))) % 2:
+        raise FeatureError(
+            "a pattern ends with its escape character in a filter",
+            found=reprlib.repr(pattern),
+            remedy="write the character twice, or leave it out",
+        )

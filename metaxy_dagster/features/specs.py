@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
-from metaxy_dagster.errors import FeatureError
+from metaxy_dagster.errors import FeatureError, shown
 from metaxy_dagster.features.columns import Columns, check_distinct, in_order
 from metaxy_dagster.features.deps import FeatureDep
 from metaxy_dagster.features.fields import DEFAULT_FIELD, FieldSpec, SpecialFieldDep
@@ -208,4 +208,4 @@ class FeatureSpec(FrozenModel):
         try:
             return None if key is None else str(FeatureKey(key))  # type: ignore[arg-type]
         except FeatureError:
-            return str(key)
+            return key if isinstance(key, str) else shown(key)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FrameError, StoreError
+from metaxy_dagster.errors import FrameError, StoreError, shown
 from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.arguments import check_flags, check_run
 from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = [
@@ -186,25 +187,33 @@ class SeenIds:
                 )
 
 
-def check_how(key: FeatureKey, mode: object, max_deleted_share: object) -> None:
+def check_how(
+    key: FeatureKey,
+    mode: object,
+    max_deleted_share: object,
+    materialization_id: object,
+    flags: Sequence[object],
+) -> None:
     """Refuse a way to write that there is not.
 
     Raises:
         StoreError: with what is allowed.
     """
-    if mode not in c.WRITE_MODES:
+    if not isinstance(mode, str) or mode not in c.WRITE_MODES:
         raise StoreError(
             "this is no way to write",
             feature=str(key),
-            found=mode,
+            found=shown(mode),
             allowed=list(c.WRITE_MODES),
             remedy="leave mode out, or correct it",
         )
+    check_run(materialization_id)
+    check_flags(**dict(zip(("delete_orphaned", "delete_failed", "versioned"), flags, strict=True)))
     if max_deleted_share is not None and not is_share(max_deleted_share):
         raise StoreError(
             "max_deleted_share has a value that is not allowed",
             feature=str(key),
-            found=repr(max_deleted_share),
+            found=shown(max_deleted_share),
             allowed=SHARE_RULE,
             remedy="leave it out, or correct it",
         )

@@ -16,6 +16,7 @@ store is made. Relative paths count from the directory of the file.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -26,15 +27,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from metaxy_dagster.errors import ConfigError
+from metaxy_dagster.errors import ConfigError, MetaxyError, shown
 from metaxy_dagster.features import FeatureGraph
 from metaxy_dagster.stores.duckdb.store import DuckDBMetadataStore
+from metaxy_dagster.stores.paths import local_path
 from metaxy_dagster.stores.protocol import MetadataStore
 
 __all__ = ["MetaxyConfig", "StoreConfig", "find_config", "load_config"]
 
 ENV_CONFIG = "METAXY_CONFIG"
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _FILES = ("metaxy.toml", "pyproject.toml")
 
 
@@ -95,13 +98,21 @@ class MetaxyConfig(BaseModel):
         Raises:
             ConfigError: no such store, an unset variable, or keywords that the store refuses.
         """
+        if name is not None and not isinstance(name, str):
+            raise ConfigError(
+                "the name of a store is no text",
+                found=shown(name),
+                allowed=sorted(self.stores),
+                remedy="pass one of the names that are configured",
+            )
         wanted = name or self.store or (next(iter(self.stores)) if len(self.stores) == 1 else None)
         if wanted is None or wanted not in self.stores:
             raise ConfigError(
                 "no store of this name is configured" if wanted else "which store is meant is open",
-                found=wanted,
+                # What the file says is not repeated: it may be a secret in the wrong place.
+                found=name or (wanted and "the name in: store = …"),
                 allowed=sorted(self.stores),
-                remedy=f"add [stores.{wanted or 'dev'}] to {self.source or 'metaxy.toml'}"
+                remedy=f"add [stores.{name or 'dev'}] to {self.source or 'metaxy.toml'}"
                 if wanted or not self.stores
                 else 'name one of them, or set store = "…" in the configuration',
             )
@@ -110,8 +121,8 @@ class MetaxyConfig(BaseModel):
         keywords = {key: self._expand(value, where) for key, value in entry.config.items()}
         if isinstance(keywords.get("path"), str):
             base = self.source.parent if self.source else Path.cwd()
-            keywords["path"] = base / Path(keywords["path"]).expanduser()
-        cls = _store_class(entry.type)
+            keywords["path"] = local_path(keywords["path"], base)
+        cls = _store_class(entry.type, f"stores.{wanted}")
         try:
             store: MetadataStore = cls(**keywords, graph=graph)
         except TypeError as error:
@@ -120,6 +131,14 @@ class MetaxyConfig(BaseModel):
                 found=sorted(keywords),
                 remedy=f"correct [{where}]: {error}",
             ) from error
+        except MetaxyError as error:
+            raise ConfigError(
+                error.problem,
+                found=f"the value in [{where}]"
+                + (f" of {str(self.source)!r}" if self.source else ""),
+                allowed=error.allowed,
+                remedy=error.remedy,
+            ) from None
         return store
 
     def _expand(self, value: Any, where: str) -> Any:
@@ -144,18 +163,19 @@ class MetaxyConfig(BaseModel):
         return value
 
 
-def _store_class(name: str) -> type[Any]:
+def _store_class(name: str, where: str) -> type[Any]:
     if name == "duckdb":
         return DuckDBMetadataStore
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute) if module else None
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, ValueError, UnicodeError):
         found = None
     if not (isinstance(found, type) and issubclass(found, MetadataStore)):
         raise ConfigError(
             "this store type is not known",
-            found=name,
+            # Not repeated where it is no such thing: it may be a secret in the wrong place.
+            found=name if _IMPORT_PATH.fullmatch(name) else f"something else in [{where}]",
             allowed='"duckdb", or the import path of a MetadataStore class',
             remedy="correct the type of the store",
         )
@@ -168,12 +188,19 @@ def find_config(start: Path | None = None) -> Path | None:
     A ``pyproject.toml`` counts only if it has a ``[tool.metaxy]`` table.
     """
     if named := os.environ.get(ENV_CONFIG):
-        return Path(named)
-    folder = (start or Path.cwd()).absolute()
+        return _file(named)
+    try:
+        folder = (start or Path.cwd()).absolute()
+    except OSError as error:
+        raise ConfigError(
+            "the current directory is not there any more",
+            found=error,
+            remedy=f"change to another one, or name the configuration file in {ENV_CONFIG}",
+        ) from error
     for directory in (folder, *folder.parents):
         for name in _FILES:
             path = directory / name
-            if path.is_file() and (name == _FILES[0] or _metaxy_table(_tables(path))):
+            if _is_file(path) and (name == _FILES[0] or _metaxy_table(_tables(path))):
                 return path
     return None
 
@@ -197,14 +224,14 @@ def load_config(path: str | Path | None = None) -> MetaxyConfig | None:
         >>> sorted(load_config(path).stores)
         ['dev']
     """
-    found = Path(path) if path is not None else find_config()
+    found = _file(path) if path is not None else find_config()
     if found is None:
         return None
     content = _tables(found)
     if found.name == "pyproject.toml":
         content = _metaxy_table(content)
     try:
-        return MetaxyConfig.model_validate({**content, "source": found.absolute()})
+        return MetaxyConfig.model_validate({**content, "source": found})
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
@@ -215,6 +242,26 @@ def load_config(path: str | Path | None = None) -> MetaxyConfig | None:
             allowed="project, store, entrypoints, and [stores.<name>] with type and config",
             remedy="correct these entries",
         ) from None
+
+
+def _file(given: object) -> Path:
+    if isinstance(given, str | Path) and str(given):
+        with contextlib.suppress(RuntimeError, OSError):
+            return Path(given).expanduser().absolute()
+    raise ConfigError(
+        "this is no path of a configuration file",
+        found=shown(given),
+        allowed="text or a Path",
+        remedy="write the path in full",
+    )
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is one; where it may not be looked for, there is none for us."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _metaxy_table(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +275,8 @@ def _tables(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        # Not TOML, not UTF-8, or no name of a file.
         raise ConfigError(
             f"the configuration file {str(path)!r} cannot be read",
             found=f"{type(error).__name__}: {error}",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FrameError
+from metaxy_dagster.errors import FrameError, shown
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.samples import named_samples
@@ -68,8 +68,7 @@ def failed_samples(
         FrameError: no frame, sample columns are missing, or not one error per sample.
     """
     table = named_samples(samples, names=names, feature=feature, what="failed samples")
-    several = not isinstance(error, str | BaseException)
-    errors = list(error) if several else [error] * table.num_rows  # type: ignore[arg-type]
+    errors = _errors(error, table.num_rows, feature)
     if len(errors) != table.num_rows:
         raise FrameError(
             "there must be one error for all failed samples, or one for each of them",
@@ -84,12 +83,36 @@ def failed_samples(
     return pa.table({**found, c.COL_ERROR_TYPE: kinds, c.COL_ERROR: texts})
 
 
+def _errors(error: object, number: int, feature: str) -> list[object]:
+    if isinstance(error, str | BaseException):
+        return [error] * number
+    if isinstance(error, Iterable) and not isinstance(error, bytes | Mapping | type):
+        listed = list(error)
+        if all(isinstance(one, str | BaseException) for one in listed):
+            return listed
+    raise FrameError(
+        "an error is neither text nor an exception",
+        feature=feature,
+        found=shown(error),
+        allowed="a text or an exception, or a list of them with one for each sample",
+        remedy="pass what was raised",
+    )
+
+
 def _told(error: object) -> tuple[str | None, str]:
     if not isinstance(error, BaseException):
-        return None, _shortened(str(error))
+        return None, _shortened(_encodable(error))
     kind = type(error)
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return f"{module}{kind.__qualname__}", _shortened(str(error))
+    return f"{module}{kind.__qualname__}", _shortened(_encodable(error))
+
+
+def _encodable(error: object) -> str:
+    """What an error says, in characters that can be stored; it may fail to say anything."""
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001 - the user's own exception
+        return "an error that cannot be written down"
 
 
 def _shortened(text: str) -> str:

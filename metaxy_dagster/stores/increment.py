@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from metaxy_dagster.errors import ConfigError, shown
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.arguments import is_whole
 from metaxy_dagster.stores.counts import (
     NEW,
     ORPHANED,
@@ -308,11 +310,16 @@ class Increment:
             they have together.
 
         Raises:
-            ValueError: ``size`` is less than 1.
+            ConfigError: ``size`` is no number of rows; a ValueError, too.
         """
-        if size < 1:
-            message = f"batches need a size of at least 1, not {size}"
-            raise ValueError(message)
+        if not is_whole(size) or size < 1:
+            raise ConfigError(
+                "batches need a size of at least 1",
+                feature=str(self._feature),
+                found=shown(size),
+                allowed="a number of rows, 1 or more",
+                remedy="give for instance 1000",
+            )
         if self._is_unknown or isinstance(self._filled, Spool):
             self._spooled = _Spooled.of(self._source)
         if self._spooled is not None:

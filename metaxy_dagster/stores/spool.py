@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
+from metaxy_dagster.errors import StoreError
 from metaxy_dagster.late import pyarrow as pa
 
 __all__ = ["IN_MEMORY", "Spool", "SpooledColumns"]
@@ -82,7 +83,22 @@ class Spool:
         return self._file is None
 
     def append(self, rows: pa.Table) -> None:
-        """Add rows behind the others; not after the first were read."""
+        """Add rows behind the others; not after the first were read.
+
+        Raises:
+            StoreError: there is no room for them.
+        """
+        try:
+            self._append(rows)
+        except (OSError, MemoryError) as error:
+            raise StoreError(
+                "there is no room for rows that do not fit into memory",
+                found=error,
+                remedy="make room beside the store's file, or in the system's directory for "
+                "temporary files (TMPDIR)",
+            ) from error
+
+    def _append(self, rows: pa.Table) -> None:
         for batch in rows.to_batches():
             if not batch.num_rows:
                 continue

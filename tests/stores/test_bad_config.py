@@ -33,7 +33,6 @@ BAD_STORES: dict[str, Callable[[Path], Any]] = {
     "a directory": open_store,
     "below a file": lambda folder: open_store(file_in(folder) / "m.duckdb"),
     "deep below a file": lambda folder: open_store(file_in(folder) / "a" / "b" / "m.duckdb"),
-    "a null character": lambda folder: open_store(folder / "a\0b"),
     "too long a name": lambda folder: open_store(folder / ("a" * 300)),
     "waiting: text": lambda folder: open_store(folder / "m", lock_timeout="long"),
     "waiting: negative": lambda folder: open_store(folder / "m", lock_timeout=-1),

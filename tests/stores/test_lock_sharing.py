@@ -14,14 +14,18 @@ from metaxy_dagster.errors import StoreBusyError
 from metaxy_dagster.stores import DuckDBMetadataStore
 
 ANY = nw.col("id") > 0
+# No filter says it: narwhals itself filters the frame.
+MORE = nw.col("id") * 2 > 0
 CALLS: dict[str, Callable[[DuckDBMetadataStore], Any]] = {
     "read": lambda store: store.read("score").collect(),
     "read by an expression": lambda store: store.read("score", filters=ANY).collect(),
+    "read by more than a filter": lambda store: store.read("score", filters=MORE).collect(),
     "history": lambda store: store.read("score", history=True).collect(),
     "scan": lambda store: list(store.scan("score").batches()),
     "table": lambda store: store.read_table("score"),
     "count": lambda store: store.count("score"),
     "count by an expression": lambda store: store.count("score", filters=ANY),
+    "count by more than a filter": lambda store: store.count("score", filters=MORE),
     "data version": lambda store: store.data_version("score"),
     "summary": lambda store: store.summary("score"),
     "schema": lambda store: store.schema("score"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from metaxy_dagster.errors import ConfigError
+from metaxy_dagster.errors import ConfigError, shown
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey, FeaturePlan
 from metaxy_dagster.late import late_modules
+from metaxy_dagster.stores.arguments import check_text, is_number, is_whole
+from metaxy_dagster.stores.paths import local_path
 from metaxy_dagster.stores.protocol import MetadataStore
 
 if TYPE_CHECKING:
@@ -34,24 +37,25 @@ class FileStore(MetadataStore):
         max_incremental_share: float = 0.3,
         max_attempts: int = 3,
     ) -> None:
-        if not isinstance(path, str | Path):
-            raise ConfigError(
-                "the path of a metadata store must be text or a Path",
-                found=f"{path!r} of type {type(path).__qualname__}",
-                remedy="name the file that the store is to be kept in",
-            )
-        attempts: object = max_attempts
-        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 0:
+        file = local_path(path)
+        if not is_whole(max_attempts) or max_attempts < 0:
             raise ConfigError(
                 "max_attempts is not a number of attempts",
-                found=repr(max_attempts),
+                found=shown(max_attempts),
                 allowed="1 or more; 0 for any number",
                 remedy="say how often a sample may fail before increments leave it out",
             )
+        if not is_number(max_incremental_share) or max_incremental_share < 0:
+            raise ConfigError(
+                "max_incremental_share is no share of a feature's samples",
+                found=shown(max_incremental_share),
+                allowed="0 or more; 0 to look at everything always",
+                remedy="leave it out, or give for instance 0.3",
+            )
+        _check_graph(graph)
         self._max_share = max_incremental_share
         self._max_attempts = max_attempts
-        file = Path(path).expanduser().absolute()
-        self._file = connection.DuckDBFile(file, lock_timeout, settings or {})
+        self._file = connection.DuckDBFile(file, lock_timeout, {} if settings is None else settings)
         self._graph = graph
         self._sessions = session.Sessions(self._file)
 
@@ -87,6 +91,7 @@ class FileStore(MetadataStore):
 
     def with_graph(self, graph: FeatureGraph) -> Self:
         """The same file, for other features."""
+        _check_graph(graph)
         return type(self)(**{**self._options(), "graph": graph})
 
     @property
@@ -109,20 +114,21 @@ class FileStore(MetadataStore):
         Raises:
             StoreError: the file cannot be opened in this mode.
         """
-        self._sessions.enter(mode)
+        begun = self._sessions.enter(mode)
         try:
             yield self
         finally:
-            self._sessions.leave()
+            self._sessions.leave(begun)
 
     def __enter__(self) -> Self:
         """Begin a session that reads."""
-        self._sessions.enter("r")
+        # Blocks of generators may end in another order than they began: each ends its own.
+        self._sessions.enter("r", owner=id(sys._getframe(1)))  # noqa: SLF001 - the way to it
         return self
 
     def __exit__(self, *exc: object) -> None:
         """End the session."""
-        self._sessions.leave()
+        self._sessions.leave_innermost(id(sys._getframe(1)))  # noqa: SLF001 - as above
 
     @contextlib.contextmanager
     def without_session(self) -> Iterator[Self]:
@@ -145,17 +151,29 @@ class FileStore(MetadataStore):
         The first call with a name decides; later ones, from whatever process, give the same
         commit, for 30 days.
         """
+        check_text("name", name)
         with self._file.connect("w") as opened:
             return pins.pin(opened, name)
 
     def pinned(self, name: str) -> int | None:
         """The commit that :meth:`pin` gave a name to; ``None`` if it was not called."""
+        check_text("name", name)
         with self._file.connect("r") as opened:
             return pins.pinned(opened, name)
 
     def _plan(self, feature: CoercibleToFeatureKey) -> tuple[FeatureKey, FeaturePlan]:
         key = FeatureKey(feature)
         return key, self.graph.plan(key)
+
+
+def _check_graph(graph: object) -> None:
+    if graph is not None and not isinstance(graph, FeatureGraph):
+        raise ConfigError(
+            "the graph of a metadata store is no FeatureGraph",
+            found=shown(graph),
+            allowed="a FeatureGraph; None for the current one",
+            remedy="leave graph out, or pass the one that the features were added to",
+        )
 
 
 def _restore(cls: type[FileStore], options: Mapping[str, Any]) -> FileStore:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metaxy_dagster.errors import StoreError
+from metaxy_dagster.errors import StoreError, shown
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.late import late_modules
+from metaxy_dagster.stores.arguments import check_flags
 from metaxy_dagster.stores.duckdb.failing import FailureStore
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class CompactableStore(FailureStore):
             2
         """
         _check(older_than, before, keep_versions)
+        check_flags(rewrite=rewrite, dry_run=dry_run)
         return compaction.compact(
             self._file,
             older_than=older_than,
@@ -120,7 +122,7 @@ def _check(older_than: object, before: object, keep_versions: object) -> None:
     if not isinstance(older_than, dt.timedelta) or older_than < dt.timedelta():
         raise StoreError(
             "older_than is not a span of time",
-            found=repr(older_than),
+            found=shown(older_than),
             allowed="a timedelta of zero or more",
             remedy="give for instance datetime.timedelta(days=7)",
         )
@@ -129,7 +131,7 @@ def _check(older_than: object, before: object, keep_versions: object) -> None:
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise StoreError(
                 f"{name} is not a number",
-                found=repr(number),
+                found=shown(number),
                 allowed="a whole number, 0 or more",
                 remedy=f"correct {name}, or leave it out",
             )

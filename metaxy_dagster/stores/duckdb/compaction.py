@@ -35,6 +35,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     literal,
     quote,
 )
+from metaxy_dagster.stores.duckdb.spelling import log_of
 
 __all__ = ["compact"]
 
@@ -67,7 +68,7 @@ def compact(
     dry_run: bool,
 ) -> CompactionResult:
     """Compact a file; the arguments are those of :meth:`CompactableStore.compact`."""
-    size = file.path.stat().st_size if file.exists else 0
+    size = file.place.stat().st_size if file.exists else 0
     if not size:
         return CompactionResult(0, 0, {}, {}, 0, 0, 0)
     with file.connect("r" if dry_run else "w") as connection:
@@ -87,7 +88,7 @@ def compact(
                 _rewrite(file, connection)
             else:
                 connection.execute(f"CHECKPOINT {CATALOG}")
-    after = file.path.stat().st_size
+    after = file.place.stat().st_size
     return CompactionResult(commit, horizon, removed, kept, commits, size, after)
 
 
@@ -98,7 +99,11 @@ def _horizon(
     before: int | None,
 ) -> int:
     """The oldest commit as of which everything must still be readable."""
-    moment = dt.datetime.now(dt.UTC) - older_than
+    try:
+        moment = dt.datetime.now(dt.UTC) - older_than
+    except OverflowError:
+        # Before there was a calendar, let alone a commit.
+        moment = dt.datetime.min.replace(tzinfo=dt.UTC)
     # The state that the first recent commit changed was still to be seen within the time.
     (row,) = connection.execute(
         f"SELECT min(commit) - 1 FROM {_COMMITS} WHERE committed_at > ?", [moment]
@@ -218,11 +223,11 @@ def _remove(
 
 def _rewrite(file: DuckDBFile, connection: duckdb.DuckDBPyConnection) -> None:
     """Put a fresh copy in the place of the file; the connection is attached to it afterwards."""
-    target = file.path.resolve()
-    fresh = target.with_name(f"{target.name}.compacting")
-    attach = f"ATTACH {literal(str(file.path))} AS {CATALOG} (TYPE duckdb)"
+    target, spelt = file.place, file.spelt()
+    fresh = spelt.with_name(f"{spelt.name}.compacting")
+    attach = f"ATTACH {literal(str(spelt))} AS {CATALOG} (TYPE duckdb)"
     connection.execute(f"CHECKPOINT {CATALOG}")
-    if _log(target).exists():
+    if log_of(target).exists():
         # What a killed writer left: DuckDB clears it away when it closes the file.
         connection.execute(f"DETACH {CATALOG}")
         connection.execute(attach)
@@ -230,10 +235,10 @@ def _rewrite(file: DuckDBFile, connection: duckdb.DuckDBPyConnection) -> None:
     try:
         _copy(connection, fresh)
         shutil.copymode(target, fresh)
-        if _log(target).exists() or _log(fresh).exists():
+        if log_of(target).exists() or log_of(fresh).exists():
             raise StoreError(
                 "the store was not written anew, because its log could not be written back",
-                found=f"{_log(target).name} or {_log(fresh).name}",
+                found=f"{log_of(target).name} or {log_of(fresh).name}",
                 remedy="try again when no other program has the file open",
             )
         if _IS_WINDOWS:
@@ -284,11 +289,7 @@ def _replace(fresh: Path, target: Path) -> None:
             os.close(folder)
 
 
-def _log(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wal")
-
-
 def _discard(fresh: Path) -> None:
     """Remove a copy that did not take the place of the file, also one of a killed process."""
-    for path in (fresh, _log(fresh)):
+    for path in (fresh, log_of(fresh)):
         path.unlink(missing_ok=True)

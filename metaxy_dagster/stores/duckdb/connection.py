@@ -10,42 +10,52 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
+import logging
 import os
 import random
-import re
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
-from filelock import ReadWriteLock, Timeout
 
-from metaxy_dagster.errors import StoreBusyError, StoreError
+from metaxy_dagster.errors import StoreBusyError, StoreError, shown
+from metaxy_dagster.stores.arguments import is_number, one_of
+from metaxy_dagster.stores.duckdb.faults import failed, out_of_memory
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal
+from metaxy_dagster.stores.duckdb.locking import Mode, Timeout, locked, was_held_at_fork
+from metaxy_dagster.stores.duckdb.settings import check_settings
+from metaxy_dagster.stores.duckdb.spelling import real_path, spelt
 
 __all__ = ["DuckDBFile", "Mode", "found_before"]
 
-Mode = Literal["r", "w"]
+# Some three weeks; SQLite cannot wait for longer.
+_LONGEST_WAIT = 1_999_999
+_LOGGER = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Lease:
     pid: int
     mode: Mode
     connection: duckdb.DuckDBPyConnection
     # What was found out through the connection; nobody else can write meanwhile.
     found: dict[object, Any] = field(default_factory=dict)
+    # Threads and tasks that are begun inside the block know of it: one at a time may use it, and
+    # those that outlive it must not.
+    turn: threading.RLock = field(default_factory=threading.RLock)
+    ended: bool = False
 
 
-# Connections that are on loan to the code running now, by file: (process, mode, connection).
+# Connections that are on loan to the code running now, by file.
 _LEASES: ContextVar[Mapping[Path, _Lease]] = ContextVar("leases")
-_HOLDER = re.compile(r"PID (\d+)")
+_NONE: Mapping[Path, _Lease] = {}
 
 
 @dataclass(frozen=True)
@@ -66,27 +76,36 @@ class DuckDBFile:
 
     def __post_init__(self) -> None:
         """Refuse what would only fail later, inside somebody's run."""
-        wait: object = self.lock_timeout
-        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
+        wait = self.lock_timeout
+        if not is_number(wait) or not 0 <= wait <= _LONGEST_WAIT:
             raise StoreError(
                 "lock_timeout is not a number of seconds",
-                found=repr(wait),
-                allowed="0 or more",
+                found=shown(wait),
+                allowed=f"0 to {_LONGEST_WAIT}",
                 remedy="give the seconds to wait for other processes, for instance 60",
             )
-        settings: object = self.settings
-        if not isinstance(settings, Mapping):
-            raise StoreError(
-                "settings are not a mapping",
-                found=type(settings).__qualname__,
-                allowed='DuckDB settings, such as {"memory_limit": "2GB", "threads": 2}',
-                remedy="correct the settings of the store",
-            )
+        check_settings(self.settings)
 
     @property
     def exists(self) -> bool:
         """Whether the file is there; a store that was never written has none."""
-        return self._is_there() and self.path.is_file()
+        return self._is_there() and self.place.is_file()
+
+    @property
+    def place(self) -> Path:
+        """The file itself, behind whatever links lead to it."""
+        return real_path(self.path)
+
+    def spelt(self, *, make: bool = False) -> Path:
+        """A path by which DuckDB finds the file.
+
+        Raises:
+            StoreError: there is none.
+        """
+        try:
+            return spelt(self.place, make=make)
+        except (OSError, duckdb.Error) as error:
+            raise self._unwritable(error) from error
 
     @contextlib.contextmanager
     def connect(self, mode: Mode) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -97,16 +116,12 @@ class DuckDBFile:
             StoreError: the file cannot be opened, read or written.
         """
         if leased := self._leased(mode):
-            try:
-                yield leased.connection
-            except BaseException:
-                if mode == "w":
-                    _undo(leased.connection)
-                raise
-            finally:
-                if mode == "w":
-                    leased.found.clear()
-            return
+            with leased.turn:
+                # While this thread waited, the block may have ended.
+                if not leased.ended:
+                    with self._shared(leased, mode):
+                        yield leased.connection
+                    return
         if mode == "w":
             self._prepare_directory()
         elif not self._is_there():
@@ -117,26 +132,57 @@ class DuckDBFile:
         with self._locked(mode), self.engine() as connection:
             self._attach_in_turn(connection, mode)
             try:
-                yield connection
-            except duckdb.Error as error:
-                raise self._failed(mode, error) from error
+                with self._speaking(mode):
+                    yield connection
             finally:
-                _detach(connection)
+                self._detach(connection)
+
+    @contextlib.contextmanager
+    def _shared(self, lease: _Lease, mode: Mode) -> Iterator[None]:
+        try:
+            with self._speaking(mode):
+                yield
+        except BaseException:
+            if mode == "w":
+                _undo(lease.connection)
+            raise
+        finally:
+            if mode == "w":
+                lease.found.clear()
+
+    @contextlib.contextmanager
+    def _speaking(self, mode: Mode) -> Iterator[None]:
+        """What the engine raises inside the block is told in our words."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise failed(self, mode, error) from error
+        except MemoryError as error:
+            raise out_of_memory(error) from error
 
     @contextlib.contextmanager
     def lease(self, mode: Mode) -> Iterator[None]:
         """Let several calls in a row share one connection; never around a user's code."""
+        one_of("mode", mode, ("r", "w"))
         with self.connect(mode) as connection:
-            lease = self._leased(mode) or _Lease(os.getpid(), mode, connection)
-            token = _LEASES.set({**_LEASES.get({}), self.path: lease})
+            if self._leased(mode):
+                yield
+                return
+            lease = _Lease(os.getpid(), mode, connection)
+            token = _LEASES.set({**_LEASES.get({}), self.place: lease})
             try:
                 yield
             finally:
-                _LEASES.reset(token)
+                with lease.turn:
+                    lease.ended = True
+                with contextlib.suppress(ValueError):
+                    # Ended in another context, such as that of a task which closes a generator.
+                    _LEASES.reset(token)
 
     def _leased(self, mode: Mode) -> _Lease | None:
-        lease = _LEASES.get({}).get(self.path)
-        if lease is None or lease.pid != os.getpid():
+        leases = _LEASES.get(_NONE)
+        lease = leases.get(self.place) if leases else None
+        if lease is None or lease.ended or lease.pid != os.getpid():
             return None
         if lease.mode == "r" and mode == "w":
             raise StoreError(
@@ -147,7 +193,7 @@ class DuckDBFile:
 
     def _is_there(self) -> bool:
         try:
-            return self.path.exists()
+            return self.place.exists()
         except OSError as error:
             raise StoreError(
                 f"the metadata store at {str(self.path)!r} cannot be reached",
@@ -158,15 +204,16 @@ class DuckDBFile:
 
     def _prepare_directory(self) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            target = self.path if self.path.exists() else self.path.parent
-            writable = os.access(target, os.W_OK) and not self.path.is_dir()
+            place = self.place
+            place.parent.mkdir(parents=True, exist_ok=True)
+            target = place if place.exists() else place.parent
+            writable = os.access(target, os.W_OK) and not place.is_dir()
         except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
         if not writable:
             raise self._unwritable(None)
 
-    def _unwritable(self, error: OSError | ValueError | None) -> StoreError:
+    def _unwritable(self, error: Exception | None) -> StoreError:
         found = error or ("a directory" if self.path.is_dir() else "no permission to write there")
         return StoreError(
             f"the metadata store cannot be written at {str(self.path)!r}",
@@ -177,20 +224,25 @@ class DuckDBFile:
 
     @contextlib.contextmanager
     def _locked(self, mode: Mode) -> Iterator[None]:
-        lock_path = self.path.with_name(self.path.name + ".lock")
+        lock_path = self._beside(".lock")
         if not self._takes_lock(mode, lock_path):
             yield
             return
-        try:
-            lock = ReadWriteLock(lock_path, is_singleton=False)
-        except (OSError, ValueError) as error:
-            raise self._unwritable(error) from error
-        try:
-            take = lock.acquire_read if mode == "r" else lock.acquire_write
+        if was_held_at_fork(lock_path):
+            raise StoreError(
+                f"this process was forked while a thread had the metadata store at"
+                f" {str(self.path)!r} open",
+                found="what DuckDB knows of the file stays as it was then",
+                remedy="fork when no thread uses the store, or begin processes by spawn or"
+                " forkserver: multiprocessing.set_start_method('spawn')",
+            )
+        with contextlib.ExitStack() as held:
             try:
-                take(timeout=self.lock_timeout)
+                held.enter_context(locked(lock_path, mode, self.lock_timeout))
             except Timeout as error:
                 raise self._busy(mode) from error
+            except (OSError, ValueError, RuntimeError, sqlite3.Error) as error:
+                raise self._unwritable(error) from error
             if mode == "w":
                 self._sign()
             try:
@@ -199,9 +251,6 @@ class DuckDBFile:
                 if mode == "w":
                     self._unsign()
                     self._share(lock_path)
-                lock.release()
-        finally:
-            lock.close()
 
     def _takes_lock(self, mode: Mode, lock_path: Path) -> bool:
         """A reader that cannot make or open the lock file reads without; DuckDB's own lock stays.
@@ -210,7 +259,7 @@ class DuckDBFile:
         """
         if mode == "w":
             return True
-        return os.access(lock_path if lock_path.exists() else self.path.parent, os.R_OK | os.W_OK)
+        return os.access(lock_path if lock_path.exists() else lock_path.parent, os.R_OK | os.W_OK)
 
     def _share(self, lock_path: Path) -> None:
         """Who may write the store may take its lock."""
@@ -221,7 +270,12 @@ class DuckDBFile:
 
     @property
     def _holder_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".lock.holder")
+        return self._beside(".lock.holder")
+
+    def _beside(self, ending: str) -> Path:
+        """A file beside the store's; the same one by whatever links it is reached."""
+        place = self.place
+        return place.with_name(place.name + ending)
 
     def _sign(self) -> None:
         """Leave word of who writes, for the error message of those who wait in vain."""
@@ -256,12 +310,12 @@ class DuckDBFile:
         if engine is None or pid != os.getpid():
             # A table that is not there is missing, and no Python variable.
             own: dict[str, Any] = {
-                "temp_directory": f"{self.path}.tmp",
+                "temp_directory": f"{self.spelt()}.tmp",
                 "python_enable_replacements": False,
             }
             try:
                 engine = duckdb.connect(":memory:", config={**own, **self.settings})
-            except duckdb.Error as error:
+            except (duckdb.Error, OverflowError, RuntimeError) as error:
                 # Without DuckDB's own words, which repeat the values.
                 raise StoreError(
                     "DuckDB refuses the settings of the store",
@@ -291,56 +345,40 @@ class DuckDBFile:
     def _attach(self, connection: duckdb.DuckDBPyConnection, mode: Mode) -> None:
         # With the type left open, DuckDB goes by the content and would fetch an extension for it.
         options = "TYPE duckdb, READ_ONLY" if mode == "r" else "TYPE duckdb"
+        path = self.spelt(make=mode == "w")
         try:
-            connection.execute(f"ATTACH {literal(str(self.path))} AS {CATALOG} ({options})")
+            connection.execute(f"ATTACH {literal(str(path))} AS {CATALOG} ({options})")
         except duckdb.Error as error:
-            raise self._failed(mode, error) from error
+            raise failed(self, mode, error) from error
 
-    def _failed(self, mode: Mode, error: duckdb.Error) -> StoreError:
-        text = str(error)
-        if holder := _HOLDER.search(text):
-            return StoreBusyError(
-                f"another program has the metadata store at {str(self.path)!r} open",
-                found=f"process {holder.group(1)}, for longer than {self.lock_timeout:g} s",
-                remedy="close that program's connection; or set a longer lock_timeout",
-            )
-        if "different configuration" in text or "file handle conflict" in text:
-            return StoreBusyError(
-                f"this process has {str(self.path)!r} open through a connection of its own",
-                found=text.splitlines()[0],
-                remedy="close that connection before the store is used",
-            )
-        remedy = "check that the file is a metadata store and was not written by a newer DuckDB"
-        if isinstance(error, duckdb.OutOfMemoryException):
-            remedy = 'give DuckDB more memory: settings={"memory_limit": "4GB"}'
-        elif isinstance(error, duckdb.DataError | duckdb.ProgrammingError):
-            remedy = (
-                "compare columns in filters with values of their own type: numbers and true or "
-            )
-            remedy += "false bare, text, dates and times in single quotes"
-        elif "space" in text or "File too large" in text:
-            remedy = "make room on the disk; nothing of this write was stored"
-        return StoreError(
-            f"the metadata store at {str(self.path)!r} cannot be "
-            f"{'read' if mode == 'r' else 'written'}",
-            found=text,
-            remedy=remedy,
-        )
+    def _detach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Undo what was not committed and let go of the file."""
+        try:
+            try:
+                # Refused inside a transaction, which is one that was not committed.
+                connection.execute(f"DETACH {CATALOG}")
+            except duckdb.TransactionException:
+                _undo(connection)
+                connection.execute(f"DETACH {CATALOG}")
+        except duckdb.Error as error:
+            # What was committed is stored, in the log beside the file: only bringing it over
+            # into the file failed, for which the next to write has another chance. What was not
+            # committed has raised before.
+            _LOGGER.warning("the log of %s was not written back: %s", self.path, error)
+            self._abandon()
 
-
-def _detach(connection: duckdb.DuckDBPyConnection) -> None:
-    """Undo what was not committed and let go of the file."""
-    with contextlib.suppress(duckdb.TransactionException):
-        # Refused inside a transaction, which is one that was not committed.
-        connection.execute(f"DETACH {CATALOG}")
-        return
-    _undo(connection)
-    connection.execute(f"DETACH {CATALOG}")
+    def _abandon(self) -> None:
+        """Let go of an engine that may still have the file open, with all it knows."""
+        _, engine = getattr(self._local, "engine", (0, None))
+        self._local.engine = (0, None)
+        if engine is not None:
+            with contextlib.suppress(duckdb.Error):
+                engine.close()
 
 
 def _undo(connection: duckdb.DuckDBPyConnection) -> None:
     """End a transaction that was not committed, if there is one."""
-    with contextlib.suppress(duckdb.TransactionException):
+    with contextlib.suppress(duckdb.Error):
         connection.execute("ROLLBACK")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.stores.arguments import check_run
 from metaxy_dagster.stores.duckdb.base import FileStore
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
 from metaxy_dagster.stores.duckdb.identifiers import quote
@@ -39,6 +40,8 @@ else:
     )
 
 __all__ = ["FailureStore"]
+
+_Filters: TypeAlias = "FilterLike | nw.Expr | Sequence[FilterLike | nw.Expr] | None"
 
 
 class FailureStore(FileStore):
@@ -74,6 +77,7 @@ class FailureStore(FileStore):
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
         asked.check_increment(increment, plan, self.graph.feature_version(key))
+        check_run(materialization_id)
         failed = failed_samples(samples, error, names=increment.sample_columns, feature=str(key))
         if not failed.num_rows:
             return FailureResult(key, 0, 0)
@@ -103,7 +107,7 @@ class FailureStore(FileStore):
         self,
         feature: CoercibleToFeatureKey,
         *,
-        filters: FilterLike | Sequence[FilterLike] | None = None,
+        filters: _Filters = None,
     ) -> nw.LazyFrame[Any]:
         """The samples that failed and were not computed since, the most recent first.
 
@@ -156,7 +160,7 @@ class FailureStore(FileStore):
         self,
         feature: CoercibleToFeatureKey,
         *,
-        filters: FilterLike | Sequence[FilterLike] | None = None,
+        filters: _Filters = None,
     ) -> int:
         """Forget failures, so that quarantined samples become pending again.
 
@@ -182,7 +186,7 @@ class FailureStore(FileStore):
 def _chosen(
     key: FeatureKey,
     names: Sequence[str],
-    filters: FilterLike | Sequence[FilterLike] | None,
+    filters: _Filters,
 ) -> tuple[str, Values]:
     """Filters as a condition on the failures ``o``, with its values."""
     values = Values()

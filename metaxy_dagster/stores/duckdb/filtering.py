@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from datetime import date
+from typing import Any, TypeAlias
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import (
@@ -14,12 +15,16 @@ from metaxy_dagster.features import (
     In,
     IsNull,
     Like,
+    Member,
     Not,
     Or,
-    parse_filter,
 )
 from metaxy_dagster.features.columns import fold
+from metaxy_dagster.features.expressions import is_expression
+from metaxy_dagster.features.operands import MAX_CONDITIONS, column_text, root
 from metaxy_dagster.features.spans import Within
+from metaxy_dagster.late import duckdb
+from metaxy_dagster.stores.duckdb.identifiers import literal, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.textual_times import within
 
@@ -29,33 +34,34 @@ _NUMBERS = (
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT"),
     *("UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"),
 )
+_TIMES = ("DATE", "TIMESTAMP")
 
 FilterLike: TypeAlias = str | Filter
 
 
 def parsed(filters: object) -> tuple[Filter, ...]:
-    """One filter, several (all must hold) or none, each as text or already parsed.
+    """One filter, several (all must hold) or none: text, parsed, or a narwhals expression.
 
     Raises:
-        StoreError: something that is neither text nor a parsed filter.
+        StoreError: something else.
+        FeatureError: text that cannot be read, or an expression that no filter can say.
     """
     if filters is None:
         return ()
-    given = filters if isinstance(filters, (list, tuple)) else (filters,)
-    found = []
-    for one in given:
-        if isinstance(one, str):
-            found.append(parse_filter(one))
-        elif isinstance(one, Filter):
-            found.append(one)
-        else:
-            raise StoreError(
-                "this filter cannot be used here",
-                found=type(one).__qualname__,
-                allowed='text such as "height > 720", or a parsed filter',
-                remedy="write the condition as text",
-            )
-    return tuple(found)
+    if isinstance(filters, (list, tuple)):
+        return tuple(map(_parsed, filters))
+    return (_parsed(filters),)
+
+
+def _parsed(given: object) -> Filter:
+    if isinstance(given, str | Filter) or is_expression(given):
+        return Filter.coerce(given)
+    raise StoreError(
+        "this filter cannot be used here",
+        found=type(given).__qualname__,
+        allowed='text such as "height > 720", a narwhals expression, or a parsed filter',
+        remedy="write the condition as text",
+    )
 
 
 def condition(
@@ -82,10 +88,18 @@ def condition(
         StoreError: a filter names a column that is not there, or compares it with a literal of
             another kind.
     """
+    given = tuple(filters)
+    if (size := sum(one.size for one in given)) > MAX_CONDITIONS:
+        raise StoreError(
+            f"the filters on {where} are too long",
+            found=f"{size} conditions",
+            allowed=f"{MAX_CONDITIONS} conditions",
+            remedy="write them shorter, for instance with IN (...)",
+        )
     folded = {fold(name): sql for name, sql in columns.items()}
     kinds = {fold(name): kind for name, kind in (types or {}).items()}
     writer = _Writer(folded, kinds, values, where)
-    terms = [writer.write(one) for one in filters]
+    terms = [writer.write(one) for one in given]
     if not terms:
         return "TRUE"
     return f"coalesce({' AND '.join(terms)}, FALSE)" if exact else " AND ".join(terms)
@@ -109,9 +123,8 @@ class _Writer:
                 sql = f"{self._column(column)} {_not(negated)}IN ({bound})"
             case IsNull(column, negated):
                 sql = f"{self._column(column)} IS {_not(negated)}NULL"
-            case Like(column, pattern, negated):
-                bound = self._bind(column, pattern, like=True)
-                sql = f"{self._column(column)} {_not(negated)}LIKE {bound}"
+            case Like():
+                sql = self._like(node)
             case Between(column, low, high, negated):
                 span = f"{self._bind(column, low)} AND {self._bind(column, high)}"
                 sql = f"{self._column(column)} {_not(negated)}BETWEEN {span}"
@@ -125,22 +138,22 @@ class _Writer:
                 sql = within(node, self._text(column), self._values)
         return f"({sql})"
 
-    def _bind(self, column: str, value: str | float, *, like: bool = False) -> str:
-        kind = self._types.get(fold(column), "")
-        number = kind.startswith(_NUMBERS)
+    def _like(self, node: Like) -> str:
+        word = "ILIKE" if node.any_case else "LIKE"
+        bound = self._bind(node.column, node.pattern, like=True)
+        sql = f"{self._column(node.column)} {_not(node.negated)}{word} {bound}"
+        return sql if node.escape is None else f"{sql} ESCAPE {literal(node.escape)}"
+
+    def _bind(self, column: str | Member, value: Any, *, like: bool = False) -> str:
+        kind = self._kind(column)
         # What DuckDB would refuse too, but only when the frame is collected.
-        if (
-            (
-                number
-                and (isinstance(value, bool) or (isinstance(value, str) and not _is_number(value)))
-            )
-            or (kind == "VARCHAR" and not isinstance(value, str))
-            or (like and kind not in ("", "VARCHAR"))
-        ):
+        if not _compares(kind, value) or (like and kind not in ("", "VARCHAR")):
             raise StoreError(
-                f"a filter on {self._where} compares {column!r} with a value of another kind",
+                f"a filter on {self._where} compares {column_text(column)!r} with a value of"
+                " another kind",
                 found=f"{value!r}, while the column is {kind}",
-                remedy="write numbers, true and false bare, and text in single quotes",
+                remedy="write numbers, true and false bare, text in single quotes, and times as"
+                " DATE '…' or TIMESTAMP '…'",
             )
         return self._values.bind(value)
 
@@ -149,9 +162,10 @@ class _Writer:
         is_text = self._types.get(fold(column), "") in ("", "VARCHAR")
         return self._column(column) if is_text else f"CAST({self._column(column)} AS VARCHAR)"
 
-    def _column(self, name: str) -> str:
+    def _column(self, column: str | Member) -> str:
+        name = root(column)
         try:
-            return self._columns[fold(name)]
+            sql = self._columns[fold(name)]
         except KeyError:
             raise StoreError(
                 f"a filter names a column that {self._where} does not have",
@@ -159,6 +173,52 @@ class _Writer:
                 allowed=sorted(self._columns),
                 remedy="correct the filter, or store the column with the samples",
             ) from None
+        if isinstance(column, Member):
+            self._kind(column)
+            sql += "".join(f".{quote(member)}" for member in column.path[1:])
+        return sql
+
+    def _kind(self, column: str | Member) -> str:
+        """The DuckDB type of a column or member; empty if it is not known."""
+        kind = self._types.get(fold(root(column)), "")
+        if isinstance(column, str) or not kind:
+            return kind
+        for at, member in enumerate(column.path[1:], start=1):
+            members = _members(kind)
+            if fold(member) not in members:
+                # Said of the column by the name that it has here.
+                raise StoreError(
+                    f"a filter on {self._where} names a member that the column does not have",
+                    found=f"{member!r} of {'.'.join(column.path[:at])}, which is {kind}",
+                    allowed=sorted(members) or "members of struct columns",
+                    remedy="correct the filter, or store the member with the samples",
+                )
+            kind = members[fold(member)]
+        return kind
+
+
+def _members(kind: str) -> dict[str, str]:
+    """The members of a struct type, folded, with their types; none of any other type."""
+    if not kind.startswith("STRUCT") or kind.endswith("]"):
+        return {}
+    children = duckdb.sqltype(kind).children
+    return {fold(name): str(child) for name, child in children}
+
+
+def _compares(kind: str, value: object) -> bool:
+    """Whether a column of this type can be compared with a literal."""
+    if kind.endswith("]"):
+        return isinstance(value, str)
+    if kind.startswith(_NUMBERS):
+        if isinstance(value, str):
+            return _is_number(value)
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "VARCHAR":
+        return isinstance(value, str)
+    if kind.startswith(_TIMES):
+        return isinstance(value, str | date)
+    # Partition keys are text whatever the column is.
+    return kind != "BOOLEAN" or isinstance(value, bool | int | str)
 
 
 def _is_number(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -11,6 +12,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from metaxy_dagster.errors import StoreBusyError, StoreError
+from metaxy_dagster.stores.duckdb.faults import out_of_memory
 
 __all__ = ["StoreFrame"]
 
@@ -18,6 +20,8 @@ _KINDS: Final = {kind.__name__: kind for kind in (StoreError, StoreBusyError)}
 _OURS: Final = re.compile(rf"\b({'|'.join(_KINDS)}): (.*)", re.DOTALL)
 # With DuckDB 1.5 the text goes on with where in our code it was raised.
 _PLACE: Final = re.compile(r"\n\s*\nAt:\n.*", re.DOTALL)
+# Where rows are put that memory does not hold.
+_FULL: Final = re.compile(r"Out of Memory|No space left|File too large")
 _PART: Final = re.compile(r"^  (found|allowed|to fix): ", re.MULTILINE)
 
 
@@ -53,12 +57,8 @@ class StoreFrame(nw.LazyFrame[Any]):
         """
         if self._rows is not None and not kwargs and backend in (None, "pyarrow", pa):
             return nw.from_native(self._rows(), eager_only=True)
-        try:
+        with _ours():
             return super().collect(backend, **kwargs)
-        except duckdb.Error as error:
-            if match := _OURS.search(str(error)):
-                raise _repeated(*match.groups()) from error
-            raise
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """The rows, about so many at a time; one batch without rows first.
@@ -66,14 +66,26 @@ class StoreFrame(nw.LazyFrame[Any]):
         Raises:
             StoreError: the store cannot be read now.
         """
-        try:
+        with _ours():
             found = self.to_native().to_arrow_reader(rows)
             yield pa.RecordBatch.from_pylist([], schema=found.schema)
             yield from found
-        except (duckdb.Error, pa.ArrowException) as error:
-            if match := _OURS.search(str(error)):
-                raise _repeated(*match.groups()) from error
-            raise
+
+
+@contextlib.contextmanager
+def _ours() -> Iterator[None]:
+    """What the store raised while it was read, and memory and disks that are full, in our words.
+
+    Faults of what was done with the frame stay what they are.
+    """
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, MemoryError) as error:
+        if match := _OURS.search(str(error)):
+            raise _repeated(*match.groups()) from error
+        if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or _FULL.search(str(error)):
+            raise out_of_memory(error) from error
+        raise
 
 
 def _repeated(kind: str, text: str) -> StoreError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from metaxy_dagster.errors import StoreError
+from metaxy_dagster.errors import StoreError, shown
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.commits import Commit, known_as
@@ -31,7 +31,7 @@ def checked(commit: object, newest: int, key: FeatureKey) -> int:
         raise StoreError(
             "there is no commit of this number",
             feature=str(key),
-            found=commit,
+            found=shown(commit),
             allowed=f"0 to {newest}",
             remedy="pass a number that store.pin(...) or a WriteResult gave, or leave as_of out",
         )

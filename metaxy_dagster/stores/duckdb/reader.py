@@ -19,6 +19,7 @@ from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
+from metaxy_dagster.stores.duckdb.retention import check_whole
 
 __all__ = ["Read", "arrow_schema", "count"]
 
@@ -58,6 +59,8 @@ class Read:
     def query(self, connection: duckdb.DuckDBPyConnection) -> Query:
         """The SELECT; of no rows if the feature was not written by then."""
         catalog = read_catalog(connection, [self.key], self.commit)
+        if catalog.entry(self.key).commits.erased > self.commit:
+            check_whole(connection, self.key, self.commit)
         table = catalog.get(self.key)
         if table is None:
             return Query(self._empty(catalog.marked.get(self.key, {})))

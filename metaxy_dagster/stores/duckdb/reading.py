@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from metaxy_dagster.errors import FeatureError, StoreError, shown
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
+from metaxy_dagster.features.expressions import is_expression
+from metaxy_dagster.late import duckdb as engine
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.arguments import check_flags, column_names, is_whole
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, parsed
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, table_name
 from metaxy_dagster.stores.duckdb.migratable import MigratableStore
@@ -38,7 +42,7 @@ else:
 
 __all__ = ["ReadableStore"]
 
-_Filters: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | None"
+_Filters: TypeAlias = "FilterLike | nw.Expr | Sequence[FilterLike | nw.Expr] | None"
 
 
 class ReadableStore(MigratableStore):
@@ -67,18 +71,29 @@ class ReadableStore(MigratableStore):
         Raises:
             StoreError: unknown columns, or the file cannot be read.
         """
-        if not isinstance(filters, nw.Expr):
-            return query.lazy(
-                self._snapshot(feature, parsed(filters), columns, history), self._file
-            )
-        frame = query.lazy(self._snapshot(feature, (), None, history), self._file).filter(filters)
-        return frame.select(list(columns)) if columns is not None else frame
+        check_flags(history=history)
+        only = _said(filters)
+        if only is not None:
+            return query.lazy(self._snapshot(feature, only, columns, history), self._file)
+        frame = query.lazy(self._snapshot(feature, (), None, history), self._file)
+        try:
+            frame = frame.filter(cast("nw.Expr", filters))
+        except (nw.exceptions.NarwhalsError, engine.Error, TypeError, ValueError) as error:
+            raise StoreError(
+                "a narwhals expression cannot be used on this feature",
+                feature=str(FeatureKey(feature)),
+                found=str(error).partition("\n")[0],
+                allowed=frame.collect_schema().names(),
+                remedy="correct the expression, or write the condition as text",
+            ) from error
+        names = column_names(columns, feature=str(FeatureKey(feature)))
+        return frame if names is None else frame.select(list(names))
 
     def scan(
         self,
         feature: CoercibleToFeatureKey,
         *,
-        filters: FilterLike | Sequence[FilterLike] | None = None,
+        filters: _Filters = None,
         columns: Sequence[str] | None = None,
     ) -> Scan:
         """As :meth:`read`, for an engine that asks for batches of some columns itself."""
@@ -91,7 +106,8 @@ class ReadableStore(MigratableStore):
         columns: Sequence[str] | None,
         history: bool,  # noqa: FBT001 - as of read
     ) -> snapshot.Snapshot:
-        spec, names = self._plan(feature)[1].spec, None if columns is None else tuple(columns)
+        spec = self._plan(feature)[1].spec
+        names = column_names(columns, feature=str(spec.key))
         declared = self.graph.feature_class(spec.key)
         with self._file.connect("r") as connection:
             commit = self._sessions.commit(connection)
@@ -103,11 +119,12 @@ class ReadableStore(MigratableStore):
         self,
         feature: CoercibleToFeatureKey,
         *,
-        filters: FilterLike | Sequence[FilterLike] | None = None,
+        filters: _Filters = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """As :meth:`read`, at once: one copy in memory, as an Arrow table."""
-        spec, names = self._plan(feature)[1].spec, None if columns is None else tuple(columns)
+        spec = self._plan(feature)[1].spec
+        names = column_names(columns, feature=str(spec.key))
         declared = self.graph.feature_class(spec.key)
         with self._file.connect("r") as connection:
             commit = self._sessions.commit(connection)
@@ -116,12 +133,13 @@ class ReadableStore(MigratableStore):
 
     def count(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> int:
         """How many samples are stored."""
-        if isinstance(filters, nw.Expr):
+        only = _said(filters)
+        if only is None:
             frame = self.read(feature, filters=filters).select(nw.len()).collect()
             return int(frame.item())
         spec = self._plan(feature)[1].spec
         with self._file.connect("r") as connection:
-            read = reader.Read(spec, self._sessions.commit(connection), None, parsed(filters))
+            read = reader.Read(spec, self._sessions.commit(connection), None, only)
             return reader.count(connection, read)
 
     def data_version(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> str:
@@ -156,6 +174,13 @@ class ReadableStore(MigratableStore):
             filters: the samples that the data version is of, as text or parsed.
             preview: how many samples to show.
         """
+        if not is_whole(preview) or preview < 0:
+            raise StoreError(
+                "preview is no number of samples",
+                found=shown(preview),
+                allowed="0 or more",
+                remedy="correct preview, or leave it out",
+            )
         plan, only = self._plan(feature)[1], parsed(filters)
         commit, samples = self._sessions.snapshot, tuple(views.sample_columns(plan))
         with self._file.connect("r") as connection:
@@ -183,7 +208,7 @@ class ReadableStore(MigratableStore):
         self,
         features: Sequence[CoercibleToFeatureKey],
         *,
-        filters: FilterLike | Sequence[FilterLike] | None = None,
+        filters: _Filters = None,
     ) -> Mapping[FeatureKey, CommitMark]:
         """The newest commit of each of these features that was ever written.
 
@@ -209,3 +234,13 @@ class ReadableStore(MigratableStore):
     def table_name(self, feature: CoercibleToFeatureKey) -> str:
         """The table that a person who opens the file with SQL finds the feature in."""
         return table_name(FeatureKey(feature))
+
+
+def _said(filters: object) -> tuple[Filter, ...] | None:
+    """Filters as the store understands them; ``None`` for an expression that says more."""
+    try:
+        return parsed(filters)
+    except FeatureError:
+        if is_expression(filters):
+            return None
+        raise

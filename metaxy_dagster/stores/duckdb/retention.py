@@ -11,7 +11,7 @@ from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb.entries import Commits
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal
 
-__all__ = ["check_kept", "note"]
+__all__ = ["check_kept", "check_whole", "note"]
 
 _COMPACTIONS = f"{CATALOG}.metaxy.compactions"
 
@@ -75,4 +75,24 @@ def check_kept(
             allowed=f"commit {since} or later",
             remedy="read or resolve again; to keep what is still in use for longer, compact with "
             "a longer older_than",
+        )
+
+
+def check_whole(connection: duckdb.DuckDBPyConnection, key: FeatureKey, commit: int) -> None:
+    """Refuse to read rows as of a commit of which some were erased for good since.
+
+    Raises:
+        StoreError: they were deleted with their history, or the feature was dropped.
+    """
+    rows = connection.execute(
+        f"SELECT kind FROM {CATALOG}.metaxy.commits WHERE feature = ? AND commit > ?"
+        " AND kind IN ('hard delete', 'drop') LIMIT 1",
+        [str(key), commit],
+    ).fetchall()
+    for (kind,) in rows:
+        raise StoreError(
+            "rows that are read here were erased for good in the meantime",
+            feature=str(key),
+            found=f"a {kind} after commit {commit}, as of which they are read",
+            remedy="read again, which gives what is left; collect frames before rows are erased",
         )

@@ -22,11 +22,13 @@ from metaxy_dagster.stores.duckdb.connection import DuckDBFile, Mode
 __all__ = ["Sessions"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Session:
     mode: Mode
     commit: int | None
     failing: frozenset[FeatureKey] = frozenset()
+    # Who began it, where that is not said when it ends: the frame of a "with".
+    owner: int | None = None
 
 
 class Sessions:
@@ -36,13 +38,18 @@ class Sessions:
         self._file = file
         self._open: ContextVar[tuple[_Session, ...]] = ContextVar("sessions", default=())
 
-    def enter(self, mode: Mode) -> None:
+    def enter(self, mode: Mode, owner: int | None = None) -> _Session:
         """Begin a session; a file that cannot be opened says so here.
+
+        Args:
+            mode: ``"r"`` or ``"w"``.
+            owner: who begins it, if it will be ended by :meth:`leave_innermost`.
 
         Raises:
             StoreError: the file cannot be opened, or there is no such mode.
         """
-        if mode not in ("r", "w"):
+        given: object = mode
+        if not isinstance(given, str) or given not in ("r", "w"):
             raise StoreError(
                 "a store is opened for reading or for writing",
                 found=mode,
@@ -57,20 +64,31 @@ class Sessions:
                 catalog = read_catalog(connection, ())
                 commit = catalog.commit
                 failing = frozenset(k for k, entry in catalog.entries.items() if entry.failed)
-        self._open.set((*self._open.get(), _Session(mode, commit, failing)))
+        return self._begin(_Session(mode, commit, failing, owner))
 
-    def leave(self) -> None:
-        """End the innermost session."""
-        self._open.set(self._open.get()[:-1])
+    def _begin(self, session: _Session) -> _Session:
+        self._open.set((*self._open.get(), session))
+        return session
+
+    def leave(self, session: _Session) -> None:
+        """End a session, whatever was begun since: generators may end in any order."""
+        self._open.set(tuple(one for one in self._open.get() if one is not session))
+
+    def leave_innermost(self, owner: int) -> None:
+        """End the innermost session of an owner; of any, if it began none itself."""
+        mine = [one for one in self._open.get() if one.owner is not None]
+        own = [one for one in mine if one.owner == owner]
+        for session in (own or mine)[-1:]:
+            self.leave(session)
 
     @contextlib.contextmanager
     def hidden(self) -> Iterator[None]:
         """Let calls stand for themselves, whatever sessions are open around them."""
-        self._open.set((*self._open.get(), _Session("w", None)))
+        session = self._begin(_Session("w", None))
         try:
             yield
         finally:
-            self.leave()
+            self.leave(session)
 
     def require_writable(self, key: FeatureKey) -> None:
         """Refuse a write inside a session that reads; outside any session it is allowed."""

@@ -8,14 +8,17 @@ frame is read, not before: pyarrow's datasets bring pandas along.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from metaxy_dagster.errors import StoreError, shown
+from metaxy_dagster.stores.arguments import column_names, is_whole
 from metaxy_dagster.stores.counts import STATUS, having
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.query import Query, reader
@@ -24,7 +27,17 @@ from metaxy_dagster.stores.spool import Spool
 
 __all__ = ["Listed", "Snapshot"]
 
-_READING: Final = threading.Lock()
+_READING = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A thread that reads in the parent never ends in the child."""
+    global _READING  # noqa: PLW0603
+    _READING = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Snapshot(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
@@ -59,7 +72,16 @@ class Snapshot(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
         self, columns: Sequence[str] | None = None, limit: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Read some columns, at least one, of at most so many rows."""
-        return iter(self._read(columns or self._schema.names, limit).reader())
+        names = column_names(columns)
+        missing = [name for name in names or () if name not in self._schema.names]
+        if missing or not (limit is None or (is_whole(limit) and limit >= 0)):
+            raise StoreError(
+                "batches of a scan take columns that it has, and a number of rows",
+                found=shown(missing or limit),
+                allowed=list(self._schema.names) if missing else "0 or more; None for all",
+                remedy="correct columns, or limit",
+            )
+        return iter(self._read(names or self._schema.names, limit).reader())
 
     def _read(self, columns: Sequence[str], limit: int | None = None) -> Spool:
         """Bring the rows out of the file, which is let go before anyone computes with them."""

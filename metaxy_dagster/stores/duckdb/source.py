@@ -184,7 +184,7 @@ def origin(source: IncrementSource) -> DuckDBIncrementSource | None:
 def resolved_at(increment: Increment | None, file: DuckDBFile) -> int | None:
     """The commit as of which an increment was resolved, if it is of this very file."""
     source = None if increment is None else origin(increment.source)
-    if source is None or source.file.path != file.path:
+    if source is None or source.file.place != file.place:
         return None
     return source.resolve.commit
 
@@ -195,7 +195,7 @@ def answered_by(increment: Increment | None, file: DuckDBFile) -> Answered | Non
     if (
         increment is None
         or source is None
-        or source.file.path != file.path
+        or source.file.place != file.place
         or not source.resolve.is_whole
     ):
         return None

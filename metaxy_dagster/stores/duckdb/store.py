@@ -11,6 +11,7 @@ from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
 from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.stores.arguments import check_flags
 from metaxy_dagster.stores.checks import check_how, column_warnings
 from metaxy_dagster.stores.duckdb.chosen import chosen_rows
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
@@ -56,8 +57,10 @@ else:
 
 __all__ = ["DuckDBMetadataStore"]
 
-_Filters: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | None"
-_ByFeature: TypeAlias = "FilterLike | Sequence[FilterLike] | nw.Expr | Mapping[Any, Any] | None"
+_Filters: TypeAlias = "FilterLike | nw.Expr | Sequence[FilterLike | nw.Expr] | None"
+_ByFeature: TypeAlias = (
+    "FilterLike | nw.Expr | Sequence[FilterLike | nw.Expr] | Mapping[Any, Any] | None"
+)
 
 
 class DuckDBMetadataStore(ReadableStore):
@@ -145,7 +148,8 @@ class DuckDBMetadataStore(ReadableStore):
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
         written_by = materialization_id or run_id()
-        check_how(key, mode, max_deleted_share)
+        flags = (delete_orphaned, delete_failed, versioned)
+        check_how(key, mode, max_deleted_share, materialization_id, flags)
         version = self.graph.feature_version(key)
         declared = ClassColumns.of(self.graph.feature_class(key))
         staged = arrival.prepare(
@@ -154,8 +158,7 @@ class DuckDBMetadataStore(ReadableStore):
         answered = source.answered_by(increment, self._file)
         resolved_at = source.resolved_at(increment, self._file)
         nothing = empty_samples(empty, plan, increment, resolved_at)
-        values = Values()
-        upstreams = [dep.upstream.key for dep in plan.deps]
+        values, upstreams = Values(), [dep.upstream.key for dep in plan.deps]
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key], beside=upstreams)
             newest = known.commit if known.exists else None
@@ -208,6 +211,7 @@ class DuckDBMetadataStore(ReadableStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
+        check_flags(soft=soft)
         values = Values()
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key])
@@ -322,6 +326,7 @@ class DuckDBMetadataStore(ReadableStore):
             2
         """
         key, plan = self._plan(feature)
+        check_flags(keep_unchanged=keep_unchanged)
         whole, by_feature = chosen_rows(filters, plan)
         version = self.graph.feature_version(key)
         expected = arrival.prepare_samples(plan, version, samples)

@@ -1,0 +1,65 @@
+"""The lock beside a store's file: readers share it, a writer has it alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from filelock import ReadWriteLock, Timeout
+
+__all__ = ["Mode", "Timeout", "locked", "was_held_at_fork"]
+
+Mode = Literal["r", "w"]
+# The lock files that are in use now, and those that were when this process was forked.
+_ACTIVE: dict[object, Path] = {}
+_INHERITED: set[Path] = set()
+
+
+@contextlib.contextmanager
+def locked(path: Path, mode: Mode, timeout: float) -> Iterator[None]:
+    """Have the lock inside the block.
+
+    Args:
+        path: of the lock file, without links.
+        mode: ``"r"`` for a reader's part, ``"w"`` for all of it.
+        timeout: seconds to wait.
+
+    Raises:
+        Timeout: others had it for longer.
+        OSError: the lock file cannot be made or opened.
+    """
+    process, one = os.getpid(), object()
+    _ACTIVE[one] = path
+    try:
+        lock = ReadWriteLock(path, is_singleton=False)
+        try:
+            (lock.acquire_read if mode == "r" else lock.acquire_write)(timeout=timeout)
+            try:
+                yield
+            finally:
+                # In a child that was forked inside the block it is the parent's to give back.
+                if process == os.getpid():
+                    lock.release()
+        finally:
+            if process == os.getpid():
+                lock.close()
+    finally:
+        _ACTIVE.pop(one, None)
+
+
+def was_held_at_fork(path: Path) -> bool:
+    """Whether the lock of this process's parent was in use when it was forked."""
+    return path in _INHERITED
+
+
+def _after_fork() -> None:
+    """In the child: what its parent's threads had is not ours, and nobody gives it back here."""
+    _INHERITED.update(_ACTIVE.values())
+    _ACTIVE.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
