@@ -202,7 +202,9 @@ class _Search:
         if keys is None:
             known = self.instance.get_materialized_partitions(key)
             keys = [one for one in self.definition.get_partition_keys() if one in known]
-        empty = (one for part in _parts(keys) if self._is_empty(part) for one in part)
+        # In an order of their own: Dagster gives the partitions of a mapping as a set.
+        parts = _parts(sorted(keys))
+        empty = (one for part in parts if self._is_empty(part) for one in part)
         for one in itertools.islice(empty, _NAMED):
             event = _event(self.instance, key, one)
             first = self.first.timestamp()
