@@ -13,6 +13,7 @@ from metaxy_dagster.definitions.plan import Change, Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.runtime.io_manager import MetaxyIOManager
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource, bind_graph
+from metaxy_dagster.runtime.sharing import made_once
 from metaxy_dagster.stores import MetadataStore
 from metaxy_dagster.stores.config import load_config
 from metaxy_dagster.stores.paths import local_path
@@ -80,12 +81,16 @@ def plan_resources(
     if present is None or (mine and bound is not present):
         resources.set(RESOURCE_STORE, bound, type(bound).__name__, why)
     if manager is None:
-        made = MetaxyIOManager(
-            store=bound,
-            max_deleted_share=settings.max_deleted_share,
-            failed_rows=settings.failed_rows,
-            unannotated=settings.unannotated or "narwhals",
-            enable_preview=settings.enable_preview,
+        options: dict[str, Any] = {
+            "max_deleted_share": settings.max_deleted_share,
+            "failed_rows": settings.failed_rows,
+            "unannotated": settings.unannotated or "narwhals",
+            "enable_preview": settings.enable_preview,
+        }
+        made = made_once(
+            bound,
+            (MetaxyIOManager, *options.items()),
+            lambda: MetaxyIOManager(store=bound, **options),
         )
         resources.set(io_manager_key, made, type(made).__name__, why)
     if present is not None and not mine:

@@ -163,6 +163,30 @@ class FeatureGraph:
                 twin.add(self._classes.get(key, spec))
         return twin, tuple(self._inline.values())
 
+    def absorb(self, other: FeatureGraph) -> bool:
+        """Add all features of another graph, unless one contradicts those that are here.
+
+        Returns:
+            Whether they are here now; if not, nothing was added.
+
+        Example:
+            >>> FeatureGraph().absorb(FeatureGraph())
+            True
+        """
+        missing = [spec for key, spec in other._specs.items() if self._specs.get(key) != spec]
+        if any(spec.key in self._specs for spec in missing):
+            return False
+        twin = self.copy()
+        for spec in missing:
+            twin.add(spec)
+        vars(twin)["_classes"].update(other._classes)
+        try:
+            twin.topological_order()
+        except FeatureError:
+            return False
+        vars(self).update(vars(twin))
+        return True
+
     def with_code_versions(self, versions: Mapping[FeatureKey, str]) -> Self:
         """The same features, with code versions for the fields that were given none.
 

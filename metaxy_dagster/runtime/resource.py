@@ -2,12 +2,15 @@
 
 # Annotations are not postponed here: Dagster reads ResourceDependency when the class is made.
 
+from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from metaxy_dagster.features import FeatureGraph
+from metaxy_dagster.runtime.sharing import bound_once, made_once
 from metaxy_dagster.stores import DuckDBMetadataStore, MetadataStore, MetaxyConfig, load_config
 
 __all__ = ["MetaxyStoreFromConfigResource", "bind_graph"]
@@ -72,6 +75,9 @@ class MetaxyStoreFromConfigResource(dg.ConfigurableResource[MetadataStore]):
 def bind_graph(resource: Any, graph: FeatureGraph) -> Any:
     """The same resource for these features, if it was not given features of its own.
 
+    What passes over other definitions were given for equal settings is given again, and knows
+    the features of all of them, unless these contradict each other.
+
     Args:
         resource: a store, a store resource, an IO manager that has one, or anything else.
         graph: the features.
@@ -80,16 +86,34 @@ def bind_graph(resource: Any, graph: FeatureGraph) -> Any:
         A bound copy, or the same object where there is nothing to bind.
     """
     if isinstance(resource, MetadataStore):
-        return resource if resource.has_graph else resource.with_graph(graph)
+        own = resource.graph if resource.has_graph else None
+        settings: Hashable = (type(resource), id(resource))
+        return bound_once(resource, settings, own, graph, resource.with_graph)
     if isinstance(resource, MetaxyStoreFromConfigResource):
-        return resource if resource.graph is not None else _with(resource, graph=graph)
+        settings = (type(resource), _settings(resource, "graph"))
+        bind: Any = partial(_bound, resource, "graph")
+        return bound_once(resource, settings, resource.graph, graph, bind)
     store = getattr(resource, "store", None)
     if isinstance(resource, dg.ConfigurableIOManager) and store is not None:
         bound = bind_graph(store, graph)
-        return resource if bound is store else _with(resource, store=bound)
+        if bound is store:
+            return resource
+        settings = (type(resource), _settings(resource, "store"))
+        return made_once(bound, settings, lambda: _bound(resource, "store", bound))
     return resource
 
 
-def _with(resource: Any, **changes: Any) -> Any:
-    fields = {name: getattr(resource, name) for name in type(resource).model_fields}
-    return type(resource)(**{**fields, **changes})
+def _bound(resource: Any, name: str, value: object) -> Any:
+    """The same resource with another value for one of its fields."""
+    fields = {each: getattr(resource, each) for each in type(resource).model_fields}
+    return type(resource)(**{**fields, name: value})
+
+
+def _settings(resource: Any, but: str) -> Hashable:
+    """All fields of a resource but one; what has no value of its own counts as itself."""
+    names = [each for each in type(resource).model_fields if each != but]
+    values = {each: getattr(resource, each) for each in names}
+    return tuple(
+        (name, value if isinstance(value, str | int | float | None) else id(value))
+        for name, value in values.items()
+    )

@@ -166,10 +166,13 @@ def test_binding_features_changes_only_what_has_none(
     other = mxd.FeatureGraph()
     bare = mxd.DuckDBMetadataStore(tmp_path / "b.duckdb")
     assert bind_graph(store, other) is store
-    assert bind_graph(bare, other).graph is other
+    # A copy, to which passes over other definitions with this store add their features.
+    assert bind_graph(bare, other).graph is not other
+    assert list(bind_graph(bare, other).graph) == list(other) == []
     resource = mxd.MetaxyStoreFromConfigResource(path=str(tmp_path / "r.duckdb"), lock_timeout=3)
     bound = bind_graph(resource, graph)
-    assert bound.get_store().graph is graph
+    assert bound.get_store().graph is bound.graph
+    assert [bound.graph[key] for key in bound.graph] == [graph[key] for key in graph]
     assert bound.lock_timeout == 3
     assert bind_graph(bound, other) is bound
     manager = mxd.MetaxyIOManager(store=bare, max_deleted_share=0.1)

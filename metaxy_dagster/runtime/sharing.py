@@ -1,0 +1,86 @@
+"""One object for equal settings, whichever pass asks for it.
+
+``Definitions.merge`` takes two resources of one name for the same only if they are the same object.
+So passes over parts of a code location that store in the same place are given one store, one IO
+manager, and one graph that knows the features of all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from metaxy_dagster.features import FeatureGraph
+
+__all__ = ["bound_once", "made_once"]
+
+#: So many places are remembered; merging parts that were passed longer ago is refused by Dagster.
+_REMEMBERED: Final = 64
+
+
+@dataclass(eq=False)
+class _Place:
+    """A place where features are stored, and what passes were given for it."""
+
+    given: object  # kept, since its identity may be its key
+    graph: FeatureGraph
+    bound: Any
+    made: dict[Hashable, Any] = field(default_factory=dict)
+
+
+_PLACES: OrderedDict[Hashable, _Place] = OrderedDict()
+_LOCK: Final = threading.Lock()
+
+
+def bound_once(
+    given: Any,
+    settings: Hashable,
+    own: FeatureGraph | None,
+    graph: FeatureGraph,
+    bind: Callable[[FeatureGraph], Any],
+) -> Any:
+    """A resource that knows some features, the same one as for an earlier pass where that can be.
+
+    Args:
+        given: the resource.
+        settings: what two resources have in common that may be one.
+        own: the features that it has.
+        graph: the features to be known.
+        bind: makes it for other features.
+
+    Returns:
+        ``given`` itself if it has features that no pass gave it, or those of this pass already.
+    """
+    with _LOCK:
+        if own is not None:
+            known = next((one for one in _PLACES.values() if one.graph is own), None)
+            if known is None or own.absorb(graph):
+                return given
+        place = _PLACES.get(settings)
+        if place is None or not place.graph.absorb(graph):
+            mine = graph.copy()
+            place = _PLACES[settings] = _Place(given, mine, bind(mine))
+        _PLACES.move_to_end(settings)
+        while len(_PLACES) > _REMEMBERED:
+            _PLACES.popitem(last=False)
+        return place.bound
+
+
+def made_once(store: object, settings: Hashable, make: Callable[[], Any]) -> Any:
+    """What is made around a store, the same one as for an earlier pass with equal settings.
+
+    Args:
+        store: the store, from :func:`bound_once`.
+        settings: what two of these have in common that may be one.
+        make: makes one.
+    """
+    with _LOCK:
+        place = next((one for one in _PLACES.values() if one.bound is store), None)
+        if place is None:
+            return make()
+        if settings not in place.made:
+            place.made[settings] = make()
+        return place.made[settings]

@@ -1,0 +1,155 @@
+"""Several passes in one code location: their results are merged."""
+
+from __future__ import annotations
+
+import dagster as dg
+import polars as pl
+import pytest
+
+import metaxy_dagster as mxd
+
+
+def keys(name, **more):
+    return {"metaxy/feature": name, "metaxy/id_columns": ["id"], **more}
+
+
+def part(name):
+    @dg.asset(name=name, metadata=keys(name))
+    def made() -> pl.DataFrame:
+        return pl.DataFrame({"id": [1, 2]})
+
+    return made
+
+
+def by_path(path):
+    return {"store": str(path)}
+
+
+def by_a_resource(path):
+    return {"store": mxd.MetaxyStoreFromConfigResource(path=str(path))}
+
+
+def by_equal_settings(path):
+    options = {"path": str(path), "lock_timeout": 5.0}
+    return {"store": mxd.MetaxyStoreFromConfigResource(**options)}
+
+
+STORES = {}
+
+
+def by_a_store(path):
+    return {"store": STORES.setdefault(path, mxd.DuckDBMetadataStore(path))}
+
+
+def ran(instance, defs, **options):
+    job = defs.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(instance=instance, **options)
+
+
+@pytest.mark.parametrize("chosen", [by_path, by_a_resource, by_equal_settings, by_a_store])
+def test_passes_that_store_in_one_place_can_be_merged(instance, tmp_path, chosen):
+    path = tmp_path / "m.duckdb"
+    results = [
+        mxd.metaxify_definitions(dg.Definitions(assets=[part(name)]), features=[], **chosen(path))
+        for name in ("sales", "stock", "staff")
+    ]
+    merged = dg.Definitions.merge(*results)
+    assert ran(instance, merged).success
+    # The one store knows the features of all; another pass has nothing to do.
+    again = mxd.plan_definitions(merged, features=[], **chosen(path))
+    assert (again.changes_anything, again.errors) == (False, ())
+    assert mxd.metaxify_definitions(merged, features=[]) is merged
+
+
+def test_a_resource_of_the_repository_is_shared_too(instance, tmp_path):
+    resources = {"store": mxd.MetaxyStoreFromConfigResource(path=str(tmp_path / "m.duckdb"))}
+    results = [
+        mxd.metaxify_definitions(
+            dg.Definitions(assets=[part(name)], resources=resources), features=[]
+        )
+        for name in ("sales", "stock")
+    ]
+    assert ran(instance, dg.Definitions.merge(*results)).success
+
+
+def test_an_io_manager_of_the_repository_is_shared_too(instance, tmp_path):
+    store = mxd.MetaxyStoreFromConfigResource(path=str(tmp_path / "m.duckdb"))
+    manager = mxd.MetaxyIOManager(store=store, max_deleted_share=1.0)
+    results = [
+        mxd.metaxify_definitions(
+            dg.Definitions(
+                assets=[part(name)], resources={"store": store, "metaxy_io_manager": manager}
+            ),
+            features=[],
+        )
+        for name in ("sales", "stock")
+    ]
+    assert ran(instance, dg.Definitions.merge(*results)).success
+
+
+def test_parts_that_no_pass_saw_yet_are_merged_with_others(instance, tmp_path):
+    path = str(tmp_path / "m.duckdb")
+    first = mxd.metaxify_definitions(dg.Definitions(assets=[part("sales")]), store=path)
+
+    @dg.asset(metadata=keys("report", **{"metaxy/input": "increment"}))
+    def report(sales: pl.DataFrame) -> pl.DataFrame:
+        return sales
+
+    merged = dg.Definitions.merge(first, dg.Definitions(assets=[report, part("stock")]))
+    defs = mxd.metaxify_definitions(merged, features=[])
+    assert ran(instance, defs).success
+    store = defs.resources["store"].get_store()
+    assert len(store.read("report").collect()) == 2
+    assert mxd.plan_definitions(defs, features=[]).changes_anything is False
+
+
+def test_a_feature_of_other_definitions_is_known_by_features(instance, tmp_path):
+    path = str(tmp_path / "m.duckdb")
+    sales = mxd.metaxify_definitions(dg.Definitions(assets=[part("sales")]), store=path)
+
+    @dg.asset(deps=["sales"], metadata=keys("report", **{"metaxy/deps": ["sales"]}))
+    def report(store: dg.ResourceParam[mxd.MetadataStore]) -> None:
+        increment = store.resolve_update("report")
+        store.write("report", increment.new.select("id"), increment=increment)
+
+    features = [mxd.FeatureSpec("sales", id_columns=["id"])]
+    rest = mxd.metaxify_definitions(dg.Definitions(assets=[report]), store=path, features=features)
+    merged = dg.Definitions.merge(sales, rest)
+    assert ran(instance, merged).success
+    assert len(merged.resources["store"].get_store().read("report").collect()) == 2
+
+
+def test_features_that_contradict_each_other_are_not_mixed(tmp_path):
+    path = str(tmp_path / "m.duckdb")
+
+    def made(ids):
+        spec = dg.AssetSpec("x", metadata={"metaxy/feature": "x", "metaxy/id_columns": ids})
+        return mxd.metaxify_definitions(dg.Definitions(assets=[spec]), store=path, features=[])
+
+    first, second, third = made(["id"]), made(["id", "day"]), made(["id"])
+    known = [defs.resources["store"].graph["x"].id_columns for defs in (first, second, third)]
+    assert known == [("id",), ("id", "day"), ("id",)]
+
+
+def test_what_a_user_gave_features_is_left_alone(tmp_path):
+    graph = mxd.FeatureGraph()
+    graph.add(mxd.FeatureSpec("sales", id_columns=["id"]))
+    store = mxd.MetaxyStoreFromConfigResource(path=str(tmp_path / "m.duckdb"), graph=graph)
+    defs = mxd.metaxify_definitions(dg.Definitions(assets=[part("stock")]), store=store)
+    assert defs.resources["store"] is store
+    assert len(graph) == 1
+
+
+def test_different_settings_are_different_objects(tmp_path):
+    path = str(tmp_path / "m.duckdb")
+
+    def manager(**settings):
+        return mxd.metaxify_definitions(
+            dg.Definitions(assets=[part("x")]),
+            store=path,
+            settings=mxd.MetaxifySettings(**settings),
+        ).resources["metaxy_io_manager"]
+
+    assert manager() is manager()
+    assert manager(unannotated="pandas") is not manager()
+    assert manager(unannotated="pandas").unannotated == "pandas"
