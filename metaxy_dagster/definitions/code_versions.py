@@ -153,10 +153,16 @@ def _notices(
     if taken:
         yield Notice(
             NoticeKind.CODE_VERSION,
-            f"{len(taken)} assets ({_some(taken)}) have a code version, which is that of all "
-            "fields without one: a new one recomputes their samples, and so does the first run "
+            f"{_counted(taken)} a code version, which is that of all "
+            "fields without one: a new one recomputes the samples, and so does the first run "
             "after rows were stored without it; enable_asset_code_versions=False leaves it out",
         )
+
+
+def _counted(names: list[str]) -> str:
+    return (
+        f"asset {names[0]} has" if len(names) == 1 else f"{len(names)} assets ({_some(names)}) have"
+    )
 
 
 def _some(names: list[str]) -> str:

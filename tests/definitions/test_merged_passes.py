@@ -153,3 +153,20 @@ def test_different_settings_are_different_objects(tmp_path):
     assert manager() is manager()
     assert manager(unannotated="pandas") is not manager()
     assert manager(unannotated="pandas").unannotated == "pandas"
+
+
+def test_sensors_are_added_by_a_pass_over_the_whole(tmp_path):
+    path = str(tmp_path / "m.duckdb")
+
+    @dg.asset(metadata=keys("report", **{"metaxy/input": "increment"}))
+    def report(sales: pl.DataFrame) -> pl.DataFrame:
+        return sales
+
+    first = mxd.metaxify_definitions(dg.Definitions(assets=[part("sales"), report]), store=path)
+    second = mxd.metaxify_definitions(dg.Definitions(assets=[part("stock")]), store=path)
+    merged = dg.Definitions.merge(first, second)
+    options = {"features": [], "pending_sensor": True}
+    defs = mxd.metaxify_definitions(merged, **options)
+    assert [sensor.name for sensor in defs.sensors] == ["metaxy_pending"]
+    dg.Definitions.validate_loadable(defs)
+    assert mxd.plan_definitions(defs, **options).changes_anything is False
