@@ -74,7 +74,9 @@ def check_settings(settings: object) -> None:
     if refused:
         raise StoreError(
             "settings that may change what is stored or read cannot be given to a store",
-            found=", ".join(reprlib.repr(name) for name in refused),
+            found=", ".join(
+                repr(name)[:60] if isinstance(name, str) else reprlib.repr(name) for name in refused
+            ),
             allowed=", ".join(sorted(ALLOWED)),
             remedy="leave them out; set them on a connection of your own for your own queries",
         )

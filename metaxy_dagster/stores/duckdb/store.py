@@ -147,9 +147,9 @@ class DuckDBMetadataStore(ReadableStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
-        written_by = materialization_id or run_id()
         flags = (delete_orphaned, delete_failed, versioned)
         check_how(key, mode, max_deleted_share, materialization_id, flags)
+        written_by = materialization_id or run_id()
         version = self.graph.feature_version(key)
         declared = ClassColumns.of(self.graph.feature_class(key))
         staged = arrival.prepare(
