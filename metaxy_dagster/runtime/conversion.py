@@ -11,6 +11,7 @@ from metaxy_dagster.errors import RunError
 from metaxy_dagster.late import duckdb
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.loading import to_pandas, to_polars
 from metaxy_dagster.stores.scan import Scan
 
 __all__ = ["Source", "can_convert", "convert", "empty_frame", "has_empty_frame"]
@@ -39,20 +40,16 @@ class Source:
 
 
 def _polars(source: Source) -> Any:
-    import polars as pl  # noqa: PLC0415 - an extra
-
-    return pl.from_arrow(source.table())
+    return to_polars(source.table())
 
 
 def _polars_lazy(source: Source) -> Any:
     """Read when it is collected, and again each time; what is small was read already."""
     if source.scan is None:
         return _polars(source).lazy()
-    import polars as pl  # noqa: PLC0415 - an extra
-
     found = source.scan()
     if isinstance(found, pa.Table):
-        frame = pl.DataFrame(pl.from_arrow(found)).lazy()
+        frame = to_polars(found).lazy()
     else:
         from metaxy_dagster.runtime.polars_scan import scanned  # noqa: PLC0415 - an extra
 
@@ -72,7 +69,7 @@ _CONVERSIONS: Mapping[tuple[str, str], Callable[[Source], Any]] = {
     ("narwhals", "DataFrame"): lambda source: nw.from_native(source.table(), eager_only=True),
     ("polars", "DataFrame"): _polars,
     ("polars", "LazyFrame"): _polars_lazy,
-    ("pandas", "DataFrame"): lambda source: source.table().to_pandas(),
+    ("pandas", "DataFrame"): lambda source: to_pandas(source.table()),
     ("pyarrow", "Table"): lambda source: source.table(),
     ("duckdb", "DuckDBPyRelation"): _relation,
     ("_duckdb", "DuckDBPyRelation"): _relation,

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 from polars.io.plugins import register_io_source
 
+from metaxy_dagster.stores.loading import to_polars
 from metaxy_dagster.stores.scan import Scan
 
 __all__ = ["scanned"]
@@ -22,8 +23,8 @@ def scanned(scan: Scan) -> pl.LazyFrame:
         scan: N rows.
     """
 
-    def frame(rows: pa.Table | pa.RecordBatch) -> pl.DataFrame:
-        return pl.DataFrame(pl.from_arrow(rows))
+    def frame(rows: pa.Table) -> pl.DataFrame:
+        return pl.DataFrame(to_polars(rows))
 
     def read(
         columns: list[str] | None,
@@ -35,7 +36,7 @@ def scanned(scan: Scan) -> pl.LazyFrame:
         names = list(scan.schema.names) if columns is None else columns or scan.schema.names[:1]
         yield frame(scan.schema.empty_table().select(names))
         for batch in scan.batches(names, limit):
-            part = frame(batch)
+            part = frame(pa.Table.from_batches([batch]))
             yield part if predicate is None else part.filter(predicate)
 
     return register_io_source(read, schema=frame(scan.schema.empty_table()).schema)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from metaxy_dagster.errors import FrameError, MetaxyError
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
-from metaxy_dagster.stores import lazy, spool
+from metaxy_dagster.stores import lazy, noting, spool
 
 if TYPE_CHECKING:
     from metaxy_dagster.features import FeatureSpec
@@ -33,7 +33,8 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         feature: named in errors.
 
     Returns:
-        The same rows and columns, dictionary-encoded columns decoded, without schema metadata.
+        The same rows and columns, dictionary-encoded columns decoded, with a note of what they
+        were in the metadata of fields (see :mod:`metaxy_dagster.stores.noting`).
 
     Raises:
         FrameError: it is no frame, it cannot be collected, or its column names are not text or
@@ -63,14 +64,17 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         if isinstance(narwhal, nw.LazyFrame):
             narwhal = narwhal.collect(backend="pyarrow")
         # A pandas index is no column; left alone it would become one, depending on its values.
-        table = nw.maybe_reset_index(narwhal).to_arrow()
+        narwhal = nw.maybe_reset_index(narwhal)
+        check_objects(narwhal, feature)
+        how = _told_by(narwhal)
+        table = narwhal.to_arrow()
     except MetaxyError:
         raise  # of a store of ours, which has said it
     except Exception as error:
         # Collecting runs the user's own code in an engine of the user's choice.
         raise _unreadable(error, feature) from error
     _check_names(table.column_names, feature)
-    return _decoded(table)
+    return noting.note(table.replace_schema_metadata(None), feature, **how)
 
 
 def to_rows(frame: Any, feature: str) -> Rows:
@@ -95,7 +99,12 @@ def to_rows(frame: Any, feature: str) -> Rows:
         raise _unreadable(error, feature) from error
     if parts is None:
         return to_arrow(frame, feature)
-    rows = _regular(parts, feature)
+    exact = isinstance(frame, pa.RecordBatchReader)
+    if not exact:
+        narwhal = nw.from_native(frame, pass_through=True)
+        if isinstance(narwhal, nw.LazyFrame) and not isinstance(narwhal, lazy.Batched):
+            check_objects(narwhal, feature)
+    rows = _regular(parts, feature, exact=exact)
     # Small frames are not worth a file, nor questions of their own.
     held, size = [next(rows)], 0
     for batch in rows:
@@ -113,7 +122,14 @@ def column_names(rows: Rows) -> list[str]:
 
 
 def _whole(reader: pa.RecordBatchReader, feature: str) -> pa.Table:
-    return pa.Table.from_batches(_regular(iter(reader), feature), _plain(reader.schema))
+    return pa.Table.from_batches(_regular(lazy.batches(reader), feature, exact=True))
+
+
+def _told_by(frame: nw.DataFrame[Any]) -> dict[str, Any]:
+    """What a frame's library tells of its columns beside what Arrow does."""
+    if frame.implementation.is_pandas():
+        return {"pandas": noting.pandas_hints(frame.to_native())}
+    return {"exact": frame.implementation.is_pyarrow()}
 
 
 def _followed(first: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> Iterator[Any]:
@@ -124,30 +140,92 @@ def _followed(first: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> It
     yield from rest
 
 
-def _regular(batches: Iterator[pa.RecordBatch], feature: str) -> Iterator[pa.RecordBatch]:
-    """The batches of a lazy frame, checked, decoded, all with the columns of the first.
+def _regular(
+    batches: Iterator[pa.RecordBatch] | None, feature: str, *, exact: bool
+) -> Iterator[pa.RecordBatch]:
+    """The batches of a lazy frame, checked, noted, all with the columns of the first.
 
     Raises:
         FrameError: as of :func:`to_arrow`.
     """
-    schema = None
+    noted = empty = None
     while True:
-        try:
-            batch = next(batches, None)
-        except MetaxyError:
-            raise  # of a reader or a store of ours, which has said it
-        except Exception as error:
-            # Collecting runs the user's own code in an engine of the user's choice.
-            raise _unreadable(error, feature) from error
+        batch = _next(batches, feature)
         if batch is None:
+            if noted is None and empty is not None:
+                noted = noting.Note(empty, feature, exact=exact)
+                yield _no_rows(noted.schema)
             return
-        if schema is None:
+        rows = pa.Table.from_batches([batch])
+        if noted is None:
             _check_names(batch.schema.names, feature)
-            schema = _plain(batch.schema)
+            if not batch.num_rows:
+                # No value tells what its columns are; only where there are no others.
+                empty = rows
+                continue
+            noted, first = noting.Note(rows, feature, exact=exact), batch.schema
+            if empty is not None:
+                yield _no_rows(noted.schema)
         try:
-            yield batch.cast(schema)
+            found = noted.of(rows if batch.schema == first else _cast(rows, first))
+        except MetaxyError:
+            raise
         except (ValueError, pa.ArrowException) as error:
             raise _unreadable(error, feature) from error
+        yield from found.combine_chunks().to_batches()
+
+
+def _next(batches: Iterator[pa.RecordBatch] | None, feature: str) -> pa.RecordBatch | None:
+    try:
+        return None if batches is None else next(batches, None)
+    except MetaxyError:
+        raise  # of a reader or a store of ours, which has said it
+    except Exception as error:
+        # Collecting runs the user's own code in an engine of the user's choice.
+        raise _unreadable(error, feature) from error
+
+
+def _cast(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows in the types of others; dictionaries may be each batch's own."""
+    plain = [
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in schema
+    ]
+    return rows.cast(pa.schema(plain))
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def check_objects(frame: nw.DataFrame[Any] | nw.LazyFrame[Any], feature: str) -> None:
+    """Refuse columns of Python objects, which polars hands over as addresses in memory.
+
+    Raises:
+        FrameError: with the columns concerned.
+    """
+    if not frame.implementation.is_polars():
+        return
+    schema = frame.collect_schema()
+    found = [name for name, kind in schema.items() if kind == nw.Object]
+    if found:
+        raise FrameError(
+            "columns hold Python objects, which no store can keep",
+            feature=feature,
+            found=found,
+            allowed="values of polars' own types",
+            remedy="convert them, for example .map_elements(str, return_dtype=pl.String), or leave "
+            "them out",
+        )
+    wide = [name for name, kind in schema.items() if kind in {nw.Int128, nw.UInt128}]
+    if wide:
+        raise FrameError(
+            "columns hold whole numbers of 128 bits, which cannot leave polars",
+            feature=feature,
+            found=wide,
+            allowed="whole numbers of 64 bits, or decimals of 38 digits",
+            remedy="cast them to pl.Int64 or pl.Decimal(38, 0)",
+        )
 
 
 def _unreadable(error: Exception, feature: str) -> FrameError:
@@ -178,20 +256,6 @@ def _check_names(names: Sequence[object], feature: str) -> None:
             found=doubled,
             remedy="rename or drop all but one of them",
         )
-
-
-def _decoded(table: pa.Table) -> pa.Table:
-    schema = _plain(table.schema)
-    return table if schema.equals(table.schema, check_metadata=True) else table.cast(schema)
-
-
-def _plain(schema: pa.Schema) -> pa.Schema:
-    """Without dictionaries, which each batch has of its own, and without metadata."""
-    fields = []
-    for field in schema:
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        fields.append(pa.field(field.name, kind))
-    return pa.schema(fields)
 
 
 def check_ids(table: pa.Table, spec: FeatureSpec, *, typed: bool = True) -> None:

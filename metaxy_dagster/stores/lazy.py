@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from metaxy_dagster.errors import FrameError
 from metaxy_dagster.late import duckdb
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.noting import KIND
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +23,9 @@ __all__ = ["BATCH_ROWS", "Batched", "batches"]
 # Divides DuckDB's groups of rows; of 768 numbers a row, a batch is 120 MB.
 BATCH_ROWS = 20_480
 _POLARS_SINCE = (1, 38)
+# Types of DuckDB of which Arrow keeps the values alone, and others of which it does not.
+_UNTOLD = ("ENUM", "UUID", "HUGEINT", "JSON")
+_LOST = {"BIT", "TIME WITH TIME ZONE", "UHUGEINT"}
 
 
 @runtime_checkable
@@ -75,7 +80,47 @@ def _of_reader(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 
 def _of_relation(relation: duckdb.DuckDBPyRelation) -> Iterator[pa.RecordBatch]:
     # Not before it is asked for: this begins the query.
-    yield from _of_reader(relation.to_arrow_reader(BATCH_ROWS))
+    yield from told(relation, relation.to_arrow_reader(BATCH_ROWS))
+
+
+def told(
+    relation: duckdb.DuckDBPyRelation, reader: pa.RecordBatchReader
+) -> Iterator[pa.RecordBatch]:
+    """The batches of a relation, with what Arrow does not know of their types.
+
+    Args:
+        relation: of DuckDB.
+        reader: of its rows.
+
+    Raises:
+        FrameError: values that do not come out of DuckDB as what they are.
+    """
+    kinds = dict(zip(relation.columns, map(str, relation.types), strict=True))
+    lost = {name: kind for name, kind in kinds.items() if kind in _LOST}
+    if lost:
+        raise FrameError(
+            "columns have types that do not come out of DuckDB as what they are",
+            found=lost,
+            remedy="cast them, for example to VARCHAR",
+        )
+    fields = [
+        field.with_metadata({KIND: kinds[field.name].encode()})
+        if kinds[field.name].startswith(_UNTOLD)
+        else field
+        for field in reader.schema
+    ]
+    schema = pa.schema(fields)
+    for batch in _of_reader(reader):
+        columns = [_ordered(one) for one in batch.columns]
+        typed = [f.with_type(one.type) for f, one in zip(schema, columns, strict=True)]
+        yield pa.RecordBatch.from_arrays(columns, schema=pa.schema(typed))
+
+
+def _ordered(array: pa.Array) -> pa.Array:
+    """Enumerations of DuckDB are in order."""
+    if not pa.types.is_dictionary(array.type):
+        return array
+    return pa.DictionaryArray.from_arrays(array.indices, array.dictionary, ordered=True)
 
 
 def _of_polars(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch] | None:

@@ -67,6 +67,8 @@ def as_format_3(store: DuckDBMetadataStore) -> None:
             )
         connection.execute(
             "ALTER TABLE metaxy.features DROP COLUMN token;"
+            "ALTER TABLE metaxy.features DROP COLUMN types;"
+            "ALTER TABLE metaxy.features DROP COLUMN had;"
             "ALTER TABLE metaxy.commits DROP COLUMN token; UPDATE metaxy.format SET version = 3"
         )
 

@@ -12,12 +12,15 @@ import pyarrow as pa
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.features.columns import fold
+from metaxy_dagster.stores.arrays import physical
 from metaxy_dagster.stores.checks import SHOWN
 from metaxy_dagster.stores.duckdb.arrival import arrived_types
 from metaxy_dagster.stores.duckdb.catalog import Catalog, remember
 from metaxy_dagster.stores.duckdb.entries import save
 from metaxy_dagster.stores.duckdb.identifiers import history_table, quote, table_of
 from metaxy_dagster.stores.duckdb.layout import Table, number
+from metaxy_dagster.stores.duckdb.notes import altered
+from metaxy_dagster.stores.logical import Logical
 from metaxy_dagster.stores.protocol import AlterResult
 
 __all__ = ["alter"]
@@ -57,13 +60,19 @@ def alter(
     ids = {fold(name) for name in spec.id_columns}
     moved = {name: _check(connection, table, name, kind, ids) for name, kind in wanted.items()}
     kinds = {name: (table.types[name], kind) for name, kind in wanted.items()}
-    if wanted and not dry_run:
+    arrow = {
+        _stored(table, name): Logical(pa.field("x", kind))
+        for name, kind in columns.items()
+        if isinstance(kind, pa.DataType)
+    }
+    if (wanted or arrow) and not dry_run:
+        connection.execute("BEGIN TRANSACTION")
         _cast(connection, table, wanted)
-        entry = known.entry(spec.key)
+        entry = altered(known.entry(spec.key), kinds, arrow)
         if ids & set(map(fold, wanted)):
             # In another type, ids may hash to something else.
             entry = replace(entry, content=None)
-            save(connection, spec.key, entry, known=True)
+        save(connection, spec.key, entry, known=True)
         connection.execute("COMMIT")
         remember(connection, known, spec.key, entry, known.commit)
     return AlterResult(spec.key, kinds, moved, dry_run=dry_run)
@@ -85,7 +94,8 @@ def _stored(table: Table, name: str) -> str:
 def _type(connection: duckdb.DuckDBPyConnection, table: Table, name: str, kind: Any) -> str:
     feature = str(table.key)
     if isinstance(kind, pa.DataType):
-        return arrived_types(pa.schema([(name, kind)]).empty_table(), feature)[name]
+        taken = physical(kind)
+        return arrived_types(pa.schema([(name, taken)]).empty_table(), feature)[name]
     try:
         return str(connection.sqltype(kind))
     except (duckdb.Error, TypeError) as error:
@@ -140,7 +150,6 @@ def _check(
 
 
 def _cast(connection: duckdb.DuckDBPyConnection, table: Table, wanted: Mapping[str, str]) -> None:
-    connection.execute("BEGIN TRANSACTION")
     for name, kind in wanted.items():
         for one in (table_of(table.key), history_table(table.key)):
             connection.execute(

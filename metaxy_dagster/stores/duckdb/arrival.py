@@ -7,6 +7,7 @@ way, so that it is checked as a whole, and the user's code has run, before the s
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
@@ -29,13 +30,15 @@ from metaxy_dagster.stores.checks import (
 )
 from metaxy_dagster.stores.duckdb.asked import Asked, check_increment
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
-from metaxy_dagster.stores.duckdb.identifiers import columns
+from metaxy_dagster.stores.duckdb.identifiers import columns, literal
 from metaxy_dagster.stores.duckdb.scratch import scratch
 from metaxy_dagster.stores.duckdb.staging import COL_CONTENT, Staged
 from metaxy_dagster.stores.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames import check_ids, to_arrow, to_rows
 from metaxy_dagster.stores.given import own_versions
 from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.logical import Logical
+from metaxy_dagster.stores.noting import KIND, logicals_of
 from metaxy_dagster.stores.spool import Spool
 
 __all__ = ["arrived_types", "prepare", "prepare_samples"]
@@ -91,9 +94,11 @@ def prepare(
         table = _spooled(rows, arrival, file)
     arrival.check()
     user = [name for name in table.schema.names if not name.startswith(c.PREFIX)]
-    types = dict.fromkeys(user, _NOTHING)
+    types, notes = dict.fromkeys(user, _NOTHING), {}
     if table.num_rows:
-        types = arrived_types(table.schema.empty_table().select(user), str(plan.key))
+        columns_of = table.schema.empty_table().select(user)
+        types, notes = arrived_types(columns_of, str(plan.key)), logicals_of(columns_of.schema)
+        types |= _told_types(columns_of.schema, notes, plan)
     return Staged(
         plan,
         feature_version,
@@ -104,6 +109,7 @@ def prepare(
         hashed=arrival.hashed,
         as_stored=arrival.as_stored,
         by_content=arrival.by_content,
+        logicals=notes,
     )
 
 
@@ -196,6 +202,20 @@ class _Arrival:
             self._given.check()
         if self._known is not None:
             self.hashed, self.as_stored = self._known
+
+
+def _told_types(
+    schema: pa.Schema, notes: Mapping[str, Logical], plan: FeaturePlan
+) -> dict[str, str]:
+    """DuckDB types of which Arrow knows nothing: orders of text, and what came from DuckDB."""
+    told = {field.name: (field.metadata or {}).get(KIND) for field in schema}
+    found = {name: kind.decode() for name, kind in told.items() if kind}
+    for name, note in notes.items():
+        if note.order:
+            found[name] = f"ENUM({', '.join(map(literal, note.order))})"
+    # Ids of several features meet, so they keep to plain types.
+    ids = {fold(name) for name in plan.spec.id_columns}
+    return {name: kind for name, kind in found.items() if fold(name) not in ids}
 
 
 def _nothing_of(rows: pa.Table, plan: FeaturePlan) -> pa.Table:

@@ -128,7 +128,7 @@ def read_catalog(
     for key in wanted:
         entry = entries[key]
         if entry.stored and key not in tables:
-            tables[key] = layout.describe(connection, key, entry.commits)
+            tables[key] = layout.describe(connection, key, entry)
         elif not entry.stored and entry.commits.emptied and key not in marked:
             marked[key] = layout.describe_marks(connection, key)
     known = {key: tables[key] for key in wanted if key in tables}

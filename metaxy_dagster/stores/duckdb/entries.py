@@ -115,6 +115,8 @@ class Entry:
         failed: whether samples of it failed and were not computed since.
         watermark: what an earlier resolve found out.
         content: what it holds, if that was found out.
+        types: what its columns were before they were stored; see ``stores.logical``.
+        had: the types that columns had before they widened, as JSON.
     """
 
     version: str | None = None
@@ -124,6 +126,8 @@ class Entry:
     failed: bool = False
     watermark: Watermark | None = None
     content: Content | None = None
+    types: str | None = None
+    had: str | None = None
 
 
 # Of a feature that was never written.
@@ -146,7 +150,8 @@ class State:
 _COMMITS = ", ".join(field.name for field in dataclasses.fields(Commits))
 _WATERMARK = "fingerprint, upstream_commit, own_commit, pending"
 _CONTENT = "content_rows, content_low, content_high"
-_COLUMNS = f"feature_version, spec, stored, failed, {_COMMITS}, {_WATERMARK}, {_CONTENT}"
+_TYPES = "types, had"
+_COLUMNS = f"feature_version, spec, stored, failed, {_COMMITS}, {_WATERMARK}, {_CONTENT}, {_TYPES}"
 _OF_ENTRY = ", ".join(f"e.{name}" for name in _COLUMNS.split(", "))
 
 
@@ -190,9 +195,9 @@ def _entry(  # noqa: PLR0917 - the columns of a row, in their order
     *numbers: Any,
 ) -> Entry:
     mark = None if fingerprint is None else Watermark(fingerprint, *numbers[:3])
-    content = None if numbers[3] is None else Content(*numbers[3:])
+    content = None if numbers[3] is None else Content(*numbers[3:6])
     commits = Commits(newest, ended, erased, emptied, token)
-    return Entry(version, spec, stored, commits, failed, mark, content)
+    return Entry(version, spec, stored, commits, failed, mark, content, *numbers[6:])
 
 
 def save(
@@ -213,6 +218,7 @@ def save(
         *dataclasses.astuple(entry.commits),
         *mark,
         *content,
+        *(entry.types, entry.had),
     ]
     if known:
         assignments = ", ".join(f"{name} = ?" for name in _COLUMNS.split(", "))

@@ -36,6 +36,8 @@ _NUMBERS = (
 )
 _TIMES = ("DATE", "TIMESTAMP")
 
+_EQUALITY = {"=", "==", "!=", "<>"}
+
 FilterLike: TypeAlias = str | Filter
 
 
@@ -117,7 +119,7 @@ class _Writer:
     def write(self, node: Filter) -> str:
         match node:
             case Compare(column, op, value):
-                sql = f"{self._column(column)} {op} {self._bind(column, value)}"
+                sql = f"{self._column(column)} {op} {self._bind_in_order(column, op, value)}"
             case In(column, items, negated):
                 bound = ", ".join(self._bind(column, item) for item in items)
                 sql = f"{self._column(column)} {_not(negated)}IN ({bound})"
@@ -126,7 +128,8 @@ class _Writer:
             case Like():
                 sql = self._like(node)
             case Between(column, low, high, negated):
-                span = f"{self._bind(column, low)} AND {self._bind(column, high)}"
+                ends = (self._bind_in_order(column, "<", end) for end in (low, high))
+                span = " AND ".join(ends)
                 sql = f"{self._column(column)} {_not(negated)}BETWEEN {span}"
             case And(parts):
                 sql = " AND ".join(map(self.write, parts))
@@ -144,10 +147,17 @@ class _Writer:
         sql = f"{self._column(node.column)} {_not(node.negated)}{word} {bound}"
         return sql if node.escape is None else f"{sql} ESCAPE {literal(node.escape)}"
 
+    def _bind_in_order(self, column: str | Member, op: str, value: Any) -> str:
+        """A value to be compared: with an enumeration by its order, and not as text."""
+        bound, kind = self._bind(column, value), self._kind(column)
+        is_order = kind.startswith("ENUM") and op not in _EQUALITY
+        return f"TRY_CAST({bound} AS {kind})" if is_order else bound
+
     def _bind(self, column: str | Member, value: Any, *, like: bool = False) -> str:
         kind = self._kind(column)
         # What DuckDB would refuse too, but only when the frame is collected.
-        if not _compares(kind, value) or (like and kind not in ("", "VARCHAR")):
+        is_text = kind in ("", "VARCHAR") or kind.startswith("ENUM")
+        if not _compares(kind, value) or (like and not is_text):
             raise StoreError(
                 f"a filter on {self._where} compares {column_text(column)!r} with a value of"
                 " another kind",
@@ -213,7 +223,7 @@ def _compares(kind: str, value: object) -> bool:
         if isinstance(value, str):
             return _is_number(value)
         return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == "VARCHAR":
+    if kind == "VARCHAR" or kind.startswith("ENUM"):
         return isinstance(value, str)
     if kind.startswith(_TIMES):
         return isinstance(value, str | date)

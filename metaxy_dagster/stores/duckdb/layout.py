@@ -17,6 +17,7 @@ feature at any commit can be read back, so a lazy frame is a snapshot and holds 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +29,7 @@ from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb.commits import Commit
-from metaxy_dagster.stores.duckdb.entries import Commits, State, read_entries
+from metaxy_dagster.stores.duckdb.entries import Commits, Entry, State, read_entries
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     empty_table,
@@ -38,6 +39,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
 )
 from metaxy_dagster.stores.duckdb.migration import migrate
 from metaxy_dagster.stores.duckdb.reshape import Change, add_entries, reshape
+from metaxy_dagster.stores.logical import Logical, of_text
 
 __all__ = [
     "COL_COMMIT",
@@ -90,7 +92,8 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.features (
     newest BIGINT NOT NULL, ended BIGINT NOT NULL, erased BIGINT NOT NULL,
     emptied BIGINT NOT NULL, token BIGINT,
     fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT,
-    content_rows BIGINT, content_low HUGEINT, content_high HUGEINT);
+    content_rows BIGINT, content_low HUGEINT, content_high HUGEINT,
+    types VARCHAR, had VARCHAR);
 """
 
 
@@ -101,18 +104,51 @@ class Table:
     Attributes:
         types: the user's columns and their DuckDB types, in stored order.
         fields: the entries of each STRUCT column, by column.
-        commits: its newest commits.
+        entry: what is known of it as a whole.
     """
 
     key: FeatureKey
     types: Mapping[str, str]
     fields: Mapping[str, tuple[str, ...]]
-    commits: Commits
+    entry: Entry
+
+    @property
+    def commits(self) -> Commits:
+        """Its newest commits."""
+        return self.entry.commits
+
+    @property
+    def logical(self) -> Mapping[str, Logical]:
+        """What its columns were before they were stored, where their types do not tell it."""
+        return of_text(self.entry.types) if self.entry.types else {}
+
+    @property
+    def had(self) -> Mapping[str, list[str]]:
+        """The types that columns had before they widened, oldest first."""
+        return dict(json.loads(self.entry.had)) if self.entry.had else {}
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The user's columns."""
         return tuple(self.types)
+
+    @property
+    def kinds(self) -> Mapping[str, list[str]]:
+        """All types that each column has had, oldest first; the last is that of now."""
+        had = self.had
+        return {name: [*had.get(name, ()), kind] for name, kind in self.types.items()}
+
+    def told(self, names: Mapping[str, str]) -> tuple[Mapping[str, Logical], Mapping[str, str]]:
+        """What is known of some columns: what they were, and their types.
+
+        Args:
+            names: what they are called, and their names here.
+        """
+        logical = self.logical
+        return (
+            {name: logical[there] for name, there in names.items() if there in logical},
+            {name: self.types[there] for name, there in names.items() if there in self.types},
+        )
 
     def column_named(self, name: str) -> str | None:
         """The stored column that DuckDB would take for ``name`` (it folds case)."""
@@ -201,7 +237,7 @@ def number(
     return int(rows[0][0])
 
 
-def describe(connection: duckdb.DuckDBPyConnection, key: FeatureKey, commits: Commits) -> Table:
+def describe(connection: duckdb.DuckDBPyConnection, key: FeatureKey, entry: Entry) -> Table:
     """The table of a feature that is stored."""
     relation = connection.sql(f"SELECT * FROM {table_of(key)} LIMIT 0")
     types: dict[str, str] = {}
@@ -211,7 +247,7 @@ def describe(connection: duckdb.DuckDBPyConnection, key: FeatureKey, commits: Co
             fields[name] = tuple(child for child, _ in kind.children)
         elif name not in STORED_COLUMNS:
             types[name] = str(kind)
-    return Table(key, types, fields, commits)
+    return Table(key, types, fields, entry)
 
 
 def describe_marks(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> dict[str, str]:

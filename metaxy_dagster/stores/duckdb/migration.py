@@ -150,6 +150,9 @@ def _give_tokens(connection: duckdb.DuckDBPyConnection) -> None:
         f"UPDATE {metaxy}.features f SET token = c.token"
         f" FROM (SELECT DISTINCT commit, token FROM {metaxy}.commits) c WHERE c.commit = f.newest"
     )
+    # Of what columns were before they were stored, nothing is known.
+    for name in ("types", "had"):
+        connection.execute(f"ALTER TABLE {metaxy}.features ADD COLUMN {name} VARCHAR")
 
 
 STEPS: Mapping[int, Step] = {1: _drop_upstream_versions, 2: _gather_entries, 3: _give_tokens}

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FieldKey, FieldPlan, ParentField
 from metaxy_dagster.stores.duckdb.identifiers import literal, quote
+from metaxy_dagster.stores.duckdb.widening import INTEGERS
 from metaxy_dagster.stores.encoding import HASH_LENGTH, MISSING, encode, encode_all
 
 __all__ = [
@@ -62,13 +63,27 @@ def encoded(expression: str) -> str:
     return f"coalesce(strlen({expression}) || ':' || {expression}, '{MISSING}')"
 
 
-def id_text(column: str, kind: str) -> str:
-    """An id as text, the same in every engine.
+def id_text(column: str, kinds: Sequence[str]) -> str:
+    """An id as text, the same in every engine, and whatever its column has widened to since.
 
     Args:
         column: a quoted column.
-        kind: its DuckDB type.
+        kinds: the DuckDB types that it has had, oldest first; the last is that of now.
     """
+    *had, kind = kinds
+    text = _text(column, kind)
+    if {*kinds} <= INTEGERS:
+        return text
+    for earlier in reversed(had):
+        # By way of microseconds: DuckDB has no way from nanoseconds to seconds.
+        there = f"TRY_CAST({column} AS TIMESTAMP)" if kind == "TIMESTAMP_NS" else column
+        then = f"TRY_CAST({there} AS {earlier})"
+        same = f"TRY_CAST({then} AS {kind}) = {column}"
+        text = f"CASE WHEN {same} THEN {_text(then, earlier)} ELSE '~' || {text} END"
+    return text
+
+
+def _text(column: str, kind: str) -> str:
     if kind == "TIMESTAMP_NS":
         return f"epoch_ns({column})::VARCHAR"
     if kind.startswith("TIMESTAMP"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -13,13 +13,16 @@ import narwhals as nw
 import pyarrow as pa
 
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
-from metaxy_dagster.stores.duckdb.frame import StoreFrame
+from metaxy_dagster.stores.duckdb.frame import StoreFrame, Told, only_zone
 from metaxy_dagster.stores.duckdb.identifiers import columns as column_list
 from metaxy_dagster.stores.duckdb.identifiers import literal, quote
+from metaxy_dagster.stores.logical import Logical, restore
 
-__all__ = ["Query", "fetch", "lazy", "nothing", "reader"]
+__all__ = ["Query", "fetch", "fetch_restored", "lazy", "nothing", "reader"]
 
 _FRAMES = threading.local()
+# Types that DuckDB does not take from Arrow by itself.
+_UNTOLD = ("ENUM", "UUID", "HUGEINT", "JSON")
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,36 @@ class Query:
         sql: the text; user input never stands in it unquoted.
         values: named parameters, ``$name`` in the text.
         tables: Arrow tables that the text refers to by name.
+        logical: what columns were before they were stored.
+        kinds: DuckDB types of columns, where Arrow does not tell them.
     """
 
     sql: str
     values: Mapping[str, object] = field(default_factory=dict)
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    logical: Mapping[str, Logical] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+    def told(self, logical: Mapping[str, Logical], types: Mapping[str, str]) -> Query:
+        """The same, and what is known of the columns beside their Arrow types.
+
+        Args:
+            logical: what they were before they were stored.
+            types: their DuckDB types.
+        """
+        kinds = {name: kind for name, kind in types.items() if kind.startswith(_UNTOLD)}
+        return replace(self, logical=logical, kinds=kinds)
 
     def select(self, columns: Sequence[str], limit: int | None = None) -> Query:
         """The same rows, fewer columns; only some of them, if there is a limit."""
         some = "" if limit is None else f" LIMIT {limit:d}"
         sql = f"SELECT {column_list(columns)} FROM ({self.sql}){some}"
         return Query(sql, self.values, self.tables)
+
+
+def fetch_restored(connection: duckdb.DuckDBPyConnection, query: Query) -> pa.Table:
+    """As :func:`fetch`, in the types that columns had before they were stored."""
+    return restore(fetch(connection, query), query.logical)
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, query: Query) -> pa.Table:
@@ -60,7 +82,11 @@ def _relation(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.Duc
 
 
 def lazy(
-    source: Any, file: DuckDBFile, constants: Mapping[str, str] | None = None
+    source: Any,
+    file: DuckDBFile,
+    constants: Mapping[str, str] | None = None,
+    *,
+    query: Query | None = None,
 ) -> nw.LazyFrame[Any]:
     """A lazy frame over Arrow data or a snapshot.
 
@@ -71,35 +97,63 @@ def lazy(
         source: what DuckDB reads.
         file: whose settings the connection has.
         constants: texts that stand in every row, as further columns.
+        query: what is known of the columns beside their Arrow types.
     """
-    relation = _frames(file).from_arrow(source)
+    logical = {} if query is None else query.logical
+    zone = only_zone(logical.values())
+    connection = _frames(file, zone)
+    relation = connection.from_arrow(source)
+    if query is not None and (kinds := query.kinds):
+        relation = relation.project(
+            ", ".join(
+                f"{quote(n)}::{kinds[n]} AS {quote(n)}" if n in kinds else quote(n)
+                for n in relation.columns
+            )
+        )
     if constants:
         added = (f"{literal(text)} AS {quote(name)}" for name, text in constants.items())
         relation = relation.project(", ".join(("*", *added)))
     if not isinstance(source, pa.Table):
-        return StoreFrame.of(relation)
+        return StoreFrame.of(relation, Told(logical, zone, connection.from_arrow))
 
     def rows() -> pa.Table:
         table = source
         for name, text in (constants or {}).items():
             table = table.append_column(name, pa.repeat(text, table.num_rows))
-        return table
+        return restore(table, logical)
 
-    return StoreFrame.of(relation, rows)
+    return StoreFrame.of(relation, Told(logical, zone, connection.from_arrow), rows)
 
 
 def nothing(types: Mapping[str, str], file: DuckDBFile) -> nw.LazyFrame[Any]:
     """A lazy frame without rows, of these columns and DuckDB types."""
     selected = ", ".join(f"NULL::{kind} AS {quote(name)}" for name, kind in types.items())
-    return nw.from_native(_frames(file).sql(f"SELECT {selected} WHERE FALSE"))
+    return nw.from_native(_frames(file, None).sql(f"SELECT {selected} WHERE FALSE"))
 
 
-def _frames(file: DuckDBFile) -> duckdb.DuckDBPyConnection:
-    """This thread's connection for frames."""
-    pid, connection = getattr(_FRAMES, "connection", (0, None))
-    if connection is None or pid != os.getpid():
+def _frames(file: DuckDBFile, zone: str | None) -> duckdb.DuckDBPyConnection:
+    """This thread's connection for frames, or that for frames of another zone than UTC."""
+    pid, known = getattr(_FRAMES, "connections", (0, {}))
+    connections: dict[str | None, duckdb.DuckDBPyConnection] = known
+    if pid != os.getpid():
+        # Not dropped in a forked child: ending them there would wait for its parent's threads.
+        _FRAMES.abandoned = known
+        connections = {}
+        _FRAMES.connections = (os.getpid(), connections)
+    if zone not in connections:
         connection = file.engine()
         # Users and narwhals name frames in SQL by their variables.
         connection.execute("SET python_enable_replacements = true")
-        _FRAMES.connection = (os.getpid(), connection)
-    return connection
+        if zone is not None:
+            try:
+                connection.execute(f"SET TimeZone = {literal(_zone_name(zone))}")
+            except duckdb.Error:
+                # One that DuckDB does not know: moments are right, local days are those of UTC.
+                connection.execute("SET TimeZone = 'UTC'")
+        connections[zone] = connection
+    return connections[zone]
+
+
+def _zone_name(zone: str) -> str:
+    """An offset such as +02:00 by the name that DuckDB has for it."""
+    return f"GMT{zone}" if zone[:1] in "+-" else zone

@@ -75,7 +75,8 @@ class Read:
             types=table.types,
         )
         rows = self._rows(catalog, table)
-        return Query(f"SELECT {columns(names)} FROM ({rows}) WHERE {where}", values)
+        query = Query(f"SELECT {columns(names)} FROM ({rows}) WHERE {where}", values)
+        return query.told(*table.told(dict(zip(names, names, strict=True))))
 
     def _rows(self, catalog: Catalog, table: layout.Table) -> str:
         stored = (*table.columns, *(n for n in c.SYSTEM_COLUMNS if n != c.COL_DELETED_AT))

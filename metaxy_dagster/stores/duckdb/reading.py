@@ -74,8 +74,8 @@ class ReadableStore(MigratableStore):
         check_flags(history=history)
         only = _said(filters)
         if only is not None:
-            return query.lazy(self._snapshot(feature, only, columns, history), self._file)
-        frame = query.lazy(self._snapshot(feature, (), None, history), self._file)
+            return self._lazy(feature, only, columns, history=history)
+        frame = self._lazy(feature, (), None, history=history)
         try:
             frame = frame.filter(cast("nw.Expr", filters))
         except (nw.exceptions.NarwhalsError, engine.Error, TypeError, ValueError) as error:
@@ -97,23 +97,37 @@ class ReadableStore(MigratableStore):
         columns: Sequence[str] | None = None,
     ) -> Scan:
         """As :meth:`read`, for an engine that asks for batches of some columns itself."""
-        return self._snapshot(feature, parsed(filters), columns, history=False)
+        found, asked = self._snapshot(feature, parsed(filters), columns, history=False)
+        return snapshot.Restored(found, asked.logical) if asked.logical else found
+
+    def _lazy(
+        self,
+        feature: CoercibleToFeatureKey,
+        filters: tuple[Filter, ...],
+        columns: Sequence[str] | None,
+        *,
+        history: bool,
+    ) -> nw.LazyFrame[Any]:
+        found, asked = self._snapshot(feature, filters, columns, history=history)
+        return query.lazy(found, self._file, query=asked)
 
     def _snapshot(
         self,
         feature: CoercibleToFeatureKey,
         filters: tuple[Filter, ...],
         columns: Sequence[str] | None,
-        history: bool,  # noqa: FBT001 - as of read
-    ) -> snapshot.Snapshot:
+        *,
+        history: bool,
+    ) -> tuple[snapshot.Snapshot, query.Query]:
         spec = self._plan(feature)[1].spec
         names = column_names(columns, feature=str(spec.key))
         declared = self.graph.feature_class(spec.key)
         with self._file.connect("r") as connection:
             commit = self._sessions.commit(connection)
             read = reader.Read(spec, commit, names, filters, history, declared)
-            schema = reader.arrow_schema(connection, read.query(connection))
-        return snapshot.Snapshot(self._file, schema, read.query)
+            asked = read.query(connection)
+            schema = reader.arrow_schema(connection, asked)
+        return snapshot.Snapshot(self._file, schema, read.query), asked
 
     def read_table(
         self,
@@ -129,7 +143,7 @@ class ReadableStore(MigratableStore):
         with self._file.connect("r") as connection:
             commit = self._sessions.commit(connection)
             read = reader.Read(spec, commit, names, parsed(filters), feature_class=declared)
-            return query.fetch(connection, read.query(connection))
+            return query.fetch_restored(connection, read.query(connection))
 
     def count(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> int:
         """How many samples are stored."""
@@ -161,7 +175,7 @@ class ReadableStore(MigratableStore):
                 content = entries.Content(0, 0, 0)
             elif only or content is None:
                 rows = reader.Read(spec, known.commit, None, only).query(connection)
-                content = versions.content_of(connection, spec, table.types, rows)
+                content = versions.content_of(connection, spec, table.kinds, rows)
         return versions.data_version(content)
 
     def summary(

@@ -29,6 +29,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
 )
 from metaxy_dagster.stores.duckdb.identity import stored_ids, with_ids
 from metaxy_dagster.stores.duckdb.migratable import IdMigration
+from metaxy_dagster.stores.duckdb.notes import renamed
 from metaxy_dagster.stores.duckdb.removal import Removal
 from metaxy_dagster.stores.duckdb.versions import moved
 from metaxy_dagster.stores.duckdb.views import sample_columns
@@ -275,8 +276,12 @@ class _Rekeying:
             failed, gone = self._rename_samples(quarantine_table(key), failures)
             forgotten += gone
         if table is not None:
-            types = layout.describe(connection, key, commits).types
-            content = moved(connection, wanted.plan.spec, types, None, commit, ended=True)
+            made = wanted.columns_after(table.types, wanted.ids) or {}
+            known = {quote(name): name for name in table.types}
+            names = {name: known[one] for name, (_, one) in made.items() if one in known}
+            entry = renamed(entry, names)
+            kinds = layout.describe(connection, key, entry).kinds
+            content = moved(connection, wanted.plan.spec, kinds, None, commit, ended=True)
         spec = with_ids(entry.spec or "{}", wanted.ids)
         save(
             connection,

@@ -1,7 +1,6 @@
 """The full resolve: one query that says which samples are new, stale or orphaned, and why.
 
-``expected`` holds one row per sample that the upstreams call for, with the provenance it would
-have; ``own`` what is stored; a single full join compares them.
+A single full join compares ``expected``, one row per sample called for, with ``own``, the stored.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query
 from metaxy_dagster.stores.duckdb.statuses import status
 from metaxy_dagster.stores.duckdb.stored import StoredSide
+from metaxy_dagster.stores.duckdb.telling import told_of
 from metaxy_dagster.stores.duckdb.views import (
     UpstreamView,
     carried_columns,
@@ -253,13 +253,17 @@ class OpenResolve:
             )
             joined = f"SELECT {columns([*self._keys, *user])} FROM {joined_views(self._plan)}"
             source += f" JOIN ({joined}) USING ({columns(self._keys)})"
-            return self._query(f"WITH {clauses} SELECT {', '.join(selected)} FROM {source}", delta)
+            sql = f"WITH {clauses} SELECT {', '.join(selected)} FROM {source}"
+            return self.told(self._query(sql, delta))
         if self._plan.is_root and self.resolve.samples is not None:
-            extra = [n for n in self.resolve.samples.column_names if not n.startswith(c.PREFIX)]
-            extra = [name for name in extra if name not in self._keys]
-            selected[1:1] = [f"s.{quote(name)}" for name in extra]
+            found = (n for n in self.resolve.samples.column_names if n not in self._keys)
+            selected[1:1] = [f"s.{quote(n)}" for n in found if not n.startswith(c.PREFIX)]
             source += f" JOIN {SAMPLES} s USING ({columns(self._keys)})"
-        return self._query(f"SELECT {', '.join(selected)} FROM {source}", delta)
+        return self.told(self._query(f"SELECT {', '.join(selected)} FROM {source}", delta))
+
+    def told(self, query: Query) -> Query:
+        """A query for a frame of samples, with what is known of their columns."""
+        return query.told(*told_of(self._views, self.resolve.samples, self._own, self._keys))
 
     def orphaned(self, delta: pa.Table) -> Query:
         """The stored rows that nothing calls for any more."""
@@ -268,26 +272,28 @@ class OpenResolve:
             f"SELECT r.* FROM ({rows}) r SEMI JOIN (SELECT * FROM {DELTA}"
             f" WHERE {quote(STATUS)} = {ORPHANED}) USING ({columns(self._keys)})"
         )
-        return self._query(sql, delta)
+        return self._query(sql, delta).told(*told_of((), None, self._own, tuple(self.stored_types)))
 
     def upstream(self, samples: pa.Table | None, key: FeatureKey) -> Query:
         """The rows of an upstream that some samples (or, for ``None``, all) are computed from."""
         view = self._view(key)
         if view.table is None:
             return Query(no_rows(view.declared))
+        told = told_of((), None, view.table, view.table.columns)
         if samples is not None and not samples.num_rows:
-            return Query(no_rows(view.table.types))
+            return Query(no_rows(view.table.types)).told(*told)
         rows = self.catalog.rows(key, view.table.columns)
         if samples is None:
             # Whatever samples were chosen: who asks for all of them chooses by himself.
             view = replace(view, chosen=())
         sql = f"SELECT * FROM ({rows}) r WHERE {view.filter(self.values)}"
         if samples is None:
-            return self._query(sql)
+            return self._query(sql).told(*told)
         on = " AND ".join(
             f"r.{quote(there)} = k.{quote(here)}" for here, there in view.dep.source_columns.items()
         )
-        return self._query(f"SELECT r.* FROM ({sql}) r SEMI JOIN {DELTA} k ON {on}", samples)
+        sql = f"SELECT r.* FROM ({sql}) r SEMI JOIN {DELTA} k ON {on}"
+        return self._query(sql, samples).told(*told)
 
     def _view(self, key: FeatureKey) -> UpstreamView:
         for view in self._views:
@@ -305,8 +311,6 @@ class OpenResolve:
         found = {SAMPLES: self.resolve.samples, DELTA: delta}
         tables = {name: table for name, table in found.items() if table is not None}
         return Query(sql, self.values, tables)
-
-    # The parts of the comparison.
 
     def _with(self) -> str:
         clauses = [

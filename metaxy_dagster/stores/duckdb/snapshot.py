@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -23,9 +23,10 @@ from metaxy_dagster.stores.counts import STATUS, having
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.query import Query, reader
 from metaxy_dagster.stores.lazy import BATCH_ROWS
+from metaxy_dagster.stores.logical import Logical, restore, restore_schema
 from metaxy_dagster.stores.spool import Spool
 
-__all__ = ["Listed", "Snapshot"]
+__all__ = ["Listed", "Restored", "Snapshot"]
 
 _READING = threading.Lock()
 
@@ -93,6 +94,26 @@ class Snapshot(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
             for batch in reader(connection, query, BATCH_ROWS):
                 spool.append(pa.Table.from_batches([batch.cast(schema)]))
         return spool
+
+
+class Restored:
+    """The rows of a snapshot, for engines that take Arrow as it is: as what they were."""
+
+    def __init__(self, snapshot: Snapshot, logical: Mapping[str, Logical]) -> None:
+        self._snapshot = snapshot
+        self._logical = logical
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types, known without reading."""
+        return restore_schema(self._snapshot.schema, self._logical)
+
+    def batches(
+        self, columns: Sequence[str] | None = None, limit: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Read some columns, at least one, of at most so many rows."""
+        for batch in self._snapshot.batches(columns, limit):
+            yield from restore(pa.Table.from_batches([batch]), self._logical).to_batches()
 
 
 class Listed(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types

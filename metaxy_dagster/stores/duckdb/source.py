@@ -18,11 +18,19 @@ from metaxy_dagster.stores import spool as spools
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts, having
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.quarantine import WithoutQuarantined
-from metaxy_dagster.stores.duckdb.query import Query, fetch, lazy, nothing, reader
+from metaxy_dagster.stores.duckdb.query import (
+    Query,
+    fetch,
+    fetch_restored,
+    lazy,
+    nothing,
+    reader,
+)
 from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
 from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.increment import Increment, IncrementSource
+from metaxy_dagster.stores.logical import restore
 from metaxy_dagster.stores.scan import Scan
 
 if TYPE_CHECKING:
@@ -46,6 +54,8 @@ class DuckDBIncrementSource:
     resolve: Resolve
     # What an earlier question found out about the stored feature.
     _own: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    # And about the columns of its frames.
+    _told: dict[str, Query] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def sample_columns(self) -> tuple[str, ...]:
@@ -72,6 +82,7 @@ class DuckDBIncrementSource:
             resolve = self._opened(connection)
             if not resolve.is_slim:
                 return None
+            self._told["frame"] = resolve.told(Query(""))
             batches = reader(connection, resolve.delta(filled=True), _STREAMED_ROWS)
             # It is about to be used: to write it down and read it again costs a quarter more.
             held = _HELD * spools.IN_MEMORY
@@ -120,7 +131,8 @@ class DuckDBIncrementSource:
         else:
             wanted = having(filled, statuses).select(names)
         # Made as it is read: in memory it would be the same text over and over.
-        return lazy(wanted, self.file, {c.COL_FEATURE_VERSION: self.resolve.feature_version})
+        version = {c.COL_FEATURE_VERSION: self.resolve.feature_version}
+        return lazy(wanted, self.file, version, query=self._told.get("frame"))
 
     def frame(self, delta: pa.Table, statuses: Sequence[int]) -> nw.LazyFrame[Any]:
         """Ids, upstream columns and provenance of the samples with these statuses."""
@@ -143,12 +155,17 @@ class DuckDBIncrementSource:
     def upstream_table(self, samples: pa.Table | None, key: FeatureKey) -> pa.Table:
         """As :meth:`upstream`, read at once."""
         with self.file.connect("r") as connection:
-            return fetch(connection, self.resolve.open(connection).upstream(samples, key))
+            return fetch_restored(connection, self.resolve.open(connection).upstream(samples, key))
 
     def upstream_scan(self, samples: pa.Table | None, key: FeatureKey) -> Scan | pa.Table:
         """As :meth:`upstream`, for an engine that asks for batches; few rows are read at once."""
         rows = None if samples is None else samples.num_rows
-        return self._scan(lambda resolve: resolve.upstream(samples, key), rows)
+        found, asked = self._scan(lambda resolve: resolve.upstream(samples, key), rows)
+        if isinstance(found, pa.Table):
+            return restore(found, asked.logical)
+        from metaxy_dagster.stores.duckdb.snapshot import Restored  # noqa: PLC0415 - brings pandas
+
+        return Restored(found, asked.logical) if asked.logical else found
 
     def _opened(self, connection: duckdb.DuckDBPyConnection) -> OpenResolve:
         resolve = self.resolve.open(connection, compare=True)
@@ -156,11 +173,12 @@ class DuckDBIncrementSource:
         return resolve
 
     def _lazy(self, make: Callable[[OpenResolve], Query], samples: int | None) -> nw.LazyFrame[Any]:
-        return lazy(self._scan(make, samples), self.file)
+        found, asked = self._scan(make, samples)
+        return lazy(found, self.file, query=asked)
 
     def _scan(
         self, make: Callable[[OpenResolve], Query], samples: int | None
-    ) -> Snapshot | pa.Table:
+    ) -> tuple[Snapshot | pa.Table, Query]:
         """Rows that are read when they are collected; for few samples, read already."""
 
         def query(connection: duckdb.DuckDBPyConnection) -> Query:
@@ -168,11 +186,13 @@ class DuckDBIncrementSource:
 
         with self.file.connect("r") as connection:
             if samples is not None and samples <= _READ_AT_ONCE:
-                return fetch(connection, query(connection))
-            schema = arrow_schema(connection, query(connection))
+                asked = query(connection)
+                return fetch(connection, asked), asked
+            asked = query(connection)
+            schema = arrow_schema(connection, asked)
         from metaxy_dagster.stores.duckdb.snapshot import Snapshot  # noqa: PLC0415 - brings pandas
 
-        return Snapshot(self.file, schema, query)
+        return Snapshot(self.file, schema, query), asked
 
 
 def origin(source: IncrementSource) -> DuckDBIncrementSource | None:

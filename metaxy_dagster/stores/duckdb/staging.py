@@ -5,6 +5,7 @@ Nothing is written to the feature here; whatever is refused is refused before th
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from metaxy_dagster.stores.duckdb.layout import struct_type
 from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
 from metaxy_dagster.stores.duckdb.types import Agreed
 from metaxy_dagster.stores.duckdb.views import sample_columns
+from metaxy_dagster.stores.logical import Logical
 from metaxy_dagster.stores.spool import Spool, SpooledColumns
 
 __all__ = ["COL_CONTENT", "STAGE", "Staged", "check_asked_for", "stage", "unstage"]
@@ -49,6 +51,7 @@ class Staged:
         hashed: whether all provenance is of a hash's length.
         as_stored: whether the provenance struct is as it is stored.
         by_content: whether provenance is the content of the columns.
+        logicals: what columns were before they came into Arrow types that DuckDB knows.
     """
 
     plan: FeaturePlan
@@ -60,6 +63,7 @@ class Staged:
     hashed: bool = False
     as_stored: bool = False
     by_content: bool = False
+    logicals: Mapping[str, Logical] = dataclasses.field(default_factory=dict)
 
     def of_known(self, stored: Collection[str]) -> Staged:
         """The same frame; without rows, it has no columns but those that are stored already."""

@@ -19,6 +19,7 @@ from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.duckdb.versions import content_of, data_version, known_content
 from metaxy_dagster.stores.failures import FailureResult
+from metaxy_dagster.stores.logical import restore
 from metaxy_dagster.stores.protocol import FeatureSummary
 
 __all__ = ["Summarise"]
@@ -74,7 +75,7 @@ class Summarise:
         content = whole
         if self.filters or content is None:
             chosen = Query(f"SELECT * FROM ({rows}) WHERE {where}", values)
-            content = content_of(connection, spec, table.types, chosen)
+            content = content_of(connection, spec, table.kinds, chosen)
         stored = content.rows if whole is None else whole.rows
         if self.filters and whole is None:
             stored = count(connection, f"({rows})")
@@ -84,6 +85,6 @@ class Summarise:
             stored,
             content.rows,
             data_version(content),
-            fetch(connection, Query(f"{shown} LIMIT {self.preview}")),
+            restore(fetch(connection, Query(f"{shown} LIMIT {self.preview}")), table.logical),
             failed,
         )

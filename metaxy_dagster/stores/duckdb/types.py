@@ -8,6 +8,7 @@ and is refused.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,11 +37,13 @@ class Agreed:
         kind: the stored type.
         via: a type by way of which it is cast.
         holds: whether the arriving column may hold values.
+        fresh: whether the stored column held none, so that the arriving one decides.
     """
 
     kind: str
     via: str | None = None
     holds: bool = True
+    fresh: bool = False
 
     def cast(self, column: str) -> str:
         """The SQL that gives the arriving column in the stored type."""
@@ -90,6 +93,8 @@ def stored_types(
         else:
             sides = _Sides(connection, staged, name, stored)
             types[name] = _agree(sides, found.types[stored], kind)
+            if name in staged.logicals and stored not in found.logical and not types[name].fresh:
+                types[name] = dataclasses.replace(types[name], fresh=sides.nothing_stored(()))
     return types
 
 
@@ -129,7 +134,8 @@ def _agree(sides: _Sides, stored: str, kind: str) -> Agreed:
         if not lost:
             if target != stored:
                 sides.alter(stored_via, target)
-            return Agreed(target, arrived_via)
+            fresh = target != stored and (stored == "VARCHAR" or wider.stored == "VARCHAR")
+            return Agreed(target, arrived_via, fresh=fresh)
     name, key = sides.stored, str(sides.staged.plan.key)
     raise FrameError(
         f"column {name!r} arrives in a type that does not fit the stored one",

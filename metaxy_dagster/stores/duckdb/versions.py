@@ -7,7 +7,7 @@ it up to date from the rows that it changed, and nobody has to hash all others a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
@@ -32,7 +32,7 @@ def data_version(content: Content) -> str:
 def content_of(
     connection: duckdb.DuckDBPyConnection,
     spec: FeatureSpec,
-    types: Mapping[str, str],
+    kinds: Mapping[str, Sequence[str]],
     rows: Query,
 ) -> Content:
     """Hash some rows.
@@ -40,10 +40,10 @@ def content_of(
     Args:
         connection: to the file.
         spec: the feature.
-        types: of its columns.
+        kinds: the types that its ids have had.
         rows: gives at least ids and data versions.
     """
-    ids = [encoded(id_text(quote(name), types[name])) for name in sorted(spec.id_columns)]
+    ids = [encoded(id_text(quote(name), kinds[name])) for name in sorted(spec.id_columns)]
     row = " || ".join([*ids, encoded(quote(c.COL_DATA_VERSION))])
     (found,) = connection.execute(
         "SELECT count(*), coalesce(sum(md5_number_lower(h)::HUGEINT), 0),"
@@ -63,7 +63,7 @@ def known_content(catalog: Catalog, spec: FeatureSpec) -> Content | None:
 def moved(
     connection: duckdb.DuckDBPyConnection,
     spec: FeatureSpec,
-    types: Mapping[str, str],
+    kinds: Mapping[str, Sequence[str]],
     before: Content | None,
     commit: int,
     *,
@@ -74,17 +74,17 @@ def moved(
     Args:
         connection: the open transaction.
         spec: the feature.
-        types: of its columns.
+        kinds: the types that its ids have had.
         before: what it held; ``None`` if that is not known, so that all rows must be hashed.
         commit: of the write.
         ended: whether the write superseded or deleted rows, which the history has now.
     """
     rows = f"SELECT {selection((*spec.id_columns, c.COL_DATA_VERSION))} FROM"
     if before is None:
-        return content_of(connection, spec, types, Query(f"{rows} {table_of(spec.key)}"))
+        return content_of(connection, spec, kinds, Query(f"{rows} {table_of(spec.key)}"))
     begun = f"{rows} {table_of(spec.key)} WHERE {quote(COL_COMMIT)} = {commit}"
-    content = before + content_of(connection, spec, types, Query(begun))
+    content = before + content_of(connection, spec, kinds, Query(begun))
     if not ended:
         return content
     gone = f"{rows} {history_table(spec.key)} WHERE {quote(COL_ENDED)} = {commit}"
-    return content - content_of(connection, spec, types, Query(gone))
+    return content - content_of(connection, spec, kinds, Query(gone))

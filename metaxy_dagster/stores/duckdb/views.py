@@ -220,8 +220,9 @@ class UpstreamView:
         keys: list[str],
         versions: Mapping[FieldKey, str],
     ) -> str:
+        kinds = table.kinds
         member = " || ".join(
-            encoded(id_text(quote(name), table.types[name])) for name in self.dep.member_columns
+            encoded(id_text(quote(name), kinds[name])) for name in self.dep.member_columns
         )
         selected = keys + [
             f"md5(string_agg(metaxy_member || {encoded(sql)}, '' ORDER BY metaxy_member))"

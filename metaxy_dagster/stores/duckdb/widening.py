@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import duckdb
-
 from metaxy_dagster.features.columns import fold
+from metaxy_dagster.late import duckdb
 from metaxy_dagster.stores.duckdb.identifiers import literal, quote
 
 __all__ = ["INTEGERS", "Path", "Widening", "Wider", "has_value", "may_lose", "storable"]
@@ -35,6 +34,8 @@ _FINER = (("TIMESTAMPTZ_NS", "TIMESTAMP WITH TIME ZONE"), ("TIME_NS", "TIME"))
 _HUGE = {"HUGEINT", "UHUGEINT"}
 _NULLS = {"NULL", '"NULL"'}
 _TEXT = "VARCHAR"
+# Types whose values have a text of their own.
+_WRITTEN = ("ENUM", "UUID", "JSON", "BIT", "TIME WITH TIME ZONE")
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,12 @@ def storable(kind: Kind) -> str:
 
 def may_lose(kind: str, wider: str) -> bool:
     """Whether some value of a type may be another one in the wider type."""
-    is_safe = wider in INTEGERS or {kind, wider} <= _FLOATS or (wider, kind) in _FINER
+    is_safe = (
+        wider in INTEGERS
+        or (wider == _TEXT and kind.startswith(_WRITTEN))
+        or {kind, wider} <= _FLOATS
+        or (wider, kind) in _FINER
+    )
     return not (kind == wider or kind in _NULLS or is_safe)
 
 
@@ -203,9 +209,24 @@ def has_value(expression: str, path: Path, depth: int = 0) -> str:
     return f"coalesce(len(list_filter({items}, lambda {one}: {inner})) > 0, FALSE)"
 
 
+def _longer(connection: duckdb.DuckDBPyConnection, stored: str, arrived: str) -> str | None:
+    """The one of two orders that has all values of the other, in the same order."""
+    kinds: list[Kind] = [connection.sqltype(one) for one in (stored, arrived)]
+    first, second = (kind.children[0][1] for kind in kinds)
+    if [one for one in first if one in set(second)] == list(second):
+        return stored
+    return arrived if [one for one in second if one in set(first)] == list(first) else None
+
+
 def _common(connection: duckdb.DuckDBPyConnection, stored: str, arrived: str) -> str | None:
     """The common type of two that hold single values, ``None`` if they may not meet."""
     both = {stored, arrived}
+    if _TEXT in both:
+        # What is written as text stays what it is, as long as it can be read as that.
+        other = stored if arrived == _TEXT else arrived
+        return stored if other.startswith(_WRITTEN) else None
+    if stored.startswith("ENUM") and arrived.startswith("ENUM"):
+        return _longer(connection, stored, arrived)
     for pair in _FINER:
         if both == set(pair):
             return pair[0]

@@ -26,6 +26,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     quote,
     table_of,
 )
+from metaxy_dagster.stores.duckdb.notes import had_types, noted
 from metaxy_dagster.stores.duckdb.removal import ORPHANS, Removal
 from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage, unstage
 from metaxy_dagster.stores.duckdb.types import stored_types
@@ -97,6 +98,7 @@ class Writer:
         # they are. Others are looked up in the increment, once.
         once = found is None or staged.delta is None
         stage(connection, staged, agreed, once=once)
+        before, self.entry = self.entry, noted(connection, self.entry, found, staged, agreed)
         empty = self._collect_empty(staged, how, marks, stage=STAGE)
         if found is None:
             result = self._insert_all(staged, how, empty)
@@ -104,6 +106,7 @@ class Writer:
             result = self._insert_changed(staged, how, empty)
         if not result.commit:
             connection.execute("ROLLBACK")
+            self._remember_types(key, before)
             return result
         if marks is not None:
             marks.end(connection, result.commit, STAGE if found is None else CHANGED)
@@ -118,6 +121,13 @@ class Writer:
         unstage(connection, once=once)
         connection.execute("COMMIT")
         return result
+
+    def _remember_types(self, key: FeatureKey, before: Entry) -> None:
+        """Note what is now known of columns although no row changed; a file of an older format."""
+        after, self.entry = self.entry, before
+        if before.stored and before.types is None:
+            self.entry = replace(before, types=after.types)
+            save(self._connection, key, self.entry, known=True)
 
     def _insert_all(self, staged: Staged, how: Write, empty: NewMarks) -> WriteResult:
         """The first rows of a feature."""
@@ -203,7 +213,9 @@ class Writer:
         if not always and (before is None or changed > _HASHED_AT_ONCE):
             return None
         ended = result.updated > 0 or result.deleted > 0
-        return moved(self._connection, spec, types, before, result.commit, ended=ended)
+        had = had_types(self.entry)
+        kinds = {name: [*had.get(name, ()), types[name]] for name in types}
+        return moved(self._connection, spec, kinds, before, result.commit, ended=ended)
 
     def _without_rows(self, staged: Staged, how: Write) -> WriteResult:
         """An increment for which nothing was returned: the frame's columns tell nothing."""
@@ -389,7 +401,12 @@ class Writer:
             watermark=watermark,
             content=content,
         )
-        save(self._connection, spec.key, self.entry, known=before is not NOTHING_KNOWN)
+        save(
+            self._connection,
+            spec.key,
+            self.entry,
+            known=self._catalog.entry(spec.key) is not NOTHING_KNOWN,
+        )
 
     def _log(
         self, result: WriteResult, kind: str, version: str | None, materialization_id: str | None
