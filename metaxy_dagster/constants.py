@@ -17,6 +17,7 @@ KEY_UNRETURNED: Final = "metaxy/unreturned"
 KEY_CHECKS: Final = "metaxy/checks"
 KEY_FAILED_ROWS: Final = "metaxy/failed_rows"
 KEY_MAX_DELETED_SHARE: Final = "metaxy/max_deleted_share"
+KEY_CONFIG_VERSION: Final = "metaxy/config_version"
 # Whether events show rows; in the events, the rows.
 KEY_PREVIEW: Final = "metaxy/preview"
 KEY_PARTITION_BY: Final = "partition_by"
@@ -30,6 +31,7 @@ READ_KEYS: Final = (
     KEY_WRITE,
     KEY_FAILED_ROWS,
     KEY_MAX_DELETED_SHARE,
+    KEY_CONFIG_VERSION,
     KEY_PARTITION,
     KEY_PARTITION_BY,
     KEY_CHECKS,

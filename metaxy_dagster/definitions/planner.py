@@ -16,6 +16,7 @@ from metaxy_dagster.definitions.code_versions import bound_elsewhere, with_asset
 from metaxy_dagster.definitions.collect import Scan, collect
 from metaxy_dagster.definitions.collector import collector_held
 from metaxy_dagster.definitions.conditions import fill_condition
+from metaxy_dagster.definitions.config_versions import with_default_inputs
 from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
 from metaxy_dagster.definitions.grouping import grouping_faults
 from metaxy_dagster.definitions.loading import Loads
@@ -246,6 +247,8 @@ def _declared(scan: Scan, request: Request, before: Relative, work: _Work) -> De
     work.errors.extend(in_keys(error, declared, scan) for error in declared.errors)
     declared, notices = with_asset_versions(scan, declared, request.settings)
     work.note(notices)
+    declared, found = with_default_inputs(scan, declared)
+    work.note(found)
     return declared
 
 

@@ -204,15 +204,16 @@ class FeatureGraph:
             >>> [field.code_version for field in twin["faces"].fields]
             ['2', '2']
         """
-        specs = {
-            key: spec.with_code_version(versions[key]) if key in versions else spec
-            for key, spec in self._specs.items()
-        }
-        if all(specs[key] is spec for key, spec in self._specs.items()):
+        named = [spec for key, spec in self._specs.items() if key in versions]
+        return self.with_specs({s.key: s.with_code_version(versions[s.key]) for s in named})
+
+    def with_specs(self, specs: Mapping[FeatureKey, FeatureSpec]) -> Self:
+        """The same features, some of them declared otherwise; this very graph if none is."""
+        if all(self._specs[key] == spec for key, spec in specs.items()):
             return self
         twin = type(self)()
-        for spec in specs.values():
-            twin.add(spec)
+        for key, spec in self._specs.items():
+            twin.add(specs.get(key, spec))
         vars(twin).update(_classes=dict(self._classes), _inline=dict(self._inline))
         return twin
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metaxy_dagster.late import late_names
-from metaxy_dagster.stores.running import tell_run_by
+from metaxy_dagster.stores.running import tell_inputs_by, tell_run_by
 
 _HOMES = {
     "metaxy_dagster.runtime.automation_condition": ("pending_samples",),
@@ -43,6 +43,9 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from metaxy_dagster.features import FeatureKey
     from metaxy_dagster.runtime.automation_condition import pending_samples
     from metaxy_dagster.runtime.batches import each_batch
     from metaxy_dagster.runtime.batching import batching_op, why_not_in_batches
@@ -99,7 +102,14 @@ def _run_id() -> str | None:
     return current_run_id()
 
 
-# What an asset writes by itself carries its run, too.
+def _inputs() -> Mapping[FeatureKey, str]:
+    from metaxy_dagster.runtime.run_inputs import current_inputs  # noqa: PLC0415 - brings Dagster
+
+    return current_inputs()
+
+
+# What an asset writes by itself carries its run, too, and what it is computed with.
 tell_run_by(_run_id)
+tell_inputs_by(_inputs)
 
 __getattr__, __dir__ = late_names(__name__, _HOMES, __all__)

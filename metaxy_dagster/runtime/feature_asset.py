@@ -17,6 +17,7 @@ from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import FeatureKey, FeatureSpec, FrozenMapping, declared_feature
 from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.columns import fold
+from metaxy_dagster.runtime.input_keys import InputKeys
 from metaxy_dagster.runtime.partition_choices import partition_choices
 from metaxy_dagster.runtime.scope import Scope, Value
 from metaxy_dagster.stores.shares import SHARE_RULE, is_share
@@ -38,6 +39,7 @@ class FeatureAsset:
             ``"delete"``, ``"raise"``; ``None`` for what the IO manager says.
         max_deleted_share: how much a replace may delete; ``None`` for what the IO manager says.
         preview: whether its events show rows; ``None`` for what the IO manager says.
+        inputs: what of a run's configuration counts as an input; ``None`` for nothing.
         partition_by: the column that holds the Dagster partition key, under ``""``; or the
             columns by the names of their dimensions.
         contribution: where several assets feed one feature, the values by column that tell
@@ -59,6 +61,7 @@ class FeatureAsset:
     failed_rows: str | None = None
     max_deleted_share: float | None = None
     preview: bool | None = None
+    inputs: InputKeys | None = None
     partition_by: Mapping[str, str] = field(default_factory=FrozenMapping)
     contribution: Mapping[str, tuple[Value, ...]] = field(default_factory=FrozenMapping)
 
@@ -84,6 +87,7 @@ class FeatureAsset:
             failed_rows=values[c.KEY_FAILED_ROWS],
             max_deleted_share=values[c.KEY_MAX_DELETED_SHARE],
             preview=values[c.KEY_PREVIEW],
+            inputs=values[c.KEY_CONFIG_VERSION],
             partition_by=FrozenMapping(values[c.KEY_PARTITION_BY]),
             contribution=FrozenMapping(values[c.KEY_PARTITION]),
         )
@@ -310,6 +314,18 @@ def _preview(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> bool | None
     return value
 
 
+def _inputs(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> InputKeys | None:
+    value = _value(metadata, c.KEY_CONFIG_VERSION)
+    if value is None or value is False:
+        return None
+    found = InputKeys.of(value)
+    if found is None:
+        allowed = 'true, a list of keys, or {"config": true or a list, "resources": a list}'
+        remedy = "name the keys of the run configuration that change what is computed"
+        raise _refused(asset_key, c.KEY_CONFIG_VERSION, value, allowed, remedy)
+    return found
+
+
 def _partition_by(asset_key: dg.AssetKey, metadata: Mapping[str, Any]) -> dict[str, str]:
     value = _value(metadata, c.KEY_PARTITION_BY)
     if value is None:
@@ -362,6 +378,7 @@ _READERS: Mapping[str, _Reader] = {
     c.KEY_FAILED_ROWS: partial(_choice, key=c.KEY_FAILED_ROWS, allowed=c.FAILED_MODES),
     c.KEY_MAX_DELETED_SHARE: _share,
     c.KEY_PREVIEW: _preview,
+    c.KEY_CONFIG_VERSION: _inputs,
     c.KEY_PARTITION_BY: _partition_by,
     c.KEY_PARTITION: _contribution,
 }

@@ -24,6 +24,7 @@ from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.output import located, own_rows, write_output
 from metaxy_dagster.runtime.parameters import UNANNOTATED, Parameter
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
+from metaxy_dagster.runtime.run_inputs import within_run_of
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.unwritten import check_upstreams, check_written, warn_of_lost_commits
 from metaxy_dagster.runtime.upstream_assets import windows_upstream
@@ -126,7 +127,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         """
         asset = FeatureAsset.required(context.asset_key, _compat.input_metadata(context))
         step, size = _compat.running_step(context), batch_size(context)
-        with located(context.asset_key):
+        with located(context.asset_key), within_run_of(context):
             keys = _compat.input_partition_keys(context)
             definition = context.asset_partitions_def if keys is not None else None
             assets = None if step is None or keys is None else step.assets
@@ -188,7 +189,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         asset = FeatureAsset.required(context.asset_key, metadata)
         step = _compat.running_step(context)
         partitioned = context.has_asset_partitions
-        with located(context.asset_key):
+        with located(context.asset_key), within_run_of(context):
             keys = context.asset_partition_keys if partitioned else None
             definition = context.asset_partitions_def if partitioned else None
             assets = None if step is None or not partitioned else step.assets

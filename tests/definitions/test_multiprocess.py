@@ -43,3 +43,18 @@ def test_worker_processes_leave_the_same_bodies_out(tmp_path, monkeypatch):
                 "unique_ids",
             ]
     assert trace.read_text().split() == ["2"]
+
+
+def test_worker_processes_agree_on_what_a_run_is_configured_with(tmp_path, monkeypatch):
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("METAXY_TEST_TRACE", str(trace))
+    module = Path(__file__).with_name("configured_for_workers.py")
+    job = ReconstructableJob.for_file(str(module), "job")
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        for config in ({}, {"scale": 2}, {"note": "x", "scale": 2}):
+            given = {"ops": {"scores": {"ops": {"scaled": {"config": config}}}}}
+            with dg.execute_job(
+                job, instance=instance, run_config=given, raise_on_error=True
+            ) as result:
+                assert result.success
+    assert trace.read_text().splitlines() == ["2 by 1", "2 by 2", "0 by 2"]

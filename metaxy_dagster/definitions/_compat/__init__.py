@@ -29,6 +29,7 @@ from metaxy_dagster.definitions._compat.automations import (
     watched_by,
     watches_code_versions,
 )
+from metaxy_dagster.definitions._compat.config import config_fields, default_config
 from metaxy_dagster.definitions._compat.definitions import (
     DAGSTER_ERRORS,
     DEFAULT_GROUP,
@@ -80,6 +81,8 @@ __all__ = [
     "asset_graph",
     "attributes_of",
     "check_with_keys",
+    "config_fields",
+    "default_config",
     "definitions_fields",
     "dep_metadata",
     "dep_with",

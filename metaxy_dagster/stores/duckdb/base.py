@@ -14,6 +14,7 @@ from metaxy_dagster.late import late_modules
 from metaxy_dagster.stores.arguments import check_text, is_number, is_whole
 from metaxy_dagster.stores.paths import local_path
 from metaxy_dagster.stores.protocol import MetadataStore
+from metaxy_dagster.stores.running import graph_of_run
 
 if TYPE_CHECKING:
     from metaxy_dagster.stores.duckdb import connection, pins, session
@@ -81,8 +82,11 @@ class FileStore(MetadataStore):
 
     @property
     def graph(self) -> FeatureGraph:
-        """The features that this store knows; by default the current graph."""
-        return self._graph if self._graph is not None else FeatureGraph.current()
+        """The features that this store knows; by default the current graph.
+
+        In a run they are as the run computes them, see ``metaxy/config_version``.
+        """
+        return graph_of_run(self._graph if self._graph is not None else FeatureGraph.current())
 
     @property
     def has_graph(self) -> bool:

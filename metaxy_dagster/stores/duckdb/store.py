@@ -7,8 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
+from metaxy_dagster.features import (
+    CoercibleToFeatureKey,
+    FeatureGraph,
+    FeatureKey,
+    FeatureSpec,
+    Filter,
+)
 from metaxy_dagster.features.class_columns import ClassColumns
+from metaxy_dagster.features.run_inputs import has_unknown_inputs, inputs_within, with_inputs
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.stores.arguments import check_flags
@@ -325,10 +332,11 @@ class DuckDBMetadataStore(ReadableStore):
             >>> store.resolve_update("clean", filters={"event": "hour = 7"}).counts.new
             2
         """
-        key, plan = self._plan(feature)
+        key = FeatureKey(feature)
+        graph = self._as_last_computed(key)
+        plan, version = graph.plan(key), graph.feature_version(key)
         check_flags(keep_unchanged=keep_unchanged)
         whole, by_feature = chosen_rows(filters, plan)
-        version = self.graph.feature_version(key)
         expected = arrival.prepare_samples(plan, version, samples)
         commit, held = self._sessions.snapshot, None
         if commit is None or self._sessions.has_failures(key):
@@ -361,6 +369,16 @@ class DuckDBMetadataStore(ReadableStore):
         )
         found = source.DuckDBIncrementSource(self._file, asked)
         return Increment(key, found if held is None else quarantine.WithoutQuarantined(found, held))
+
+    def _as_last_computed(self, key: FeatureKey) -> FeatureGraph:
+        """The features; what only a run could tell is taken to be as in the last one."""
+        graph = self.graph
+        if key not in graph or not has_unknown_inputs(graph[key]) or not self._file.exists:
+            return graph
+        with self._file.connect("r") as connection:
+            spec = catalog.read_catalog(connection, [key]).entry(key).spec
+        found = None if spec is None else inputs_within(FeatureSpec.model_validate_json(spec))
+        return graph if found is None else with_inputs(graph, {key: found})
 
 
 def _condition(table: layout.Table, filters: Sequence[Filter], values: Values, *others: str) -> str:
