@@ -58,17 +58,27 @@ def found_out(store: DuckDBMetadataStore) -> tuple[int, int]:
 
 
 def as_format_3(store: DuckDBMetadataStore) -> None:
-    """Undo what format 4 changed: commits are known by their numbers alone."""
+    """Undo what format 4 changed: commits have numbers alone, each feature a history."""
     with raw(store) as connection:
         keys = "SELECT feature FROM metaxy.features WHERE fingerprint IS NOT NULL"
         for (name,) in connection.execute(keys).fetchall():
             connection.execute(
                 f'CREATE TABLE IF NOT EXISTS pending."{name}" AS SELECT id FROM main.image LIMIT 0'  # noqa: S608
             )
+        stored = connection.execute(
+            "SELECT table_name FROM metaxy.features WHERE stored"
+        ).fetchall()
+        for (name,) in stored:
+            connection.execute(
+                f'CREATE TABLE IF NOT EXISTS history."{name}" AS SELECT *, NULL::BIGINT'  # noqa: S608
+                " AS metaxy_ended, NULL::TIMESTAMPTZ AS metaxy_deleted_at"
+                f' FROM main."{name}" LIMIT 0'
+            )
         connection.execute(
             "ALTER TABLE metaxy.features DROP COLUMN token;"
             "ALTER TABLE metaxy.features DROP COLUMN types;"
             "ALTER TABLE metaxy.features DROP COLUMN had;"
+            "ALTER TABLE metaxy.features DROP COLUMN archived;"
             "ALTER TABLE metaxy.commits DROP COLUMN token; UPDATE metaxy.format SET version = 3"
         )
 
@@ -346,7 +356,7 @@ def test_a_process_that_begins_a_file_and_dies_leaves_an_empty_store(tmp_path: P
         connection.execute("DELETE FROM metaxy.format")
         connection.execute("DELETE FROM metaxy.features")
         connection.execute("DELETE FROM metaxy.commits")
-        connection.execute("DROP TABLE main.image; DROP TABLE history.image")
+        connection.execute("DROP TABLE main.image")
     assert (store.features(), store.count("image")) == ([], 0)
     assert store.write("image", pa.Table.from_pylist(IMAGES)).commit == 1
     assert format_of(store) == [(FORMAT,)]

@@ -17,7 +17,7 @@ from metaxy_dagster.stores.checks import SHOWN
 from metaxy_dagster.stores.duckdb.arrival import arrived_types
 from metaxy_dagster.stores.duckdb.catalog import Catalog, remember
 from metaxy_dagster.stores.duckdb.entries import save
-from metaxy_dagster.stores.duckdb.identifiers import history_table, quote, table_of
+from metaxy_dagster.stores.duckdb.identifiers import quote, table_of
 from metaxy_dagster.stores.duckdb.layout import Table, number
 from metaxy_dagster.stores.duckdb.notes import altered
 from metaxy_dagster.stores.logical import Logical
@@ -119,9 +119,7 @@ def _check(
     """
     column = quote(name)
     cast = f"TRY_CAST({column} AS {kind})"
-    rows = " UNION ALL ".join(
-        f"SELECT {column} FROM {one}" for one in (table_of(table.key), history_table(table.key))
-    )
+    rows = " UNION ALL ".join(f"SELECT {column} FROM {one}" for one in table.tables)
     other = f"TRY_CAST({cast} AS {table.types[name]}) IS DISTINCT FROM {column}"
     refused = other if fold(name) in ids else f"{cast} IS NULL AND {column} IS NOT NULL"
     try:
@@ -151,7 +149,7 @@ def _check(
 
 def _cast(connection: duckdb.DuckDBPyConnection, table: Table, wanted: Mapping[str, str]) -> None:
     for name, kind in wanted.items():
-        for one in (table_of(table.key), history_table(table.key)):
+        for one in table.tables:
             connection.execute(
                 f"ALTER TABLE {one} ALTER {quote(name)} TYPE {kind} USING {quote(name)}::{kind}"
             )

@@ -13,7 +13,6 @@ from metaxy_dagster.stores.duckdb.empties import Marks
 from metaxy_dagster.stores.duckdb.entries import Watermark
 from metaxy_dagster.stores.duckdb.identifiers import (
     columns,
-    history_table,
     pending_table,
     quote,
     table_of,
@@ -67,7 +66,7 @@ def find_candidates(
     parts = [f"SELECT {columns(keys)} FROM {pending_table(plan.key)}"] if mark.pending else []
     named = {name: name for name in keys}
     if own.commits.newest > mark.own_commit:
-        parts += _changed(plan.key, named, mark.own_commit)
+        parts += _changed(own, named, mark.own_commit)
         if marks is not None:
             parts.append(marks.typed(own.types).changed(mark.own_commit))
     for dep in plan.deps:
@@ -102,12 +101,15 @@ def known_samples(
     )
 
 
-def _changed(key: FeatureKey, names: dict[str, str], since: int) -> list[str]:
+def _changed(table: layout.Table, names: dict[str, str], since: int) -> list[str]:
     """The rows of a feature that began or ended after a commit: ``names`` is here -> there."""
     selected = ", ".join(f"{quote(there)} AS {quote(here)}" for here, there in names.items())
     return [
-        f"SELECT {selected} FROM {table_of(key)} WHERE {quote(layout.COL_COMMIT)} > {since}",
-        f"SELECT {selected} FROM {history_table(key)} WHERE {quote(layout.COL_ENDED)} > {since}",
+        f"SELECT {selected} FROM {table_of(table.key)} WHERE {quote(layout.COL_COMMIT)} > {since}",
+        *(
+            f"SELECT {selected} FROM {history} WHERE {quote(layout.COL_ENDED)} > {since}"
+            for history in table.history
+        ),
     ]
 
 
@@ -115,7 +117,8 @@ def _of_upstream(
     plan: FeaturePlan, dep: DepPlan, keys: Sequence[str], catalog: Catalog, mark: Watermark
 ) -> Iterator[str]:
     """The samples that an upstream's changed rows touch; nothing if they cannot be told."""
-    changed = _changed(dep.upstream.key, dict(dep.source_columns), mark.upstream_commit)
+    upstream = catalog.tables[dep.upstream.key]
+    changed = _changed(upstream, dict(dep.source_columns), mark.upstream_commit)
     if set(dep.join_columns) == set(keys):
         yield from changed
         return

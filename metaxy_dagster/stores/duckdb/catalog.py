@@ -13,7 +13,7 @@ from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.commits import Commit, check_history
 from metaxy_dagster.stores.duckdb.connection import found_before
 from metaxy_dagster.stores.duckdb.entries import NOTHING_KNOWN, Entry
-from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote, table_of
 from metaxy_dagster.stores.duckdb.retention import check_kept
 
 __all__ = ["Catalog", "read_catalog", "remember", "selection"]
@@ -71,10 +71,11 @@ class Catalog:
             return current
         begun = f"{quote(layout.COL_COMMIT)} <= {self.commit}"
         current = f"{current} WHERE {begun}"
-        if table.commits.ended <= self.commit:
+        if table.commits.archived <= self.commit:
             return current
+        (history,) = table.history
         return (
-            f"{current} UNION ALL SELECT {selected} FROM {history_table(key)} "
+            f"{current} UNION ALL SELECT {selected} FROM {history} "
             f"WHERE {begun} AND {quote(layout.COL_ENDED)} > {self.commit}"
         )
 

@@ -11,7 +11,6 @@ from metaxy_dagster.features import FeatureKey, Filter
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
-    history_table,
     literal,
     quote,
     table_of,
@@ -81,10 +80,9 @@ def within(
             where=f"feature {str(key)!r}",
             types=table.types,
         )
-        newest = (
-            f"SELECT max({quote(COL_COMMIT)}) AS n FROM {table_of(key)} WHERE {where} UNION ALL"
-            f" SELECT max({quote(COL_ENDED)}) FROM {history_table(key)} WHERE {where}"
-        )
+        newest = f"SELECT max({quote(COL_COMMIT)}) AS n FROM {table_of(key)} WHERE {where}"
+        for history in table.history:
+            newest += f" UNION ALL SELECT max({quote(COL_ENDED)}) FROM {history} WHERE {where}"
         sql = (
             f"SELECT commit, epoch_us(committed_at) FROM {_COMMITS}"
             f" WHERE commit = (SELECT max(n) FROM ({newest}))"

@@ -28,6 +28,7 @@ from metaxy_dagster.stores.duckdb.commits import Commit, keep_tokens
 from metaxy_dagster.stores.duckdb.compactable import CompactionResult
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identifiers import (
+    BLOCKS,
     CATALOG,
     columns,
     empty_table,
@@ -56,6 +57,8 @@ class _Excess:
     rows: int
     kept: int
     ended: int
+    # Nothing is left: the table goes as well.
+    drops: bool = False
 
 
 def compact(
@@ -121,7 +124,7 @@ def _excess(
     connection: duckdb.DuckDBPyConnection, horizon: int, keep_versions: int
 ) -> Iterator[_Excess]:
     rows = connection.execute(
-        f"SELECT feature, spec FROM {CATALOG}.metaxy.features WHERE stored ORDER BY 1"
+        f"SELECT feature, spec FROM {CATALOG}.metaxy.features WHERE archived > 0 ORDER BY 1"
     ).fetchall()
     for name, spec in rows:
         key = FeatureKey(name)
@@ -139,7 +142,8 @@ def _excess(
         ).fetchall()
         removed, total, ended = map(int, found)
         if total:
-            yield _Excess(key, table, condition, removed, total - removed, ended)
+            kept = total - removed
+            yield _Excess(key, table, condition, removed, kept, ended, drops=not kept)
     marked = connection.execute(
         f"SELECT feature FROM {CATALOG}.metaxy.features WHERE emptied > 0 ORDER BY 1"
     ).fetchall()
@@ -198,7 +202,13 @@ def _remove(
     connection.execute("BEGIN TRANSACTION")
     commit = newest.next() if removed else Commit(0)
     for one in found:
-        if one.rows:
+        if one.drops:
+            connection.execute(f"DROP TABLE {one.table}")
+            connection.execute(
+                f"UPDATE {CATALOG}.metaxy.features SET archived = 0 WHERE feature = ?",
+                [str(one.key)],
+            )
+        elif one.rows:
             connection.execute(f"DELETE FROM {one.table} WHERE {one.condition}")
     now = dt.datetime.now(dt.UTC)
     for name in removed:
@@ -266,9 +276,8 @@ def _copy(connection: duckdb.DuckDBPyConnection, fresh: Path) -> None:
     ).fetchall()
     # The same, so that whatever could read the file still can.
     version = literal(str(rows[0][0]).rstrip("+"))
-    connection.execute(
-        f"ATTACH {literal(str(fresh))} AS {_FRESH} (TYPE duckdb, STORAGE_VERSION {version})"
-    )
+    options = f"TYPE duckdb, STORAGE_VERSION {version}, {BLOCKS}"
+    connection.execute(f"ATTACH {literal(str(fresh))} AS {_FRESH} ({options})")
     try:
         connection.execute(f"COPY FROM DATABASE {CATALOG} TO {_FRESH}")
         connection.execute(f"CHECKPOINT {_FRESH}")

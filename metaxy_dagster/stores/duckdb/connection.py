@@ -28,7 +28,7 @@ import duckdb
 from metaxy_dagster.errors import StoreBusyError, StoreError, shown
 from metaxy_dagster.stores.arguments import is_number, one_of
 from metaxy_dagster.stores.duckdb.faults import failed, out_of_memory
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal
+from metaxy_dagster.stores.duckdb.identifiers import BLOCKS, CATALOG, literal
 from metaxy_dagster.stores.duckdb.locking import Mode, Timeout, locked, was_held_at_fork
 from metaxy_dagster.stores.duckdb.settings import check_settings
 from metaxy_dagster.stores.duckdb.spelling import real_path, spelt
@@ -347,6 +347,9 @@ class DuckDBFile:
         options = "TYPE duckdb, READ_ONLY" if mode == "r" else "TYPE duckdb"
         path = self.spelt(make=mode == "w")
         try:
+            if not path.exists():
+                # A file keeps the size that it was made with.
+                options += f", {BLOCKS}"
             connection.execute(f"ATTACH {literal(str(path))} AS {CATALOG} ({options})")
         except duckdb.Error as error:
             raise failed(self, mode, error) from error

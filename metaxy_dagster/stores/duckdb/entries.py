@@ -15,7 +15,12 @@ import duckdb
 
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb.commits import Commit
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, literal, table_name
+from metaxy_dagster.stores.duckdb.identifiers import (
+    CATALOG,
+    history_table,
+    literal,
+    table_name,
+)
 
 __all__ = [
     "NOTHING_KNOWN",
@@ -24,6 +29,7 @@ __all__ = [
     "Entry",
     "State",
     "Watermark",
+    "history_of",
     "read_entries",
     "save",
     "set_failed",
@@ -41,6 +47,7 @@ class Commits:
         ended: the last one that superseded or deleted a row.
         erased: the last one that left no trace of what it did in the history.
         emptied: the last one that found samples empty; 0 also if the feature was dropped since.
+        archived: the last one that put rows into the history; 0 if there is no such table.
         token: of the newest.
     """
 
@@ -48,10 +55,17 @@ class Commits:
     ended: int = 0
     erased: int = 0
     emptied: int = 0
+    archived: int = 0
     token: int | None = None
 
     def after(
-        self, commit: Commit, *, ended: bool, erased: bool = False, emptied: bool = False
+        self,
+        commit: Commit,
+        *,
+        ended: bool,
+        erased: bool = False,
+        emptied: bool = False,
+        archived: bool = False,
     ) -> Commits:
         """The newest commits when one more was made."""
         return Commits(
@@ -59,6 +73,7 @@ class Commits:
             commit if ended else self.ended,
             commit if erased else self.erased,
             commit if emptied else self.emptied,
+            commit if archived else self.archived,
             commit.token,
         )
 
@@ -190,14 +205,20 @@ def _entry(  # noqa: PLR0917 - the columns of a row, in their order
     ended: int,
     erased: int,
     emptied: int,
+    archived: int,
     token: int | None,
     fingerprint: str | None,
     *numbers: Any,
 ) -> Entry:
     mark = None if fingerprint is None else Watermark(fingerprint, *numbers[:3])
     content = None if numbers[3] is None else Content(*numbers[3:6])
-    commits = Commits(newest, ended, erased, emptied, token)
+    commits = Commits(newest, ended, erased, emptied, archived, token)
     return Entry(version, spec, stored, commits, failed, mark, content, *numbers[6:])
+
+
+def history_of(key: FeatureKey, commits: Commits) -> tuple[str, ...]:
+    """The history table of a feature, if it has one: it is made when a first row ends."""
+    return (history_table(key),) if commits.archived else ()
 
 
 def save(

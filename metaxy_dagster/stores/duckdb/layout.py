@@ -1,7 +1,8 @@
 """What the file looks like inside, and how it grows.
 
 * ``main.<feature>``: the current state, one row per sample. What a person who opens the file sees.
-* ``history.<feature>``: every row that was superseded or deleted, with the commit that ended it.
+* ``history.<feature>``: every row that was superseded or deleted, with the commit that ended it;
+  only where there are any.
 * ``metaxy.commits``: one row per write; its number orders everything (a clock never does), and
   its token tells it from others of that number, in files that were put back to a backup.
 * ``metaxy.features``: what is known of each feature as a whole, see :mod:`.entries`.
@@ -28,8 +29,15 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.features.columns import fold
+from metaxy_dagster.stores.duckdb.bulk import column_clauses
 from metaxy_dagster.stores.duckdb.commits import Commit
-from metaxy_dagster.stores.duckdb.entries import Commits, Entry, State, read_entries
+from metaxy_dagster.stores.duckdb.entries import (
+    Commits,
+    Entry,
+    State,
+    history_of,
+    read_entries,
+)
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
     empty_table,
@@ -53,6 +61,7 @@ __all__ = [
     "describe_marks",
     "ensure_format",
     "ensure_table",
+    "make_history",
     "number",
     "read_state",
 ]
@@ -90,7 +99,7 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.metaxy.features (
     feature VARCHAR NOT NULL, table_name VARCHAR NOT NULL, feature_version VARCHAR, spec VARCHAR,
     stored BOOLEAN NOT NULL, failed BOOLEAN NOT NULL,
     newest BIGINT NOT NULL, ended BIGINT NOT NULL, erased BIGINT NOT NULL,
-    emptied BIGINT NOT NULL, token BIGINT,
+    emptied BIGINT NOT NULL, archived BIGINT NOT NULL, token BIGINT,
     fingerprint VARCHAR, upstream_commit BIGINT, own_commit BIGINT, pending BIGINT,
     content_rows BIGINT, content_low HUGEINT, content_high HUGEINT,
     types VARCHAR, had VARCHAR);
@@ -126,6 +135,16 @@ class Table:
     def had(self) -> Mapping[str, list[str]]:
         """The types that columns had before they widened, oldest first."""
         return dict(json.loads(self.entry.had)) if self.entry.had else {}
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """The quoted name of its history table, if it has one."""
+        return history_of(self.key, self.commits)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The quoted names of all tables that its rows are in."""
+        return (table_of(self.key), *self.history)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -269,7 +288,7 @@ def ensure_table(
     fields: Mapping[str, Iterable[str]],
     clauses: Mapping[str, str] | None = None,
 ) -> None:
-    """Make a feature's two tables, or add the columns and STRUCT entries that they lack.
+    """Make a feature's table, or add the columns and STRUCT entries that its tables lack.
 
     Args:
         connection: an open transaction.
@@ -286,18 +305,26 @@ def ensure_table(
             for name, kind in {**types, **structs, **STORED_COLUMNS}.items()
         )
         connection.execute(f"CREATE TABLE {table_of(key)} ({body})")
-        ended = f"{quote(COL_ENDED)} BIGINT, {quote(c.COL_DELETED_AT)} {_TIMESTAMP}"
-        connection.execute(f"CREATE TABLE {history_table(key)} ({body}, {ended})")
         return
     added = {name: kind for name, kind in types.items() if found.column_named(name) is None}
     lacking = {}
     for name in STRUCT_COLUMNS:
         present = {fold(entry) for entry in found.fields[name]}
         lacking[name] = [entry for entry in fields[name] if fold(entry) not in present]
-    for table in (table_of(key), history_table(key)):
+    for table in found.tables:
         reshape(connection, table, Change(added))
         for name, entries in lacking.items():
             add_entries(connection, table, name, entries)
+
+
+def make_history(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> None:
+    """Make the table of a feature's rows that ended, with the columns that it has now."""
+    relation = connection.sql(f"SELECT * FROM {table_of(key)} LIMIT 0")
+    types = dict(zip(relation.columns, map(str, relation.types), strict=True))
+    types |= {COL_ENDED: "BIGINT", c.COL_DELETED_AT: _TIMESTAMP}
+    clauses = column_clauses(connection)
+    body = ", ".join(f"{quote(n)} {kind} {clauses.get(n, '')}" for n, kind in types.items())
+    connection.execute(f"CREATE TABLE {history_table(key)} ({body})")
 
 
 def struct_type(entries: Iterable[str]) -> str:

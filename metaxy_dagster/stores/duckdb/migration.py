@@ -132,7 +132,7 @@ def _gather_entries(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _give_tokens(connection: duckdb.DuckDBPyConnection) -> None:
-    """Format 4 knows commits by a token too; copies of one file get the same ones.
+    """Format 4 knows commits by a token too (copies of one file get the same), and has less tables.
 
     Watermarks of format 3 may have passed over samples that were erased during a run.
     """
@@ -153,6 +153,27 @@ def _give_tokens(connection: duckdb.DuckDBPyConnection) -> None:
     # Of what columns were before they were stored, nothing is known.
     for name in ("types", "had"):
         connection.execute(f"ALTER TABLE {metaxy}.features ADD COLUMN {name} VARCHAR")
+    _drop_empty_histories(connection)
+
+
+def _drop_empty_histories(connection: duckdb.DuckDBPyConnection) -> None:
+    """Features whose rows never ended have no history table in format 4."""
+    features = f"{CATALOG}.metaxy.features"
+    connection.execute(f"ALTER TABLE {features} ADD COLUMN archived BIGINT DEFAULT 0")
+    rows = connection.execute(
+        "SELECT table_name FROM duckdb_tables()"
+        " WHERE database_name = ? AND schema_name = 'history'",
+        [CATALOG],
+    ).fetchall()
+    for (name,) in rows:
+        table = f"{CATALOG}.history.{quote(name)}"
+        ((ended,),) = connection.execute(f"SELECT max(metaxy_ended) FROM {table}").fetchall()
+        if ended is None:
+            connection.execute(f"DROP TABLE {table}")
+            continue
+        connection.execute(
+            f"UPDATE {features} SET archived = ? WHERE table_name = ?", [ended, name]
+        )
 
 
 STEPS: Mapping[int, Step] = {1: _drop_upstream_versions, 2: _gather_entries, 3: _give_tokens}

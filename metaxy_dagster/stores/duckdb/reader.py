@@ -16,7 +16,7 @@ from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog, selection
 from metaxy_dagster.stores.duckdb.declared import declared_types, no_rows, system_types
 from metaxy_dagster.stores.duckdb.filtering import condition
-from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote
+from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.duckdb.retention import check_whole
@@ -81,11 +81,12 @@ class Read:
     def _rows(self, catalog: Catalog, table: layout.Table) -> str:
         stored = (*table.columns, *(n for n in c.SYSTEM_COLUMNS if n != c.COL_DELETED_AT))
         current = f"SELECT *, {_NO_DELETION} FROM ({catalog.rows(self.key, stored)})"
-        if not self.history:
+        if not self.history or not table.history:
             return current
         commit = quote(layout.COL_COMMIT)
+        (past,) = table.history
         ended = (
-            f"SELECT {selection((*stored, c.COL_DELETED_AT))} FROM {history_table(self.key)}"
+            f"SELECT {selection((*stored, c.COL_DELETED_AT))} FROM {past}"
             f" WHERE {quote(layout.COL_ENDED)} <= {self.commit} AND {commit} <= {self.commit}"
         )
         return f"{ended} UNION ALL {current}"

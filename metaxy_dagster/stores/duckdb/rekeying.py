@@ -258,15 +258,16 @@ class _Rekeying:
         connection.execute("BEGIN TRANSACTION")
         deleted = 0
         if table is not None:
-            removal = Removal(connection, key)
+            removal = Removal(connection, key, entry.commits)
             leaving = f"SELECT rid FROM {_NUMBERED} WHERE {_leaving(wanted)}"
             removal.add(f"rowid IN ({leaving})")
             removal.end(commit, now)
             deleted = removal.deleted
-            for name in (table_of(key), history_table(key)):
+            archived = (history_table(key),) if deleted else table.history
+            for name in (table_of(key), *archived):
                 self._rewrite(name, table.types)
         connection.execute(f"DROP TABLE IF EXISTS {pending_table(key)}")
-        commits = entry.commits.after(commit, ended=True, erased=True)
+        commits = entry.commits.after(commit, ended=True, erased=True, archived=deleted > 0)
         forgotten, failed = 0, entry.failed
         if marks is not None:
             kept, gone = self._rename_samples(empty_table(key), marks)

@@ -10,8 +10,9 @@ import duckdb
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores.duckdb.empties import EMPTIED
+from metaxy_dagster.stores.duckdb.entries import Commits, history_of
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
-from metaxy_dagster.stores.duckdb.layout import COL_ENDED, number
+from metaxy_dagster.stores.duckdb.layout import COL_ENDED, make_history, number
 from metaxy_dagster.stores.duckdb.write import Write
 
 __all__ = ["ORPHANS", "Removal"]
@@ -27,6 +28,7 @@ class Removal:
     Args:
         connection: an open transaction.
         key: the feature.
+        commits: its newest ones before.
         superseded: a SELECT of ``rid``, the numbers of the rows that others take the place of.
 
     Attributes:
@@ -38,10 +40,12 @@ class Removal:
         self,
         connection: duckdb.DuckDBPyConnection,
         key: FeatureKey,
+        commits: Commits,
         superseded: str = "SELECT NULL::BIGINT AS rid WHERE FALSE",
     ) -> None:
         self._connection = connection
         self._key = key
+        self._history = history_of(key, commits)
         self.updated = number(
             connection,
             f"CREATE OR REPLACE TEMP TABLE {_REMOVED} AS SELECT rid, FALSE AS gone"
@@ -78,6 +82,8 @@ class Removal:
         if not self.updated and not self.deleted:
             return
         table = table_of(self._key)
+        if keep and not self._history:
+            make_history(self._connection, self._key)
         if keep:
             self._connection.execute(
                 f"INSERT INTO {history_table(self._key)} BY NAME SELECT r.*,"
@@ -91,7 +97,8 @@ class Removal:
     def forget(self, spec: FeatureSpec) -> None:
         """Erase the history of the samples that are about to be deleted for good."""
         same = " AND ".join(f"r.{quote(n)} = h.{quote(n)}" for n in spec.id_columns)
-        self._connection.execute(
-            f"DELETE FROM {history_table(spec.key)} h WHERE EXISTS (SELECT 1 FROM"
-            f" {table_of(spec.key)} r JOIN {_REMOVED} x ON r.rowid = x.rid WHERE {same})"
-        )
+        for table in self._history:
+            self._connection.execute(
+                f"DELETE FROM {table} h WHERE EXISTS (SELECT 1 FROM"
+                f" {table_of(spec.key)} r JOIN {_REMOVED} x ON r.rowid = x.rid WHERE {same})"
+            )

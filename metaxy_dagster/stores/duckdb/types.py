@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from metaxy_dagster.errors import FrameError
-from metaxy_dagster.stores.duckdb.identifiers import history_table, quote, table_of
+from metaxy_dagster.stores.duckdb.identifiers import quote
 from metaxy_dagster.stores.duckdb.layout import Table
 from metaxy_dagster.stores.duckdb.widening import Path, Widening, has_value, storable
 
@@ -91,7 +91,7 @@ def stored_types(
             _check_case(name, staged, found)
             types[name] = _new(connection, kind)
         else:
-            sides = _Sides(connection, staged, name, stored)
+            sides = _Sides(connection, staged, found, name, stored)
             types[name] = _agree(sides, found.types[stored], kind)
             if name in staged.logicals and stored not in found.logical and not types[name].fresh:
                 types[name] = dataclasses.replace(types[name], fresh=sides.nothing_stored(()))
@@ -153,14 +153,14 @@ class _Sides:
 
     connection: duckdb.DuckDBPyConnection
     staged: Staged
+    found: Table
     name: str
     # The same name as it is spelt in the store.
     stored: str
 
     @property
     def tables(self) -> tuple[str, ...]:
-        key = self.staged.plan.key
-        return (table_of(key), history_table(key))
+        return self.found.tables
 
     def nothing_stored(self, path: Path) -> bool:
         return not any(self._has(table, path) for table in self.tables)

@@ -19,10 +19,9 @@ from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.empties import Marks
-from metaxy_dagster.stores.duckdb.entries import Entry, Watermark
+from metaxy_dagster.stores.duckdb.entries import Commits, Entry, Watermark, history_of
 from metaxy_dagster.stores.duckdb.identifiers import (
     columns,
-    history_table,
     pending_table,
     quote,
     table_of,
@@ -157,7 +156,7 @@ def advance(
         return None
     others = None
     if entry.commits.newest > since:
-        others = _own_changes(key, answered.sample_columns, (since, commit), done.by)
+        others = _own_changes(key, entry.commits, answered.sample_columns, (since, commit), done.by)
         if marks is not None:
             others += f" UNION ALL {marks.changed(since, commit, but=done.by)}"
     if stored is not None and same:
@@ -232,7 +231,9 @@ def _left(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> int:
     return left
 
 
-def _own_changes(key: FeatureKey, names: Sequence[str], span: tuple[int, int], by: int) -> str:
+def _own_changes(
+    key: FeatureKey, commits: Commits, names: Sequence[str], span: tuple[int, int], by: int
+) -> str:
     """Samples of the feature that others wrote or deleted between two commits."""
     since, upto = span
 
@@ -240,7 +241,10 @@ def _own_changes(key: FeatureKey, names: Sequence[str], span: tuple[int, int], b
         name = quote(column)
         return f"{name} > {since} AND {name} <= {upto} AND {name} <> {by}"
 
-    return (
-        f"SELECT {columns(names)} FROM {table_of(key)} WHERE {within(layout.COL_COMMIT)} UNION ALL"
-        f" SELECT {columns(names)} FROM {history_table(key)} WHERE {within(layout.COL_ENDED)}"
-    )
+    parts = [f"SELECT {columns(names)} FROM {table_of(key)} WHERE {within(layout.COL_COMMIT)}"]
+    # What the write itself put into the history is not asked for.
+    parts += [
+        f"SELECT {columns(names)} FROM {table} WHERE {within(layout.COL_ENDED)}"
+        for table in history_of(key, commits)
+    ]
+    return " UNION ALL ".join(parts)

@@ -225,7 +225,7 @@ class Writer:
         empty = self._collect_empty(staged, how, marks, stage=None)
         deleted, entry = 0, self.entry
         if found is not None and how.deletes:
-            removal = Removal(connection, spec.key)
+            removal = Removal(connection, spec.key, entry.commits)
             if how.replace:
                 removal.add(how.scope, how.scope_values)
             removal.add_named(how)
@@ -287,7 +287,7 @@ class Writer:
             found, ending, bound = marks
             ended = found.end_where(connection, commit, ending, bound, keep=soft)
         if where is not None:
-            removal = Removal(connection, key)
+            removal = Removal(connection, key, self.entry.commits)
             removal.add(where, values)
             deleted = removal.deleted
             if deleted and not soft:
@@ -317,7 +317,7 @@ class Writer:
         for table in tables:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         commits = entry.commits.after(self._next_commit, ended=False, erased=True)
-        self.entry = Entry(commits=replace(commits, emptied=0), failed=entry.failed)
+        self.entry = Entry(commits=replace(commits, emptied=0, archived=0), failed=entry.failed)
         save(connection, key, self.entry, known=True)
         self._log(WriteResult(key, self._next_commit, 0, 0, 0, 0), "drop", None, None)
         connection.execute("COMMIT")
@@ -326,7 +326,7 @@ class Writer:
         """The stored rows that end with this write: superseded ones, and deleted ones."""
         key = staged.plan.key
         superseded = f"SELECT metaxy_rid AS rid FROM {CHANGED} WHERE metaxy_rid IS NOT NULL"
-        removal = Removal(self._connection, key, superseded)
+        removal = Removal(self._connection, key, self.entry.commits, superseded)
         ids = columns(staged.plan.spec.id_columns)
         table = table_of(key)
         kept = f"SELECT r.rowid FROM {table} r SEMI JOIN {STAGE} USING ({ids})"
@@ -390,7 +390,11 @@ class Writer:
         """Keep what is known of the feature after a commit."""
         before, ended = self.entry, result.updated > 0 or result.deleted > 0
         commits = before.commits.after(
-            self._next_commit, ended=ended, erased=erased, emptied=result.empty > 0
+            self._next_commit,
+            ended=ended,
+            erased=erased,
+            emptied=result.empty > 0,
+            archived=ended and not erased,
         )
         self.entry = replace(
             before,
