@@ -129,6 +129,7 @@ def _rewritten_graph(graph: dg.GraphDefinition, plan: NodePlan, name: str) -> dg
                 for node in early
             ),
         ],
+        io_manager_keys=plan.io_manager_keys,
     )
 
 

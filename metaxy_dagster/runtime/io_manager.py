@@ -26,7 +26,12 @@ from metaxy_dagster.runtime.parameters import UNANNOTATED, Parameter
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.run_inputs import within_run_of
 from metaxy_dagster.runtime.scope import Scope
-from metaxy_dagster.runtime.unwritten import check_upstreams, check_written, warn_of_lost_commits
+from metaxy_dagster.runtime.unwritten import (
+    check_upstreams,
+    check_written,
+    warn_of_lost_commits,
+    warn_of_upstreams,
+)
 from metaxy_dagster.runtime.upstream_assets import windows_upstream
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import Rows
@@ -220,9 +225,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                 if increment is not None:
                     stop_for_failed(self.store, asset, increment, self._limits(step))
                 with self.store.connected():
-                    warn_of_lost_commits(
-                        self.store, known_instance(context), asset.asset_key, context.log
-                    )
+                    self._warn(context, asset, resolved=increment is not None)
                     state = feature_state(
                         self.store,
                         asset.feature,
@@ -271,6 +274,19 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                 instance,
                 lambda: _compat.neighbours(context.step_context),
                 but=asset.feature,
+            )
+
+    def _warn(self, context: dg.OutputContext, asset: FeatureAsset, *, resolved: bool) -> None:
+        """Say what Dagster knows of and the store does not have."""
+        instance, log = known_instance(context), context.log
+        warn_of_lost_commits(self.store, instance, asset.asset_key, log)
+        if not resolved:
+            warn_of_upstreams(
+                self.store,
+                asset.feature,
+                instance,
+                lambda: _compat.neighbours(context.step_context),
+                log,
             )
 
     def _limits(self, step: _compat.Step | None) -> Limits:

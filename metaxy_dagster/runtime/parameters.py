@@ -179,7 +179,7 @@ def only_columns(rows: Source, columns: Sequence[str], *, asset: str, name: str)
                 allowed=", ".join(known),
                 remedy=did_you_mean(missing[0], known, 'correct "columns" of its AssetIn'),
             )
-        return [by_name[fold(one)] for one in columns]
+        return list(dict.fromkeys(by_name[fold(one)] for one in columns))
 
     def only(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         return frame.select(chosen(list(frame.collect_schema())))

@@ -9,8 +9,11 @@ import dagster as dg
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import FeatureKey, declared_feature
+from metaxy_dagster.runtime._compat import neighbours
+from metaxy_dagster.runtime.calling import run_of
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.report import FeatureReport, StoreLike, opened_store, report_feature
+from metaxy_dagster.runtime.unwritten import warn_of_upstreams
 
 __all__ = ["generate_materialize_results", "generate_observe_results"]
 
@@ -100,11 +103,14 @@ def _reports(
     context: Any, store: StoreLike, specs: Iterable[dg.AssetSpec] | None, *, written_in_run: bool
 ) -> Iterator[FeatureReport]:
     opened = opened_store(store, context)
+    operation = getattr(context, "op_execution_context", context)
+    known = context.instance if written_in_run and run_of(context) is not None else None
     by_feature: dict[FeatureKey, list[dg.AssetSpec]] = {}
     for spec in _selected(context) if specs is None else specs:
         asset = FeatureAsset.required(spec.key, spec.metadata)
         by_feature.setdefault(asset.feature, []).append(spec)
     for key in opened.graph.topological_order(by_feature):
+        warn_of_upstreams(opened, key, known, lambda: neighbours(operation), context.log)
         for spec in by_feature[key]:
             yield report_feature(context, opened, spec, written_in_run=written_in_run)
 

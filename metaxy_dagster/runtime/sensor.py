@@ -156,11 +156,11 @@ class _Tick:
 
     def run(self, cursor: str | None) -> tuple[list[dg.AssetKey], str]:
         """The assets to request, and what to remember of them."""
-        state = json.loads(cursor) if cursor else {}
-        seen: dict[str, Any] = state.get("seen", {})
+        state = _remembered(cursor)
+        seen: dict[str, Any] = state["seen"]
         store = self.asking.store
         order = _order(store, self.watched)
-        start = state.get("next", 0)
+        start = state["next"]
         start = start if start < len(order) else 0
         looked_at = order[start : start + self.max_features]
         wanted: list[dg.AssetKey] = []
@@ -177,6 +177,20 @@ class _Tick:
                         wanted.append(key)
                         seen[text] = request.data()
         return wanted, json.dumps({"next": start + len(looked_at), "seen": seen})
+
+
+def _remembered(cursor: str | None) -> dict[str, Any]:
+    """What an earlier tick kept; a cursor that somebody set by hand is one of no tick."""
+    try:
+        state = json.loads(cursor or "{}")
+    except ValueError:
+        state = {}
+    state = state if isinstance(state, dict) else {}
+    seen, start = state.get("seen"), state.get("next")
+    return {
+        "seen": seen if isinstance(seen, dict) else {},
+        "next": start if isinstance(start, int) and start >= 0 else 0,
+    }
 
 
 def _order(store: MetadataStore, watched: Mapping[dg.AssetKey, FeatureAsset]) -> list[dg.AssetKey]:

@@ -29,6 +29,7 @@ __all__ = [
     "said_of",
     "unwritten_upstreams",
     "warn_of_lost_commits",
+    "warn_of_upstreams",
 ]
 
 # So many parts of a range of partitions are looked at each for itself.
@@ -136,6 +137,23 @@ def check_upstreams(
     """
     for asset, event in unwritten_upstreams(store, features, instance, assets, but=but):
         raise _unwritten(asset, f"materialized {_when(event)}", None)
+
+
+def warn_of_upstreams(
+    store: MetadataStore,
+    feature: FeatureKey,
+    instance: dg.DagsterInstance | None,
+    assets: Callable[[], Assets],
+    log: Any,
+) -> None:
+    """As :func:`check_upstreams`, for what a function made of upstreams that it read itself.
+
+    It may have read them where they were stored before, so this is no error.
+    """
+    if instance is None:
+        return
+    for asset, event in unwritten_upstreams(store, [feature], instance, assets):
+        log.warning("feature %s depends on another: %s", feature, said_of(asset, event))
 
 
 def said_of(asset: FeatureAsset, event: dg.EventLogEntry) -> str:
@@ -249,7 +267,8 @@ def _is_ours(event: dg.EventLogEntry) -> bool:
 
 def _when(event: dg.EventLogEntry) -> str:
     moment = dt.datetime.fromtimestamp(event.timestamp, tz=dt.UTC)
-    return f"on {moment:%Y-%m-%d at %H:%M} UTC in run {event.run_id}"
+    run = f" in run {event.run_id}" if event.run_id else ""  # reported by hand: of no run
+    return f"on {moment:%Y-%m-%d at %H:%M} UTC{run}"
 
 
 def _unwritten(asset: FeatureAsset, found: str, partitions: str | None) -> RunError:

@@ -211,3 +211,43 @@ def test_a_graph_with_an_input_keeps_it(tie, execute, log):
     defs = tie(plain, b, source_a(log))
     assert execute(defs).output_for_node("b") == 5
     assert log == ["a", "add"]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_graph_asset_runs_alone(tie, log, depth):
+    """Its upstream is loaded here too: nothing else asks for the default IO manager."""
+
+    @dg.asset(**feature("f/a"))
+    def a():
+        return 1
+
+    @dg.op
+    def made(a):
+        return a
+
+    node = made
+    for level in range(depth):
+        node = dg.GraphDefinition(
+            f"inner_{level}",
+            node_defs=[node],
+            input_mappings=[
+                dg.InputMapping(
+                    graph_input_name="a", mapped_node_name=node.name, mapped_node_input_name="a"
+                )
+            ],
+            output_mappings=[
+                dg.OutputMapping(
+                    graph_output_name="result",
+                    mapped_node_name=node.name,
+                    mapped_node_output_name="result",
+                )
+            ],
+        )
+
+    @dg.graph_asset(**feature("f/b"))
+    def b(a):
+        return node(a)
+
+    job = tie(a, b).resolve_implicit_global_asset_job_def()
+    alone = job.get_subset(asset_selection={dg.AssetKey("b")})
+    assert alone.run_config_schema.config_type  # made where every IO manager is looked up

@@ -301,7 +301,7 @@ def columns_of(instance, tmp_path, columns, annotation=pl.DataFrame):
 @pytest.mark.parametrize("annotation", [pl.DataFrame, pl.LazyFrame, pd.DataFrame, None])
 @pytest.mark.filterwarnings("ignore::polars.exceptions.PerformanceWarning")
 def test_columns_of_an_input_are_all_that_is_loaded(instance, tmp_path, annotation):
-    columns = ["name", "ID"]
+    columns = ["name", "ID", "name"]
     assert columns_of(instance, tmp_path, columns, annotation) == ["name", "id"]
 
 

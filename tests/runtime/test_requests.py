@@ -277,11 +277,25 @@ def test_patience_that_makes_no_sense_is_refused(patience: dict[str, Any]) -> No
             make()
 
 
-def test_a_cursor_of_an_older_release_is_forgotten(
-    store: mxd.DuckDBMetadataStore, resources: dict[str, Any], instance: dg.DagsterInstance
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        '{"next": 0, "seen": {"thumb": [2, 0, 0]}}',
+        '{"next": "x", "seen": []}',
+        '{"next": -7}',
+        "[]",
+        "null",
+        "set by hand",
+    ],
+)
+def test_a_cursor_of_an_older_release_or_of_somebody_else_is_forgotten(
+    store: mxd.DuckDBMetadataStore,
+    resources: dict[str, Any],
+    instance: dg.DagsterInstance,
+    cursor: str,
 ) -> None:
     world = SensorWorld(store, resources, instance)
-    world.cursor = '{"next": 0, "seen": {"thumb": [2, 0, 0]}}'
+    world.cursor = cursor
     assert world.live("add tick run tick") == [True, False]
 
 

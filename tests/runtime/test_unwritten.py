@@ -295,3 +295,38 @@ def test_a_store_that_was_lost_is_said_once(
     )
     assert warnings_of(instance, run(image)) == []
     assert 7 in stored(store, "image")
+
+
+def resolving(store: mxd.DuckDBMetadataStore) -> dg.AssetsDefinition:
+    @dg.asset(**feature("thumb"), deps=["image"])
+    def thumb():
+        return store.resolve_update("thumb").pending.collect().to_polars()
+
+    return thumb
+
+
+def writing(store: mxd.DuckDBMetadataStore) -> dg.AssetsDefinition:
+    @dg.asset(**feature("thumb"), deps=["image"])
+    def thumb(context: dg.AssetExecutionContext):
+        store.write("thumb", store.resolve_update("thumb").pending)
+        yield from mxd.generate_materialize_results(context, store)
+
+    return thumb
+
+
+@pytest.mark.parametrize("make", [resolving, writing])
+def test_a_function_that_reads_its_upstream_itself_is_told(
+    run: Callable[..., Any],
+    store: mxd.DuckDBMetadataStore,
+    instance: dg.DagsterInstance,
+    make: Callable[..., dg.AssetsDefinition],
+) -> None:
+    before(instance)
+    asset = make(store)
+    (said,) = warnings_of(instance, run(external("image"), asset, only=[asset]))
+    assert "Feature image was never written to this store" in said
+    assert "run it, or write" in said
+    store.write("image", images(ROWS))
+    result = run(external("image"), asset, only=[asset])
+    assert warnings_of(instance, result) == []
+    assert event(result, "thumb")["dagster/row_count"] == 4

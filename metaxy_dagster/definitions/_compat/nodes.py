@@ -111,20 +111,49 @@ def graph_with(
     node_defs: Sequence[NodeDefinition],
     dependencies: Mapping[NodeInvocation, Mapping[str, IDependencyDefinition]],
     input_mappings: Sequence[dg.InputMapping],
+    io_manager_keys: Mapping[str, str],
 ) -> dg.GraphDefinition:
-    """A copy of a graph with other nodes, its config mapping, tags and outputs as they were."""
+    """A copy of a graph with other nodes, its config mapping and tags as they were."""
     return dg.GraphDefinition(
         name=name,
         description=graph.description,
         node_defs=node_defs,
         dependencies=dependencies,
         input_mappings=input_mappings,
-        output_mappings=graph.output_mappings,
+        output_mappings=[_routed(each, io_manager_keys) for each in graph.output_mappings],
         config=graph.config_mapping,
         tags=graph.tags,
         input_assets=graph.input_assets,
         composition_fn=graph.composition_fn,
     )
+
+
+class _RoutedOutput(dg.OutputMapping):
+    """An output of a graph that says by which IO manager its op is handled.
+
+    Dagster says the default one for all of them, which a run of the asset alone then lacks.
+    """
+
+    io_manager_key: str
+
+    def get_definition(self, is_dynamic: Any) -> dg.OutputDefinition:
+        """As Dagster makes it, with the key."""
+        made = super().get_definition(is_dynamic)
+        return type(made)(
+            name=made.name,
+            description=made.description,
+            dagster_type=made.dagster_type,
+            io_manager_key=self.io_manager_key,
+        )
+
+
+def _routed(mapping: dg.OutputMapping, io_manager_keys: Mapping[str, str]) -> dg.OutputMapping:
+    key = io_manager_keys.get(mapping.graph_output_name)
+    if key is None:
+        return mapping
+    made = _RoutedOutput(**mapping._asdict())
+    made.io_manager_key = key
+    return made
 
 
 def is_nothing(definition: dg.OutputDefinition) -> bool:
