@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from metaxy_dagster.definitions.plan import DefinitionPlan
+    from metaxy_dagster.definitions.resources import Stored
     from metaxy_dagster.definitions.selections import Selections
     from metaxy_dagster.definitions.unit_context import UnitContext
     from metaxy_dagster.features.graph import FeatureGraph
@@ -54,7 +55,7 @@ def plan_additions(
     definitions: Sequence[DefinitionPlan],
     graph: FeatureGraph,
     selections: Selections,
-    store_key: str,
+    stored: Stored,
 ) -> Additions:
     """Plan what the settings and the assets ask for.
 
@@ -63,18 +64,18 @@ def plan_additions(
         definitions: the planned units.
         graph: the features.
         selections: resolves what the user's own sensors are for.
-        store_key: the resource that is, or holds, the store.
+        stored: where features are stored.
 
     Returns:
         Nothing where all of it is there already.
     """
     added = Additions()
     scan, settings = context.scan, context.settings
-    for checks, asset, change in plan_checks(scan, definitions, graph, settings, store_key):
+    for checks, asset, change in plan_checks(scan, definitions, graph, settings, stored.key):
         added.checks.append(checks)
         added.check_notes.append((asset, change))
     try:
-        pending = plan_pending_sensor(scan, definitions, graph, settings, store_key)
+        pending = plan_pending_sensor(scan, definitions, graph, settings, stored)
     except MetaxyError as error:
         added.errors.append(error)
     else:
@@ -86,7 +87,7 @@ def plan_additions(
             "switch on one of the two sensors, or leave one setting out"
         )
         added.notices.append(Notice(NoticeKind.AUTOMATION, message))
-    for found in plan_condition_sensors(scan, definitions, selections):
+    for found in plan_condition_sensors(scan, definitions, selections, stored):
         if isinstance(found, Notice):
             added.notices.append(found)
         else:

@@ -145,7 +145,7 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
             scan, definitions, selections, context.renames, request.settings.selection_drift
         )
         if request.with_resources:
-            additions = plan_additions(context, definitions, declared.graph, selections, stored.key)
+            additions = plan_additions(context, definitions, declared.graph, selections, stored)
     work.errors += [*automations.errors, *additions.errors]
     work.notices += [*resources.notices, *automations.notices, *additions.notices]
     work.notices += general_notices(context, definitions, found.longest)

@@ -118,6 +118,11 @@ class Stored:
     value: object
     ours: bool
 
+    @property
+    def store(self) -> object:
+        """The resource that is the store, also where an IO manager holds it."""
+        return getattr(self.value, "store", None) or self.value
+
 
 def stored_in(existing: Mapping[str, Any], resources: Resources, io_manager_key: str) -> Stored:
     """Where features are stored.

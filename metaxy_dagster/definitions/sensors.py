@@ -12,12 +12,14 @@ from metaxy_dagster.definitions.plan import Change, Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.runtime.automation_condition import PendingSamples
 from metaxy_dagster.runtime.sensor import SENSOR_NAME, build_pending_sensor
+from metaxy_dagster.runtime.sharing import name_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from metaxy_dagster.definitions.collect import Scan
     from metaxy_dagster.definitions.plan import DefinitionPlan
+    from metaxy_dagster.definitions.resources import Stored
     from metaxy_dagster.definitions.selections import Selections
     from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.features.graph import FeatureGraph
@@ -37,7 +39,7 @@ def plan_pending_sensor(
     definitions: Sequence[DefinitionPlan],
     graph: FeatureGraph,
     settings: MetaxifySettings,
-    store_key: str,
+    stored: Stored,
 ) -> _Planned | None:
     """The sensor of the setting ``pending_sensor``; None if it is there, or not asked for.
 
@@ -46,7 +48,7 @@ def plan_pending_sensor(
         definitions: its planned units.
         graph: the features.
         settings: whether there is to be one, and its options.
-        store_key: the resource that is, or holds, the store.
+        stored: where features are stored.
 
     Raises:
         DefinitionsError: there is nothing to watch, or the name is taken.
@@ -54,7 +56,17 @@ def plan_pending_sensor(
     if settings.pending_sensor is False:
         return None
     given = {} if settings.pending_sensor is True else dict(settings.pending_sensor)
-    options: dict[str, Any] = {"name": SENSOR_NAME, "store_resource_key": store_key, **given}
+    specs = [
+        asset.spec
+        for plan in definitions
+        if plan.unit.materializable
+        for asset in plan.assets
+        if asset.feature is not None and not graph.plan(asset.feature).is_root
+    ]
+    options: dict[str, Any] = {"store_resource_key": stored.key, **given}
+    if "name" not in given:
+        names = (spec.key.to_user_string() for spec in specs)
+        options["name"] = name_apart(stored.store, SENSOR_NAME, names)
     if isinstance(options.get("default_status"), str):
         options["default_status"] = dg.DefaultSensorStatus[options["default_status"]]
     name = options["name"]
@@ -68,13 +80,6 @@ def plan_pending_sensor(
             allowed="a name that no other sensor or schedule has",
             remedy='say pending_sensor={"name": "..."}',
         )
-    specs = [
-        asset.spec
-        for plan in definitions
-        if plan.unit.materializable
-        for asset in plan.assets
-        if asset.feature is not None and not graph.plan(asset.feature).is_root
-    ]
     made = build_pending_sensor(specs, **options)
     count = sum(spec.partitions_def is None for spec in specs)
     value = f"to request runs for {count} asset{'' if count == 1 else 's'} with pending samples"
@@ -82,7 +87,7 @@ def plan_pending_sensor(
 
 
 def plan_condition_sensors(
-    scan: Scan, definitions: Sequence[DefinitionPlan], selections: Selections
+    scan: Scan, definitions: Sequence[DefinitionPlan], selections: Selections, stored: Stored
 ) -> Iterator[_Planned | Notice]:
     """What evaluates conditions that count samples, where no sensor of the user's does.
 
@@ -93,6 +98,7 @@ def plan_condition_sensors(
         scan: the repository.
         definitions: its planned units.
         selections: resolves what the user's sensors are for.
+        stored: where features are stored.
 
     Yields:
         Sensors for the assets that none of the user's has; and a warning of each sensor of the
@@ -121,10 +127,11 @@ def plan_condition_sensors(
             )
             yield Notice(NoticeKind.AUTOMATION, message, f"sensor {sensor.name}")
     keys = [key for key in counting if key not in covered]
+    base = name_apart(stored.store, _CONDITIONS, (key.to_user_string() for key in keys))
     names, number = _names(scan), 0
     for start in range(0, len(keys), _MOST):
         number += 1
-        while (name := _CONDITIONS if number == 1 else f"{_CONDITIONS}_{number}") in names:
+        while (name := base if number == 1 else f"{base}_{number}") in names:
             number += 1
         some = keys[start : start + _MOST]
         with _compat.quiet():

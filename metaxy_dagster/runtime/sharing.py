@@ -7,15 +7,16 @@ manager, and one graph that knows the features of all of them.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from metaxy_dagster.features import FeatureGraph
 
-__all__ = ["bound_once", "made_once"]
+__all__ = ["bound_once", "made_once", "name_apart"]
 
 #: So many places are remembered; merging parts that were passed longer ago is refused by Dagster.
 _REMEMBERED: Final = 64
@@ -29,10 +30,12 @@ class _Place:
     graph: FeatureGraph
     bound: Any
     made: dict[Hashable, Any] = field(default_factory=dict)
+    names: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 _PLACES: OrderedDict[Hashable, _Place] = OrderedDict()
 _LOCK: Final = threading.Lock()
+_NO_NAME: Final = re.compile(r"\W", re.ASCII)
 
 
 def bound_once(
@@ -84,3 +87,28 @@ def made_once(store: object, settings: Hashable, make: Callable[[], Any]) -> Any
         if settings not in place.made:
             place.made[settings] = make()
         return place.made[settings]
+
+
+def name_apart(store: object, name: str, assets: Iterable[str]) -> str:
+    """A name for what a pass makes for some assets, which no other pass over others has.
+
+    Args:
+        store: the store, from :func:`bound_once`.
+        name: what it is called where no pass over other assets of the store has one like it.
+        assets: the assets that it is for.
+
+    Returns:
+        The name, with that of the first asset behind it where the name is taken by another pass;
+        the same again for a pass over some of the same assets.
+    """
+    mine = frozenset(assets)
+    with _LOCK:
+        place = next((one for one in _PLACES.values() if one.bound is store), None)
+        if place is None or not mine:
+            return name
+        own = [n for n, known in place.names.items() if n.startswith(name) and known & mine]
+        chosen = next(iter(own), name)
+        if not own and name in place.names:
+            chosen = f"{name}_{_NO_NAME.sub('_', min(mine))}"
+        place.names[chosen] = place.names.get(chosen, frozenset()) | mine
+        return chosen

@@ -170,3 +170,43 @@ def test_sensors_are_added_by_a_pass_over_the_whole(tmp_path):
     assert [sensor.name for sensor in defs.sensors] == ["metaxy_pending"]
     dg.Definitions.validate_loadable(defs)
     assert mxd.plan_definitions(defs, **options).changes_anything is False
+
+
+def reports(*names):
+    made = []
+    for name in names:
+
+        @dg.asset(
+            name=f"{name}_report",
+            ins={"source": dg.AssetIn(name)},
+            metadata=keys(f"{name}_report", **{"metaxy/input": "increment"}),
+        )
+        def report(source: pl.DataFrame) -> pl.DataFrame:
+            return source
+
+        made += [part(name), report]
+    return made
+
+
+def test_sensors_of_several_passes_have_names_of_their_own(tmp_path):
+    path = str(tmp_path / "m.duckdb")
+    options = {"store": path, "features": []}
+    settings = mxd.MetaxifySettings(pending_sensor=True, pending_condition=True)
+
+    def made(*names):
+        defs = dg.Definitions(assets=reports(*names))
+        return mxd.metaxify_definitions(defs, settings=settings, **options)
+
+    def names(defs):
+        return sorted(sensor.name for sensor in defs.sensors)
+
+    first, second = made("sales"), made("stock")
+    assert names(first) == ["metaxy_conditions", "metaxy_pending"]
+    assert names(second) == ["metaxy_conditions_stock_report", "metaxy_pending_stock_report"]
+    # Loaded again, and with one more asset, they are called the same.
+    assert names(made("sales", "staff")) == names(first)
+    assert names(made("stock", "shops")) == names(second)
+    merged = dg.Definitions.merge(first, second)
+    dg.Definitions.validate_loadable(merged)
+    again = mxd.plan_definitions(merged, features=[], settings=settings)
+    assert (again.changes_anything, again.errors) == (False, ())
