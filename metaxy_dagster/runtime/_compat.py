@@ -26,6 +26,7 @@ __all__ = [
     "add_partition_metadata",
     "asset_checks",
     "assets_of",
+    "belongs_to_assets",
     "condition_metadata",
     "condition_resources",
     "current_step",
@@ -148,10 +149,18 @@ def current_step() -> Step | None:
         return None
 
 
+def belongs_to_assets(operation: Any) -> bool:
+    """Whether an op is that of assets; one that is called as a function may not know of any."""
+    try:
+        return bool(getattr(operation, "has_assets_def", False))
+    except dg.DagsterError:
+        return False
+
+
 def assets_of(context: Any) -> Assets | None:
     """The assets around a running asset or op; ``None`` where there are none."""
     operation = getattr(context, "op_execution_context", context)
-    if not isinstance(operation, dg.OpExecutionContext) or not operation.has_assets_def:
+    if not isinstance(operation, dg.OpExecutionContext) or not belongs_to_assets(operation):
         return None
     try:
         layer = operation.job_def.asset_layer

@@ -13,6 +13,7 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import declared_feature
+from metaxy_dagster.runtime import _compat
 from metaxy_dagster.stores import Increment
 
 __all__ = ["each_batch"]
@@ -130,7 +131,7 @@ class _Progress:
             c.KEY_EXPECTED_END: dg.MetadataValue.timestamp(now + left / rate),
         }
         operation = getattr(self._context, "op_execution_context", self._context)
-        if not operation.has_assets_def:
+        if not _compat.belongs_to_assets(operation):
             return
         for key in sorted(operation.selected_asset_keys):
             spec = operation.assets_def.specs_by_key[key]

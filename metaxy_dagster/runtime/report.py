@@ -109,7 +109,7 @@ def _as_defined(context: Any, spec: dg.AssetSpec) -> dg.AssetSpec:
     On a decorator, partitions are said once for all of its assets, and often their columns, too.
     """
     operation = getattr(context, "op_execution_context", context)
-    if spec.partitions_def is not None or not getattr(operation, "has_assets_def", False):
+    if spec.partitions_def is not None or not _compat.belongs_to_assets(operation):
         return spec
     found = operation.assets_def.specs_by_key.get(spec.key)
     if found is None or found.partitions_def is None:

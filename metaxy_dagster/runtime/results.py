@@ -9,7 +9,7 @@ import dagster as dg
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import FeatureKey, declared_feature
-from metaxy_dagster.runtime._compat import neighbours
+from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.calling import run_of
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.report import FeatureReport, StoreLike, opened_store, report_feature
@@ -110,7 +110,7 @@ def _reports(
         asset = FeatureAsset.required(spec.key, spec.metadata)
         by_feature.setdefault(asset.feature, []).append(spec)
     for key in opened.graph.topological_order(by_feature):
-        warn_of_upstreams(opened, key, known, lambda: neighbours(operation), context.log)
+        warn_of_upstreams(opened, key, known, lambda: _compat.neighbours(operation), context.log)
         for spec in by_feature[key]:
             yield report_feature(context, opened, spec, written_in_run=written_in_run)
 
@@ -118,7 +118,7 @@ def _reports(
 def _selected(context: Any) -> list[dg.AssetSpec]:
     """The assets that the step was asked for and that are features; all, if none of them is."""
     operation = getattr(context, "op_execution_context", context)
-    if not operation.has_assets_def:
+    if not _compat.belongs_to_assets(operation):
         raise RunError(
             "nothing says which features to report: this op belongs to no asset",
             found=f"op {operation.op_def.name!r}",

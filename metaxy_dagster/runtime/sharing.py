@@ -2,7 +2,8 @@
 
 ``Definitions.merge`` takes two resources of one name for the same only if they are the same object.
 So passes over parts of a code location that store in the same place are given one store, one IO
-manager, and one graph that knows the features of all of them.
+manager, and one graph that knows the features of all of them. Passes under another current graph,
+``with FeatureGraph().use():``, share nothing with these.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 from metaxy_dagster.features import FeatureGraph
 
@@ -33,7 +35,8 @@ class _Place:
     names: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
-_PLACES: OrderedDict[Hashable, _Place] = OrderedDict()
+_Places: TypeAlias = OrderedDict[Hashable, _Place]
+_BY_GRAPH: WeakKeyDictionary[FeatureGraph, _Places] = WeakKeyDictionary()
 _LOCK: Final = threading.Lock()
 _NO_NAME: Final = re.compile(r"\W", re.ASCII)
 
@@ -58,17 +61,18 @@ def bound_once(
         ``given`` itself if it has features that no pass gave it, or those of this pass already.
     """
     with _LOCK:
+        places = _BY_GRAPH.setdefault(FeatureGraph.current(), OrderedDict())
         if own is not None:
-            known = next((one for one in _PLACES.values() if one.graph is own), None)
+            known = next((one for one in places.values() if one.graph is own), None)
             if known is None or own.absorb(graph):
                 return given
-        place = _PLACES.get(settings)
+        place = places.get(settings)
         if place is None or not place.graph.absorb(graph):
             mine = graph.copy()
-            place = _PLACES[settings] = _Place(given, mine, bind(mine))
-        _PLACES.move_to_end(settings)
-        while len(_PLACES) > _REMEMBERED:
-            _PLACES.popitem(last=False)
+            place = places[settings] = _Place(given, mine, bind(mine))
+        places.move_to_end(settings)
+        while len(places) > _REMEMBERED:
+            places.popitem(last=False)
         return place.bound
 
 
@@ -81,7 +85,7 @@ def made_once(store: object, settings: Hashable, make: Callable[[], Any]) -> Any
         make: makes one.
     """
     with _LOCK:
-        place = next((one for one in _PLACES.values() if one.bound is store), None)
+        place = _place_of(store)
         if place is None:
             return make()
         if settings not in place.made:
@@ -103,7 +107,7 @@ def name_apart(store: object, name: str, assets: Iterable[str]) -> str:
     """
     mine = frozenset(assets)
     with _LOCK:
-        place = next((one for one in _PLACES.values() if one.bound is store), None)
+        place = _place_of(store)
         if place is None or not mine:
             return name
         own = [n for n, known in place.names.items() if n.startswith(name) and known & mine]
@@ -112,3 +116,8 @@ def name_apart(store: object, name: str, assets: Iterable[str]) -> str:
             chosen = f"{name}_{_NO_NAME.sub('_', min(mine))}"
         place.names[chosen] = place.names.get(chosen, frozenset()) | mine
         return chosen
+
+
+def _place_of(store: object) -> _Place | None:
+    places: _Places = _BY_GRAPH.get(FeatureGraph.current(), OrderedDict())
+    return next((one for one in places.values() if one.bound is store), None)
