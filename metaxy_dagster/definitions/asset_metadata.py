@@ -69,6 +69,7 @@ def value_faults(
     try:
         check_names(asset.metadata.get(KEY_CHECKS, CHECKS_NONE))
     except MetaxyError as error:
+        error.problem = f'metadata "{KEY_CHECKS}": {error.problem}'
         faults.append(error)
     if not faults and feature is not None and feature in graph:
         tied = FeatureAsset.required(asset.key, asset.metadata)

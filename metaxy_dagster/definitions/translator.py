@@ -13,6 +13,7 @@ from metaxy_dagster.constants import (
     KEY_DAGSTER_ATTRIBUTES,
     KEY_FEATURE,
     KEY_INFO,
+    KEY_PREVIEW,
     KIND,
     TAG_FEATURE,
     TAG_PROJECT,
@@ -157,6 +158,8 @@ class MetaxyTranslator:
             KEY_FEATURE: str(data.spec.key),
             KEY_INFO: asset_info(data),
         }
+        if not settings.enable_preview:
+            metadata[KEY_PREVIEW] = False  # also where the asset reports what it wrote itself
         if settings.enable_column_schema:
             metadata[KEY_COLUMN_SCHEMA] = column_schema(data.spec, data.feature_class)
         if settings.enable_column_lineage:

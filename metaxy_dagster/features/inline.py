@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from metaxy_dagster.constants import INLINE_KEYS, KEY_DEPS, KEY_FEATURE, KEY_FIELDS, KEY_ID_COLUMNS
 from metaxy_dagster.errors import FeatureError
@@ -11,6 +12,9 @@ from metaxy_dagster.features.keys import FeatureKey
 from metaxy_dagster.features.specs import FeatureSpec
 
 __all__ = ["declared_feature", "spec_from_metadata"]
+
+#: An argument of a spec at the head of an error, where metadata has a key for it.
+_ARGUMENT: Final = re.compile(r"^(id_columns|fields|deps)\b")
 
 
 def declared_feature(metadata: Mapping[str, object]) -> FeatureKey | None:
@@ -30,7 +34,10 @@ def declared_feature(metadata: Mapping[str, object]) -> FeatureKey | None:
     """
     if KEY_FEATURE not in metadata:
         return None
-    return FeatureKey(_unwrapped(metadata[KEY_FEATURE]))
+    try:
+        return FeatureKey(_unwrapped(metadata[KEY_FEATURE]))
+    except FeatureError as error:
+        raise _of_metadata(error, f'metadata "{KEY_FEATURE}": {error.problem}') from None
 
 
 def spec_from_metadata(
@@ -81,11 +88,26 @@ def spec_from_metadata(
             " declared elsewhere",
         )
     candidates = [one for one in dict.fromkeys(dep_candidates) if one != key]
-    return FeatureSpec(
-        key,
-        id_columns=given[KEY_ID_COLUMNS],
-        fields=given.get(KEY_FIELDS, ()),
-        deps=given.get(KEY_DEPS, candidates),
+    try:
+        return FeatureSpec(
+            key,
+            id_columns=given[KEY_ID_COLUMNS],
+            fields=given.get(KEY_FIELDS, ()),
+            deps=given.get(KEY_DEPS, candidates),
+        )
+    except FeatureError as error:
+        raise _of_metadata(error, _ARGUMENT.sub(r'metadata "metaxy/\1"', error.problem)) from None
+
+
+def _of_metadata(error: FeatureError, problem: str) -> FeatureError:
+    """The same, in the words of whoever writes metadata."""
+    return FeatureError(
+        problem,
+        asset=error.asset,
+        feature=error.feature,
+        found=error.found,
+        allowed=error.allowed,
+        remedy=error.remedy,
     )
 
 

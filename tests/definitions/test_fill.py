@@ -239,6 +239,19 @@ def test_each_part_can_be_left_out(spec, name):
     assert OFF[name](spec(settings=MetaxifySettings(**{name: False})))
 
 
+def test_assets_that_report_themselves_show_no_rows_either(spec):
+    off = MetaxifySettings(enable_preview=False)
+    assert "metaxy/preview" not in spec().metadata
+    assert spec(settings=off).metadata["metaxy/preview"] is False
+    mine = {"metaxy/feature": "f/mine", "metaxy/id_columns": ["id"], "metaxy/preview": True}
+
+    @dg.asset(metadata=mine)
+    def shown(): ...
+
+    defs = metaxify_definitions(dg.Definitions(assets=[shown]), settings=off)
+    assert defs.get_assets_def("shown").get_asset_spec().metadata["metaxy/preview"] is True
+
+
 def test_a_translator_changes_what_is_brought(spec):
     class Mine(MetaxyTranslator):
         def get_asset_spec(self, data):

@@ -107,3 +107,23 @@ def test_an_invalid_feature_key_hides_no_other_fault():
     errors = plan_of({**KEYS, "metaxy/feature": "a//b", "metaxy/write": 3}).errors
     assert len(errors) == 2
     assert [error.asset for error in errors] == ["x", "x"]
+
+
+BAD_VALUES = [
+    ("metaxy/feature", 3),
+    ("metaxy/feature", "a//b"),
+    ("metaxy/id_columns", "id"),
+    ("metaxy/id_columns", []),
+    ("metaxy/id_columns", ["id", "ID"]),
+    ("metaxy/fields", {"a": {"codeversion": "1"}}),
+    ("metaxy/fields", {"a": {"deps": "u"}}),
+    ("metaxy/deps", "u"),
+    ("metaxy/deps", [{"feature": "u", "slect": ["a"]}]),
+    ("metaxy/checks", ["pendin"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), BAD_VALUES)
+def test_a_bad_value_is_told_by_its_key(key, value):
+    errors = plan_of({**KEYS, key: value}).errors
+    assert any(key in error.problem and error.asset == "x" for error in errors), errors
