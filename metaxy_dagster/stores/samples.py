@@ -97,7 +97,9 @@ def typed_as(samples: pa.Table, delta: pa.Table, *, feature: str) -> pa.Table:
     """
     wanted = pa.schema([delta.schema.field(name) for name in samples.column_names])
     try:
-        return samples.cast(wanted)
+        typed = samples.cast(wanted)
+        for name in typed.column_names:
+            _check_times(samples.column(name), typed.column(name))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise FrameError(
             "samples are named by values of another type than the increment's",
@@ -106,3 +108,23 @@ def typed_as(samples: pa.Table, delta: pa.Table, *, feature: str) -> pa.Table:
             allowed=wanted.to_string(show_field_metadata=False),
             remedy="pass rows of the increment's frame, or of an upstream",
         ) from error
+    return typed
+
+
+def _check_times(samples: pa.ChunkedArray, typed: pa.ChunkedArray) -> None:
+    """Refuse what Arrow casts without a word: times to days, and local times to moments.
+
+    Raises:
+        ValueError: with one of them.
+    """
+    here, there = samples.type, typed.type
+    if not pa.types.is_timestamp(here):
+        return
+    if pa.types.is_timestamp(there) and (here.tz is None) is not (there.tz is None):
+        raise ValueError("a time zone on one side alone")
+    if pa.types.is_date(there):
+        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
+
+        other = samples.filter(pc.not_equal(typed.cast(here), samples))
+        if len(other):
+            raise ValueError(f"{other[0].as_py()} is no day")

@@ -129,6 +129,15 @@ def test_other_order_is_no_change(two: Path) -> None:
     assert store.migrate_ids("shot").commit == 0
 
 
+def test_another_case_is_another_name(tmp_path: Path) -> None:
+    open_at(tmp_path, ("id",)).write("shot", pa.table({"id": [1, 2], "x": [1, 1]}))
+    upper = open_at(tmp_path, ("ID",))
+    with pytest.raises(StoreError, match="migrate_ids"):
+        upper.write("shot", pa.table({"ID": [1], "x": [1]}))
+    assert upper.migrate_ids("shot").kept == 2
+    assert upper.write("shot", pa.table({"ID": [1], "x": [1]})).unchanged == 1
+
+
 def test_fewer_ids_keep_what_is_unique(two: Path) -> None:
     store = open_at(two, ("id",))
     told = store.migrate_ids("shot", dry_run=True)

@@ -41,7 +41,8 @@ class Asked:
 
         Raises:
             FrameError: text for numbers (or the other way round), which may be spelt in more ways
-                than one; or numbers that the increment cannot have.
+                than one; numbers that the increment cannot have; or times with a zone for those
+                without one.
         """
         wanted = self.listed.schema
         for name in self.sample_columns:
@@ -51,6 +52,8 @@ class Asked:
             if is_text(here) is not is_text(there):
                 self._check_spelling(rows, name)
                 continue
+            if _has_zone(here) is not _has_zone(there):
+                raise _spelt(self.plan, name, str(here), str(there))
             if not pa.types.is_integer(there) or pa.types.is_integer(here):
                 continue
             try:
@@ -145,6 +148,11 @@ def _definition(plan: FeaturePlan) -> tuple[object, ...]:
 
 def _told(plan: FeaturePlan) -> str:
     return f"id_columns {list(plan.spec.id_columns)}, fields {[str(f.key) for f in plan.fields]}"
+
+
+def _has_zone(kind: pa.DataType) -> bool:
+    """Local times and moments are the same in UTC alone, and nothing says that these are."""
+    return pa.types.is_timestamp(kind) and kind.tz is not None
 
 
 def _is_plain(kind: pa.DataType) -> bool:

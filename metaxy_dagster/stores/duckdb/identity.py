@@ -10,7 +10,6 @@ import duckdb
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey, FeaturePlan, FeatureSpec
-from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog
 from metaxy_dagster.stores.duckdb.entries import Entry
 
@@ -98,9 +97,8 @@ def checked_catalog(
 def _others(catalog: Catalog, spec: FeatureSpec) -> tuple[str, ...] | None:
     """The stored ids, if they are others than the declared ones."""
     found = stored_ids(catalog.entry(spec.key))
-    if found is None or found == spec.id_columns:
-        return None
-    return None if set(map(fold, found)) == set(map(fold, spec.id_columns)) else found
+    # In another case they are other names to frames, though not to DuckDB.
+    return None if found is None or set(found) == set(spec.id_columns) else found
 
 
 def _remedy(key: FeatureKey) -> str:

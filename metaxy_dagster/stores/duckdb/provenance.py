@@ -84,7 +84,7 @@ def id_text(column: str, kinds: Sequence[str]) -> str:
 
 
 def _text(column: str, kind: str) -> str:
-    if kind == "TIMESTAMP_NS":
+    if kind in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):
         return f"epoch_ns({column})::VARCHAR"
     if kind.startswith("TIMESTAMP"):
         return f"epoch_us({column})::VARCHAR"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FrameError
+from metaxy_dagster.errors import FrameError, StoreError
 from metaxy_dagster.features import FeaturePlan, Filter
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.checks import is_text, spelt_otherwise
@@ -20,12 +20,13 @@ from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.views import UpstreamView
-from metaxy_dagster.stores.duckdb.widening import INTEGERS
+from metaxy_dagster.stores.duckdb.widening import INTEGERS, family_of
 
 __all__ = ["StoredSide"]
 
 # Of values of these types there is more than one text.
 _SPELT = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT|FLOAT|DOUBLE|DECIMAL|BOOL|DATE|TIME")
+_MOMENT, _FINER_MOMENT = "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,18 @@ class StoredSide:
         """Expected ids in the type in which they are stored, so that both sides compare alike.
 
         Raises:
-            FrameError: a root's samples name them by text, which may be spelt in other ways.
+            FrameError: a root's samples name them by text, which may be spelt in other ways, or
+                by times with a zone for those without one.
+            StoreError: an upstream's are finer than the stored ones.
         """
         types: Mapping[str, str] = {} if self.table is None else self.table.types
         for name in () if self.samples is None else self.keys:
             self._check_spelling(name, types.get(name, "VARCHAR"))
+        for name in types.keys() & set(self.keys):
+            self._check_finer(name, types[name])
         return ", ".join(
             f"{quote(name)}::{types[name]} AS {quote(name)}"
-            if name in types and not self._are_integers(name, types[name])
+            if name in types and not self._compare(name, types[name])
             else quote(name)
             for name in self.keys
         )
@@ -83,6 +88,8 @@ class StoredSide:
     def _check_spelling(self, name: str, stored: str) -> None:
         samples = pa.table({name: []}) if self.samples is None else self.samples
         kind = samples.schema.field(name).type
+        if pa.types.is_timestamp(kind) and stored.startswith("TIMESTAMP"):
+            self._check_zone(name, kind, stored)
         if not is_text(kind) or not _SPELT.match(stored):
             return
         other = spelt_otherwise(samples.column(name))
@@ -95,27 +102,56 @@ class StoredSide:
                 remedy=f"cast {name!r} before the samples are passed",
             )
 
+    def _check_zone(self, name: str, kind: pa.DataType, stored: str) -> None:
+        has_zone = stored in (_MOMENT, _FINER_MOMENT)
+        if has_zone is (kind.tz is None):
+            raise FrameError(
+                f"the samples name id column {name!r} by times with a zone, or without, and it is"
+                " stored otherwise",
+                feature=str(self.plan.key),
+                found=kind,
+                allowed=stored,
+                remedy=f"give {name!r} a time zone, or take it off, before the samples are passed",
+            )
+
+    def _check_finer(self, name: str, stored: str) -> None:
+        """Refuse moments that are finer than the stored ones, where DuckDB compares no two types.
+
+        Raises:
+            StoreError: with the type that holds both.
+        """
+        if stored != _MOMENT or _FINER_MOMENT not in self._upstream_types(name):
+            return
+        raise StoreError(
+            f"an upstream has moments in id column {name!r} that the stored type cannot tell apart",
+            feature=str(self.plan.key),
+            found=f"{_FINER_MOMENT} upstream, {_MOMENT} here",
+            allowed="one type on both sides",
+            remedy=f"store.alter({str(self.plan.key)!r}, columns={{{name!r}: {_FINER_MOMENT!r}}})",
+        )
+
     def no_keys(self) -> str:
         """The sample columns in the types that a comparison gives them, with no value."""
         types: Mapping[str, str] = {} if self.table is None else self.table.types
         selected = []
         for name in self.keys:
             kinds = [types[name]]
-            if self._are_integers(name, types[name]):
+            if self._compare(name, types[name]):
                 # As in a join, the widest of them.
                 kinds += [kind for kind in self._upstream_types(name) if kind is not None]
             typed = ", ".join(f"NULL::{kind}" for kind in kinds)
             selected.append(f"coalesce({typed}) AS {quote(name)}")
         return ", ".join(selected)
 
-    def _are_integers(self, name: str, stored: str) -> bool:
-        """Integers of any width compare as they are; an expected one may exceed the stored type."""
-        if stored not in INTEGERS:
+    def _compare(self, name: str, stored: str) -> bool:
+        """Whether ids compare as they are: an expected one may exceed the stored type."""
+        family = family_of(stored)
+        if family is None:
             return False
         if self.plan.is_root:
             given = self.samples
-            return given is not None and pa.types.is_integer(given.schema.field(name).type)
-        return {kind or "" for kind in self._upstream_types(name)} <= INTEGERS
+            return given is not None and _family(given.schema.field(name).type) == family
+        return {family_of(kind or "") for kind in self._upstream_types(name)} <= {family}
 
     def _upstream_types(self, name: str) -> list[str | None]:
         """The types that a sample column has in the upstreams; ``None`` for those never written."""
@@ -220,3 +256,14 @@ class StoredSide:
         if self.candidates is None:
             return rows
         return f"SELECT * FROM ({rows}) SEMI JOIN {self.candidates} USING ({columns(self.keys)})"
+
+
+def _family(kind: pa.DataType) -> str | None:
+    """As :func:`family_of`, of samples that are given."""
+    is_local = pa.types.is_timestamp(kind) and kind.tz is None
+    found = {
+        "INTEGER": pa.types.is_integer(kind),
+        "TIMESTAMP": is_local or pa.types.is_date(kind),
+        "DECIMAL": pa.types.is_decimal(kind),
+    }
+    return next((family for family, holds in found.items() if holds), None)

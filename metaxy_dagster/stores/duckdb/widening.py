@@ -13,7 +13,16 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import duckdb
 from metaxy_dagster.stores.duckdb.identifiers import literal, quote
 
-__all__ = ["INTEGERS", "Path", "Widening", "Wider", "has_value", "may_lose", "storable"]
+__all__ = [
+    "INTEGERS",
+    "Path",
+    "Widening",
+    "Wider",
+    "family_of",
+    "has_value",
+    "may_lose",
+    "storable",
+]
 
 # How to come from a column to a part of it: names of entries, and "[]", "key" and "value".
 Step: TypeAlias = tuple[str, str]
@@ -164,6 +173,22 @@ class Widening:
         end = ends[0] if ends[0] == ends[1] else "[]"
         kinds = (f"{found.kind}{end}", f"{found.stored}{ends[0]}", f"{found.arrived}{ends[1]}")
         return Wider.made_of([found], *kinds)
+
+
+def family_of(kind: str) -> str | None:
+    """What a type has in common with others that compare with it as they are.
+
+    DuckDB compares two of one family in the wider one, so that no value becomes another.
+
+    Example:
+        >>> family_of("DATE") == family_of("TIMESTAMP_NS"), family_of("VARCHAR")
+        (True, None)
+    """
+    if kind in INTEGERS:
+        return "INTEGER"
+    if kind in _DATES:
+        return "TIMESTAMP"
+    return "DECIMAL" if kind.startswith("DECIMAL") else None
 
 
 def storable(kind: Kind) -> str:
