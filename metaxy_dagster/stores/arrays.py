@@ -12,6 +12,7 @@ __all__ = [
     "check_durations",
     "decoded",
     "dictionaries",
+    "enumerated",
     "has_union",
     "natural",
     "near",
@@ -24,6 +25,8 @@ __all__ = [
 
 _Values: TypeAlias = Mapping[str, pa.Array]
 _DECIMAL_DIGITS = 38
+# In the metadata of a field: the categories of an enumeration of polars', each with its length.
+_ENUM = b"_PL_ENUM_VALUES2"
 _MICROSECOND = 1000
 _LONGEST = 2**63 - 1
 # One value of an interval of months, days and nanoseconds.
@@ -187,9 +190,34 @@ def restored(
         kind: as it was; entries that structs got since stay as they are.
         values: the categories of dictionaries within.
     """
+    if values and column.num_chunks > 1:
+        # All in one, so that there is one list of categories.
+        column = pa.chunked_array([column.combine_chunks()])
     chunks = [_restored(chunk, kind, values, "") for chunk in column.chunks]
     chunks = chunks or [_restored(pa.array([], column.type), kind, values, "")]
     return pa.chunked_array(chunks)
+
+
+def enumerated(field: pa.Field, array: pa.Array) -> pa.Field:
+    """A field whose note of an enumeration of polars' names all categories that there are.
+
+    Polars takes values that the note does not name for missing ones, without a word.
+
+    Args:
+        field: with what its library says of it.
+        array: what it is a field of.
+    """
+    metadata = field.metadata or {}
+    if _ENUM not in metadata or not pa.types.is_dictionary(array.type):
+        return field
+    told, known = metadata[_ENUM], set()
+    while told:
+        length, _, rest = told.partition(b";")
+        known.add(rest[: int(length)].decode())
+        told = rest[int(length) :]
+    more = [str(one) for one in array.dictionary.to_pylist() if one not in known]
+    added = "".join(f"{len(one.encode())};{one}" for one in more)
+    return field.with_metadata({**metadata, _ENUM: metadata[_ENUM] + added.encode()})
 
 
 def _restored(array: pa.Array, kind: pa.DataType, values: _Values, path: str) -> pa.Array:
@@ -271,7 +299,8 @@ def _as_structs(array: pa.StructArray, kind: pa.StructType, values: _Values, pat
         entry, was = array.field(index), known.get(had.name)
         if was is not None:
             entry = _restored(entry, was.type, values, f"{path}.{had.name}")
-        fields.append((was or had).with_type(entry.type).with_name(had.name))
+        field = (was or had).with_type(entry.type).with_name(had.name)
+        fields.append(enumerated(field, entry))
         entries.append(entry)
     if not entries:
         return array
@@ -281,7 +310,7 @@ def _as_structs(array: pa.StructArray, kind: pa.StructType, values: _Values, pat
 def _as_lists(array: pa.Array, kind: pa.DataType, values: _Values, path: str) -> pa.Array:
     types, field = pa.types, kind.value_field
     inner = _restored(array.values, kind.value_type, values, f"{path}[]")
-    field = field.with_type(inner.type)
+    field = enumerated(field.with_type(inner.type), inner)
     if types.is_fixed_size_list(array.type):
         size = array.type.list_size
         inner = inner.slice(array.offset * size, len(array) * size)

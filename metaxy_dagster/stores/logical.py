@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from metaxy_dagster.stores.arrays import natural, restored
+from metaxy_dagster.stores.arrays import enumerated, natural, restored
 
 __all__ = ["Logical", "merged", "of_text", "restore", "restore_schema", "to_text"]
 
@@ -96,7 +96,7 @@ def restore(table: pa.Table, logicals: Mapping[str, Logical]) -> pa.Table:
         logical = logicals.get(name)
         if logical is not None:
             column = restored(table.column(index), logical.type, logical.values)
-            table = table.set_column(index, _field(name, logical, column.type), column)
+            table = table.set_column(index, _field(name, logical, column), column)
     return table
 
 
@@ -105,11 +105,12 @@ def restore_schema(schema: pa.Schema, logicals: Mapping[str, Logical]) -> pa.Sch
     return restore(schema.empty_table(), logicals).schema if logicals else schema
 
 
-def _field(name: str, logical: Logical, kind: pa.DataType) -> pa.Field:
+def _field(name: str, logical: Logical, column: pa.ChunkedArray) -> pa.Field:
     metadata = dict(logical.field.metadata or {})
     if logical.pandas is not None:
         metadata[PANDAS] = logical.pandas.encode()
-    return pa.field(name, kind, metadata=metadata or None)
+    found = pa.field(name, column.type, metadata=metadata or None)
+    return enumerated(found, column.chunk(0))
 
 
 def merged(before: Logical | None, arrived: Logical, physical: pa.DataType) -> Logical | None:
