@@ -192,6 +192,18 @@ def test_local_days_are_those_of_the_zone_also_in_lazy_frames(tmp_path: Path) ->
         assert joined.to_native().column("x").to_pylist()[0].date() == day
 
 
+@pytest.mark.parametrize("library", ["polars", "pandas", "pyarrow"])
+def test_a_column_in_utc_stays_so_beside_one_in_a_zone(tmp_path: Path, library: Any) -> None:
+    moments = pl.Series([dt.datetime(2024, 5, 1, 23, tzinfo=dt.UTC)])
+    store = store_at(tmp_path / "m.duckdb")
+    zoned = {"x": moments.dt.convert_time_zone(ZONE), "y": moments}
+    store.write("clip", pl.DataFrame({"id": [1], **zoned}))
+    found = nw.from_native(store.read("clip").collect(library).to_native())
+    assert [found[name].dtype.time_zone for name in "xy"] == [ZONE, "UTC"]  # type: ignore[attr-defined]  # of moments
+    lazy = store.read("clip").with_columns(day=nw.col("y").dt.date()).collect()
+    assert lazy["day"].to_list() == [dt.date(2024, 5, 1)]
+
+
 def test_spans_compare_in_filters(tmp_path: Path) -> None:
     store = store_at(tmp_path / "m.duckdb")
     store.write("clip", pl.DataFrame({"id": [1, 2], "x": [SPAN, SPAN * 3]}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
@@ -23,6 +23,7 @@ __all__ = ["StoreFrame", "Told", "only_zone"]
 
 _ARROW: Final = (None, "pyarrow", pa)
 _MOMENTS: Final = {c.COL_CREATED_AT, c.COL_UPDATED_AT, c.COL_DELETED_AT}
+_ZONED: Final = {"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"}
 _KINDS: Final = {kind.__name__: kind for kind in (StoreError, StoreBusyError)}
 _OURS: Final = re.compile(rf"\b({'|'.join(_KINDS)}): (.*)", re.DOTALL)
 # With DuckDB 1.5 the text goes on with where in our code it was raised.
@@ -47,10 +48,17 @@ class Told:
     home: Callable[[pa.Table], duckdb.DuckDBPyRelation] | None = None
 
 
-def only_zone(logicals: Iterable[Logical]) -> str | None:
-    """The zone of all zoned columns, if it is one, and not UTC."""
-    kinds = (one.type for one in logicals)
-    zones = {kind.tz for kind in kinds if pa.types.is_timestamp(kind) and kind.tz is not None}
+def only_zone(logical: Mapping[str, Logical], kinds: Mapping[str, str]) -> str | None:
+    """The zone of all zoned columns, if it is one, and not UTC.
+
+    Args:
+        logical: what columns were; nothing of those that are in UTC.
+        kinds: DuckDB types of the columns.
+    """
+    types = (one.type for one in logical.values())
+    zones = {kind.tz for kind in types if pa.types.is_timestamp(kind) and kind.tz is not None}
+    plain = kinds.keys() - logical.keys() - _MOMENTS
+    zones |= {"UTC" for name in plain if kinds[name] in _ZONED}
     (zone,) = zones if len(zones) == 1 else (None,)
     return None if zone == "UTC" else zone
 

@@ -35,6 +35,7 @@ class Query:
         tables: Arrow tables that the text refers to by name.
         logical: what columns were before they were stored.
         kinds: DuckDB types of columns, where Arrow does not tell them.
+        zone: in which local times are computed, where that is not UTC.
     """
 
     sql: str
@@ -42,6 +43,7 @@ class Query:
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
     logical: Mapping[str, Logical] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
+    zone: str | None = None
 
     def told(self, logical: Mapping[str, Logical], types: Mapping[str, str]) -> Query:
         """The same, and what is known of the columns beside their Arrow types.
@@ -51,7 +53,7 @@ class Query:
             types: their DuckDB types.
         """
         kinds = {name: kind for name, kind in types.items() if kind.startswith(_UNTOLD)}
-        return replace(self, logical=logical, kinds=kinds)
+        return replace(self, logical=logical, kinds=kinds, zone=only_zone(logical, types))
 
     def select(self, columns: Sequence[str], limit: int | None = None) -> Query:
         """The same rows, fewer columns; only some of them, if there is a limit."""
@@ -100,7 +102,7 @@ def lazy(
         query: what is known of the columns beside their Arrow types.
     """
     logical = {} if query is None else query.logical
-    zone = only_zone(logical.values())
+    zone = None if query is None else query.zone
     connection = _frames(file, zone)
     relation = connection.from_arrow(source)
     if query is not None and (kinds := query.kinds):
