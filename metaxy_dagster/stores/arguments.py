@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from metaxy_dagster.errors import StoreError, shown
 
 __all__ = [
     "check_flags",
+    "check_mapping",
     "check_run",
     "check_text",
     "column_names",
@@ -68,6 +69,21 @@ def check_text(name: str, value: object) -> None:
         allowed="text that can be written as UTF-8",
         remedy=f"correct {name}",
     )
+
+
+def check_mapping(name: str, value: object) -> None:
+    """Refuse what gives nothing to names.
+
+    Raises:
+        StoreError: naming the argument.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in value):
+        raise StoreError(
+            f"{name} is no mapping of columns",
+            found=shown(value),
+            allowed="a dictionary with names of columns as its keys",
+            remedy=f"correct {name}",
+        )
 
 
 def one_of(name: str, value: object, allowed: Sequence[str]) -> None:

@@ -337,6 +337,8 @@ class Increment:
             return Increment(self._feature, self._source, delta, filled=kept, whole=self.whole)
 
         samples = self.counts.pending
+        # Of more rows than there are Arrow knows no slice.
+        size = min(size, max(samples, 1))
         return Batches(batch, size, samples)
 
     def _frame(self, *statuses: int) -> nw.LazyFrame[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from metaxy_dagster.errors import StoreError
+from metaxy_dagster.errors import StoreError, shown
 from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.arrays import physical
@@ -102,7 +102,7 @@ def _type(connection: duckdb.DuckDBPyConnection, table: Table, name: str, kind: 
         raise StoreError(
             f"column {name!r} cannot get this type",
             feature=feature,
-            found=f"{kind!r} ({str(error).splitlines()[0]})",
+            found=f"{shown(kind)} ({str(error).splitlines()[0]})",
             allowed='a type of DuckDB as text, such as "BIGINT", "TIMESTAMPTZ" or '
             '"STRUCT(a BIGINT, b VARCHAR[])", or a pyarrow DataType',
             remedy="correct the type",

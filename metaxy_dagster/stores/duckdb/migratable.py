@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.late import late_modules
+from metaxy_dagster.stores.arguments import check_flags, check_mapping, column_names
 from metaxy_dagster.stores.duckdb.compactable import CompactableStore
 
 if TYPE_CHECKING:
@@ -115,6 +116,11 @@ class MigratableStore(CompactableStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
+        check_flags(dry_run=dry_run)
+        for name, given in {"rename": rename, "fill": fill, "types": types}.items():
+            if given is not None:
+                check_mapping(name, given)
+        drop = column_names(drop) or ()
         wanted = rekeying.Wanted(
             plan, dict(rename or {}), dict(fill or {}), dict(types or {}), tuple(drop), keep
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from metaxy_dagster.errors import FeatureError, StoreError, shown
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, Filter
+from metaxy_dagster.features.columns import in_order
 from metaxy_dagster.features.expressions import is_expression
 from metaxy_dagster.late import duckdb as engine
 from metaxy_dagster.late import late_modules
@@ -231,7 +232,8 @@ class ReadableStore(MigratableStore):
             filters: only commits that brought, changed or deleted samples for which these hold;
                 any commit of a feature that lacks their columns.
         """
-        keys, only = [FeatureKey(feature) for feature in features], parsed(filters)
+        named = cast("tuple[CoercibleToFeatureKey, ...]", in_order(features, "features"))
+        keys, only = [FeatureKey(one) for one in named], parsed(filters)
         with self._file.connect("r") as connection:
             found = commit_marks.newest_commits(connection, keys)
             if not only:
@@ -242,6 +244,13 @@ class ReadableStore(MigratableStore):
 
     def has_commit(self, mark: CommitMark) -> bool:
         """Whether the store may have seen a commit; not if it was put back to an older state."""
+        if not isinstance(mark, CommitMark):
+            raise StoreError(
+                "what was passed is no mark of a commit",
+                found=shown(mark),
+                allowed="what store.newest_commits(…) gave, or CommitMark.of(text)",
+                remedy="pass one of these",
+            )
         with self._file.connect("r") as connection:
             return commit_marks.has_commit(connection, mark)
 

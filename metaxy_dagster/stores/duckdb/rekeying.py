@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import StoreError
+from metaxy_dagster.errors import StoreError, shown
 from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout, retention
@@ -81,9 +81,12 @@ class Wanted:
         self._require(
             not set(self.drop) & set(self.ids), list(self.drop), "columns that are no ids"
         )
-        kinds = [str(kind).upper() for kind in self.types.values()]
+        given: list[object] = list(self.types.values())
+        kinds = [one.upper() if isinstance(one, str) else shown(one) for one in given]
         self._require(set(kinds) <= set(_TYPES), kinds, list(_TYPES))
-        self._require(self.keep in (None, *_KEEP), self.keep, list(_KEEP))
+        keep: object = self.keep
+        is_way = keep is None or (isinstance(keep, str) and keep in _KEEP)
+        self._require(is_way, shown(keep), list(_KEEP))
         values = list(self.fill.values())
         known = all(type(value) in _CONSTANTS for value in values)
         self._require(known, values, "numbers, texts, dates, times, true or false")

@@ -18,7 +18,7 @@ from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.run_inputs import has_unknown_inputs, inputs_within, with_inputs
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.stores.arguments import check_flags
+from metaxy_dagster.stores.arguments import check_flags, check_mapping
 from metaxy_dagster.stores.checks import check_how, column_warnings
 from metaxy_dagster.stores.duckdb.chosen import chosen_rows
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
@@ -273,6 +273,8 @@ class DuckDBMetadataStore(ReadableStore):
         """
         key, plan = self._plan(feature)
         self._sessions.require_writable(key)
+        check_flags(dry_run=dry_run)
+        check_mapping("columns", columns)
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key])
             return altering.alter(connection, plan.spec, known, columns, dry_run=dry_run)
