@@ -85,11 +85,12 @@ def metaxify(
 
     Example:
         >>> import dagster as dg
-        >>> from metaxy_dagster.features import FeatureSpec
+        >>> from metaxy_dagster.features import FeatureGraph, FeatureSpec
         >>> faces = FeatureSpec("video/faces", id_columns=["video_id"])
-        >>> @metaxify(feature=faces)
-        ... @dg.asset
-        ... def detect(): ...
+        >>> with FeatureGraph().use():
+        ...     @metaxify(feature=faces)
+        ...     @dg.asset
+        ...     def detect(): ...
         >>> detect.key, detect.get_asset_spec().kinds
         (AssetKey(['video', 'faces']), {'metaxy'})
     """

@@ -93,8 +93,9 @@ def test_faults_of_code_that_does_not_call_the_pass(form: str, repo, run) -> Non
     code = FAULTY.replace("mxd.metaxify_definitions(", "").replace(", features=[])", "")
     done = run("plan", "-f", repo(code), "--format", form)
     assert done.code == 1
-    assert "id_columns is empty" in done.out
-    assert ("id_columns is empty" in done.err) is (form == "json")
+    quoted = r"\"" if form == "json" else '"'
+    assert f"metaxy/id_columns{quoted} is empty" in done.out
+    assert ('"metaxy/id_columns" is empty' in done.err) is (form == "json")
 
 
 @pytest.mark.parametrize(

@@ -180,4 +180,4 @@ def test_refused_arguments_are_named(store: DuckDBMetadataStore) -> None:
     for name, value in {"older_than": 7, "keep_versions": -1, "before": 1.5}.items():
         with pytest.raises(StoreError, match=rf"^{name} is not") as caught:
             store.compact(**{name: value})
-        assert caught.value.found == repr(value)
+        assert str(caught.value.found).startswith(repr(value))

@@ -144,7 +144,8 @@ class FailureStore(FileStore):
         with self._file.connect("r") as connection:
             known = catalog.read_catalog(connection, [key])
             identity.check_ids(known, plan.spec)
-            if not known.entry(key).failed:
+            # A feature of which nothing was ever written may have failed before that was noted.
+            if known.entry(key).commits.newest and not known.entry(key).failed:
                 return FailureResult(key, 0, 0)
             listed = None if increment is None else increment.ids(failed_rows.WITH_ROWS)
             return failed_rows.counted(
