@@ -176,16 +176,6 @@ def _tied(
 ) -> dg.AssetsDefinition | dg.AssetSpec:
     """The asset with the feature's key in its metadata, and the feature in the graph."""
     key = FeatureKey(feature)
-    for spec in [asset] if isinstance(asset, dg.AssetSpec) else asset.specs:
-        if declared_feature(spec.metadata) not in {None, key}:
-            raise DefinitionsError(
-                "the asset names another feature than metaxify(feature=...)",
-                asset=spec.key.to_user_string(),
-                feature=str(key),
-                found=f'"{KEY_FEATURE}": "{declared_feature(spec.metadata)}"',
-                allowed="one feature",
-                remedy=f'remove "{KEY_FEATURE}" from the metadata, or feature=',
-            )
     if isinstance(feature, FeatureSpec) or (isinstance(feature, type) and hasattr(feature, "spec")):
         graph.add(feature)
     if isinstance(asset, dg.AssetSpec):

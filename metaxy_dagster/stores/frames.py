@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -60,7 +61,7 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         raise _unreadable(error, feature) from error
     if isinstance(narwhal, nw.DataFrame):
         _check_names(narwhal.columns, feature)
-    try:
+    with _collecting(feature):
         if isinstance(narwhal, nw.LazyFrame):
             narwhal = narwhal.collect(backend="pyarrow")
         # A pandas index is no column; left alone it would become one, depending on its values.
@@ -68,11 +69,6 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         check_objects(narwhal, feature)
         how = _told_by(narwhal)
         table = narwhal.to_arrow()
-    except MetaxyError:
-        raise  # of a store of ours, which has said it
-    except Exception as error:
-        # Collecting runs the user's own code in an engine of the user's choice.
-        raise _unreadable(error, feature) from error
     _check_names(table.column_names, feature)
     return noting.note(table.replace_schema_metadata(None), feature, **how)
 
@@ -103,7 +99,8 @@ def to_rows(frame: Any, feature: str) -> Rows:
     if not exact:
         narwhal = nw.from_native(frame, pass_through=True)
         if isinstance(narwhal, nw.LazyFrame) and not isinstance(narwhal, lazy.Batched):
-            check_objects(narwhal, feature)
+            with _collecting(feature):
+                check_objects(narwhal, feature)
     rows = _regular(parts, feature, exact=exact)
     # Small frames are not worth a file, nor questions of their own.
     held, size = [next(rows)], 0
@@ -176,13 +173,8 @@ def _regular(
 
 
 def _next(batches: Iterator[pa.RecordBatch] | None, feature: str) -> pa.RecordBatch | None:
-    try:
+    with _collecting(feature):
         return None if batches is None else next(batches, None)
-    except MetaxyError:
-        raise  # of a reader or a store of ours, which has said it
-    except Exception as error:
-        # Collecting runs the user's own code in an engine of the user's choice.
-        raise _unreadable(error, feature) from error
 
 
 def _cast(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -226,6 +218,17 @@ def check_objects(frame: nw.DataFrame[Any] | nw.LazyFrame[Any], feature: str) ->
             allowed="whole numbers of 64 bits, or decimals of 38 digits",
             remedy="cast them to pl.Int64 or pl.Decimal(38, 0)",
         )
+
+
+@contextlib.contextmanager
+def _collecting(feature: str) -> Iterator[None]:
+    """What the user's own code raises, in an engine of the user's choice, as a frame at fault."""
+    try:
+        yield
+    except MetaxyError:
+        raise  # of a reader or a store of ours, which has said it
+    except Exception as error:
+        raise _unreadable(error, feature) from error
 
 
 def _unreadable(error: Exception, feature: str) -> FrameError:

@@ -135,16 +135,6 @@ def test_two_declarations_of_one_key_are_told() -> None:
     assert "feature 'video'" in str(caught.value)
 
 
-def test_two_features_for_one_asset_are_told() -> None:
-    with pytest.raises(mxd.DefinitionsError, match="names another feature") as caught:
-
-        @mxd.metaxify(feature=mxd.FeatureSpec("video", id_columns=["id"]))
-        @dg.asset(metadata={"metaxy/feature": "audio"})
-        def video() -> None: ...
-
-    assert '"metaxy/feature": "audio"' in str(caught.value)
-
-
 def test_nothing_is_registered_for_an_asset_that_is_refused(
     isolated_graph: mxd.FeatureGraph,
 ) -> None:
