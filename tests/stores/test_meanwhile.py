@@ -265,3 +265,59 @@ def test_no_order_of_dependencies_hides_a_change(tmp_path: Path, order: tuple[st
         assert listed(store, "crop") == listed(full, "crop"), name
         seen += len(listed(full, "crop"))
     assert seen
+
+
+# ----------------------------------------------------------------- looked at after an erasure
+
+
+ERASED: dict[str, Callable[[DuckDBMetadataStore], Any]] = {
+    "rows erased": lambda s: s.delete("note", filters="n > 0", soft=False),
+    "rows erased, then own ones deleted": lambda s: (
+        s.delete("note", filters="n > 0", soft=False),
+        s.delete("both", filters="id > 0"),
+    ),
+    "dropped": lambda s: s.drop("note"),
+    "dropped, made anew, own ones deleted": lambda s: (
+        s.drop("note"),
+        s.write("note", pa.table({"id": [0], "n": [0], "w": [9]})),
+        s.delete("both", filters="id > 0"),
+    ),
+}
+GROUPS = {
+    "optional": FeatureDep(
+        "note", optional=True, lineage=LineageRelationship.aggregation(on=["id"])
+    ),
+    "required": FeatureDep("note", lineage=LineageRelationship.aggregation(on=["id"])),
+}
+
+
+@pytest.mark.parametrize("looked", [True, False])
+@pytest.mark.parametrize("event", ERASED)
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_answer_is_stamped_with_what_was_there_when_it_was_looked_at(
+    tmp_path: Path, group: str, event: str, looked: bool
+) -> None:
+    """What is erased before anybody looks is not computed from, and does not count."""
+    found = FeatureGraph()
+    found.add(FeatureSpec("video", id_columns=["id"]))
+    found.add(FeatureSpec("note", id_columns=["id", "n"]))
+    found.add(FeatureSpec("both", id_columns=["id"], deps=["video", GROUPS[group]]))
+    store = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=found, max_incremental_share=100)
+    store.write("video", pa.table({"id": [0, 1, 2], "x": [0] * 3}))
+    notes = {"id": [0, 0, 1, 1, 2], "n": [0, 1, 0, 1, 0], "w": [0] * 5}
+    store.write("note", pa.table(notes))
+    first = store.resolve_update("both")
+    store.write("both", pa.table({"id": [0, 2], "y": [0, 0]}), increment=first)
+    store.delete("both", filters="id > 1")
+    increment = store.resolve_update("both")
+    if looked:
+        assert increment.delta.num_rows == 2
+    ERASED[event](store)
+    asked = increment.delta.column("id").to_pylist()
+    computed = [one for one in asked if one > 0]
+    frame = pa.table({"id": pa.array(computed, pa.int64()), "y": [1] * len(computed)})
+    store.write("both", frame, increment=increment)
+    assert listed(store, "both") == listed(everything(store), "both")
+    statuses = {row["id"]: row[STATUS] for row in listed(store, "both")}
+    # Sample 1 lost a member of its group, or all of them.
+    assert (statuses.get(1) is None) is (not looked)

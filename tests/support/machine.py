@@ -49,6 +49,8 @@ class Taken:
 
     def __init__(self, store: DuckDBMetadataStore, increment: Increment) -> None:
         self.store, self.increment = store, increment
+        # What nobody looked at yet lacks what is erased before somebody does.
+        self.looked = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,7 +58,9 @@ class Taken:
 
     def asked(self) -> tuple[set[Any], list[Any]]:
         """The pending samples and the orphaned ones."""
-        return asked_by(self.increment)
+        found = asked_by(self.increment)
+        self.looked = True
+        return found
 
     def write(self, frame: pa.Table, **options: Any) -> None:
         self.store.write(self.increment.feature, frame, increment=self.increment, **options)
@@ -69,6 +73,7 @@ class TakenElsewhere:
         self.process, self.store, self.key = process, store, key
         self.number, self.names, *found = process.submit(take, store, key).result()
         self._asked = found
+        self.looked = True
 
     def asked(self) -> tuple[set[Any], list[Any]]:
         return self._asked
@@ -90,7 +95,14 @@ class Held:
     statuses: dict[Any, str] | None
     # The history that it belongs to.
     moment: tuple[int, object]
+    # What it is asked of, without what was erased since.
+    past: Oracle
     failed: set[Any] = field(default_factory=set)
+
+    def see(self) -> None:
+        """Say what its past says, unless somebody looked before that changed."""
+        if not self.taken.looked:
+            self.expected = self.past.expected(self.key)
 
 
 class Machine(RuleBasedStateMachine):
@@ -222,7 +234,8 @@ class Machine(RuleBasedStateMachine):
         version, statuses = self.graph.feature_version(key), self.oracle.resolve(key)
         expected, moment = self.oracle.expected(key), self.moment
         taken = self.take(key)
-        return Held(key, taken, expected, version, self.oracle.now, statuses, moment)
+        then, past = self.oracle.now, self.oracle.copy()
+        return Held(key, taken, expected, version, then, statuses, moment, past)
 
     def answer(
         self, data: st.DataObject, held: Held, *, versions: bool = False, orphans: bool = False

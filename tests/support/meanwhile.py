@@ -27,6 +27,8 @@ class Backup:
     path: Any
     oracle: Oracle
     history: list[object]
+    # What was asked and not answered when it was made, and of what.
+    pasts: list[tuple[Held, Oracle]]
 
 
 class Meanwhile(Machine):
@@ -108,6 +110,7 @@ class Meanwhile(Machine):
         self.held.append(whole)
         increment = whole.taken.increment
         batches = data.draw(st.permutations(list(increment.batches(size))))
+        whole.taken.looked = True
         for batch in batches[:3]:
             if data.draw(st.booleans()):
                 self.happens(data, key)
@@ -122,6 +125,7 @@ class Meanwhile(Machine):
                     whole.then,
                     None,
                     whole.moment,
+                    whole.past,
                     whole.failed,
                 ),
             )
@@ -165,22 +169,27 @@ class Meanwhile(Machine):
         for sample in ended:
             del self.oracle.empty(key)[sample]
         if not soft and (doomed or ended):
-            self.past_is_gone()
+            self.past_is_gone(key, doomed)
 
     def drop(self, data: st.DataObject, key: str) -> None:
         self.do("drop", key)
         self.oracle.drop(key)
         self.touched.add(key)
-        self.past_is_gone()
+        self.past_is_gone(key)
         if key in ROOTS and data.draw(st.booleans()):
             self.write_root(data, data.draw(writer), key, replace=data.draw(st.booleans()))
 
-    def past_is_gone(self) -> None:
-        """What is erased is gone from older states, too."""
+    def past_is_gone(self, key: str, doomed: list[Any] | None = None) -> None:
+        """What is erased is gone from older states, too; without a list, all of a feature.
+
+        Who looks later sees what is left: a sample without its optional part, a smaller group.
+        """
         self.frames.clear()
         self.end_session()
         for held in self.held:
             held.statuses = None
+            held.past.delete(key, list(held.past.stored(key)) if doomed is None else doomed)
+            held.see()
 
     def write_another(self, data: st.DataObject, key: str) -> None:
         if key in ROOTS:
@@ -238,7 +247,8 @@ class Meanwhile(Machine):
         _ = self.moment
         path = self.path.with_name(f"{len(self.backups)}.copy")
         shutil.copy(self.path, path)
-        self.backups.append(Backup(path, self.oracle.copy(), list(self.history)))
+        pasts = [(held, held.past.copy()) for held in self.held]
+        self.backups.append(Backup(path, self.oracle.copy(), list(self.history), pasts))
 
     def put_back(self, data: st.DataObject, key: str) -> None:
         """The file is as it was before, or in another future; the code is not."""
@@ -256,6 +266,11 @@ class Meanwhile(Machine):
         for held in self.held:
             # What was done since the question is no longer known by the oracle's own clock.
             held.statuses = None
+            # What was asked after the copy, and is not lost, was asked of what is in it.
+            known = (past for one, past in backup.pasts if one is held)
+            held.past.restore(next(known, backup.oracle))
+            if not self.is_lost(held.moment):
+                held.see()
 
     # Frames that are collected later, and compaction
 
