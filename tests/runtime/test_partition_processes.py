@@ -9,10 +9,8 @@ import polars as pl
 import pytest
 from mapped_days import FOLDER, make_job, store
 
-CONFIG = {
-    "max_concurrent": 1,
-    "start_method": {"forkserver": {"preload_modules": ["mapped_days"]}},
-}
+# Spawned: a fork server that an earlier test started would not know this one's environment.
+CONFIG = {"max_concurrent": 1, "start_method": {"spawn": {}}}
 
 
 def test_a_day_is_given_its_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
