@@ -74,6 +74,11 @@ class Staged:
         return replace(self, types=types)
 
     @property
+    def was_read(self) -> bool:
+        """Whether these are rows that were read, and are to be compared with what is stored."""
+        return COL_CONTENT in self.table.schema.names
+
+    @property
     def is_nothing(self) -> bool:
         """Whether an increment was answered by no rows, of whatever columns."""
         return self.delta is not None and not self.table.num_rows
@@ -128,7 +133,7 @@ def stage(
         source += f" JOIN ({_LISTED}) d USING ({columns(staged.sample_columns)})"
     values = Literals() if once else Values()
     fields = {field.key: f"{given}.{quote(str(field.key))}" for field in staged.plan.fields}
-    if was_read := not once and COL_CONTENT in table.schema.names:
+    if was_read := not once and staged.was_read:
         ids = (f"{casts[name]} = r.{quote(name)}" for name in staged.plan.spec.id_columns)
         source += f" LEFT JOIN {table_of(staged.plan.key)} r ON {' AND '.join(ids)}"
         fields = dict(_since_read(staged, casts))

@@ -95,8 +95,8 @@ class Writer:
             connection, key, found=found, types=types, fields=structs, clauses=clauses
         )
         # Rows of a new feature go straight in; those that bring all they need are compared as
-        # they are. Others are looked up in the increment, once.
-        once = found is None or staged.delta is None
+        # they are. Others are looked up in the increment, or among what is stored, once.
+        once = found is None or (staged.delta is None and not staged.was_read)
         stage(connection, staged, agreed, once=once)
         before, self.entry = self.entry, noted(connection, self.entry, found, staged, agreed)
         empty = self._collect_empty(staged, how, marks, stage=STAGE)
