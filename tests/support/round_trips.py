@@ -117,7 +117,7 @@ def _pyarrow() -> dict[str, pa.Array]:
         of(pa.large_binary(), b"a"),
         of(pa.binary_view(), b"a"),
         of(pa.binary(3), b"abc"),
-        of(pa.float16(), 1.5),
+        of(pa.float16(), np.float16(1.5)),
         of(pa.date64(), MOMENT.date()),
         of(pa.time32("s"), 1),
         of(pa.time32("ms"), 1),
