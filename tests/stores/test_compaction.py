@@ -10,6 +10,7 @@ import datetime as dt
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -338,6 +339,24 @@ def test_a_killed_compaction_leaves_the_old_file_or_the_new_one(tmp_path: Path) 
         store.compact(older_than=NOW)
         assert store.data_version("plain") == before
     assert not list(tmp_path.glob("*.compacting*"))
+
+
+def test_a_log_that_a_killed_writer_did_not_finish_is_cleared_away(tmp_path: Path) -> None:
+    store = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=small_graph())
+    store.write("plain", pa.table({"id": ["a", "b"], "x": [0, 1]}))
+    log, whole = tmp_path / "m.duckdb.wal", tmp_path / "whole"
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{store.path}' AS s")
+        connection.execute("CREATE TABLE s.main.never_committed (i INTEGER)")
+        shutil.copy(log, whole)
+        shutil.copy(store.path, tmp_path / "file")
+    (tmp_path / "file").replace(store.path)
+    log.write_bytes(whole.read_bytes()[:-10])
+    before = store.data_version("plain")
+    store.compact(older_than=NOW)
+    assert store.data_version("plain") == before
+    assert len(rows(store, "plain")) == 2
+    assert not log.exists()
 
 
 def test_readers_and_writers_wait(tmp_path: Path) -> None:

@@ -238,9 +238,13 @@ def _rewrite(file: DuckDBFile, connection: duckdb.DuckDBPyConnection) -> None:
     attach = f"ATTACH {literal(str(spelt))} AS {CATALOG} (TYPE duckdb)"
     connection.execute(f"CHECKPOINT {CATALOG}")
     if log_of(target).exists():
-        # What a killed writer left: DuckDB clears it away when it closes the file.
-        connection.execute(f"DETACH {CATALOG}")
-        connection.execute(attach)
+        # What a writer left that was killed in the middle of its commit: DuckDB passes over it, and
+        # clears it away only when there is something to write back.
+        touched = f"{CATALOG}.metaxy.touched"
+        connection.execute(
+            f"BEGIN; CREATE TABLE {touched} (i INTEGER); DROP TABLE {touched}; COMMIT"
+        )
+        connection.execute(f"CHECKPOINT {CATALOG}")
     _discard(fresh)
     try:
         _copy(connection, fresh)
