@@ -50,6 +50,8 @@ KEY_WRITTEN: Final = "metaxy/written"
 KEY_UNCHANGED: Final = "metaxy/unchanged"
 KEY_DELETED: Final = "metaxy/deleted"
 KEY_COMMIT: Final = "metaxy/commit"
+# In the event log of a run: the commit that all steps of a graph asset see.
+KEY_AS_OF: Final = "metaxy/as_of"
 KEY_EMPTY: Final = "metaxy/empty"
 KEY_FAILED: Final = "metaxy/failed"
 KEY_QUARANTINED: Final = "metaxy/quarantined"

@@ -18,6 +18,7 @@ from metaxy_dagster.runtime.conversion import Source
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.limits import Limits
+from metaxy_dagster.runtime.pinning import pinned
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.skipping import mark_idle
 from metaxy_dagster.runtime.undecided import require_decided
@@ -31,7 +32,6 @@ __all__ = [
     "Loaded",
     "is_optional",
     "load_frame",
-    "pin",
     "produced",
     "resolve",
     "resolve_shared",
@@ -118,13 +118,11 @@ def load_frame(
 
 def resolve_shared(store: MetadataStore, step: Step) -> Mapping[dg.AssetKey, Increment]:
     """What another process resolved for the steps of a graph asset; nothing if none did."""
-    commit = None if step.shared is None else store.pinned(step.shared)
-    return {} if commit is None else resolve(store, step, produced(step), pinned=commit)
-
-
-def pin(store: MetadataStore, step: Step | None) -> int | None:
-    """The commit that all steps of a graph asset look at; ``None`` where the asset is one step."""
-    return None if step is None or step.shared is None else store.pin(step.shared)
+    outputs = produced(step)
+    if all(store.graph.plan(output.feature).is_root for output in outputs):
+        return {}
+    commit = pinned(store, step)
+    return {} if commit is None else resolve(store, step, outputs, pinned=commit)
 
 
 def is_optional(store: MetadataStore, step: Step | None, asset: FeatureAsset) -> bool:

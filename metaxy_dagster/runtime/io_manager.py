@@ -19,11 +19,12 @@ from metaxy_dagster.runtime.events import feature_state, write_metadata
 from metaxy_dagster.runtime.failures import note_reported, stop_for_failed
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
-from metaxy_dagster.runtime.inputs import is_optional, load_frame, pin, produced, resolve_shared
+from metaxy_dagster.runtime.inputs import is_optional, load_frame, produced, resolve_shared
 from metaxy_dagster.runtime.limits import Limits
 from metaxy_dagster.runtime.output import located, own_rows, write_output
 from metaxy_dagster.runtime.parameters import UNANNOTATED, Parameter
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
+from metaxy_dagster.runtime.pinning import pin
 from metaxy_dagster.runtime.run_inputs import within_run_of
 from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.runtime.unwritten import (

@@ -1,4 +1,4 @@
-"""What ``runtime/_compat.py`` assumes of Dagster's private names, release by release."""
+"""What ``runtime/_compat`` assumes of Dagster's private names, release by release."""
 
 from collections.abc import Callable
 from typing import Any

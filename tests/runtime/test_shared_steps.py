@@ -1,5 +1,6 @@
 """The steps of a graph asset see one moment, in whatever processes and runs they are executed."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,44 @@ def test_a_run_goes_on_from_where_another_failed(folder: Path, whole: bool) -> N
     counts = store.resolve_update("thumb").counts
     assert counts == (mxd.Counts(0, 0, 0) if whole else mxd.Counts(1, 1, 0))
     assert stored(store, "thumb")[0] == (("MOVED",) if whole else ("P0",))
+
+
+#: The op that loses the store, how, and the next one, which loads a feature or only writes one.
+LOST = [
+    ("scale", "put back", "again"),
+    ("scale", "deleted", "again"),
+    ("again", "made anew", "finish"),
+]
+
+
+@pytest.mark.parametrize(("op", "how", "refused"), LOST)
+def test_a_store_that_is_lost_between_two_steps_is_refused(
+    folder: Path, op: str, how: str, refused: str
+) -> None:
+    """Else the later step would see another state, and what both made would be stored as one."""
+    store = open_store(folder)
+    shutil.copy(store.path, folder / "backup.duckdb")
+    (folder / f"loses_{op}").write_text(how)
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        lost = execute(instance)
+        (failed,) = lost.get_step_failure_events()
+        assert failed.step_key == f"thumb.{refused}"
+        for part in ("asset 'thumb'", "put back to a backup", "commit 1", "not from failure"):
+            assert part in refusal(failed)
+        logged = instance.all_logs(lost.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+        seen = f"all steps of thumb see {store.display()} as of commit 1"
+        assert seen in [entry.get_dagster_event().message for entry in logged]
+        if how == "put back":
+            # Nor does going on from there make a second pin.
+            options = dg.ReexecutionOptions.from_failure(lost.run_id, instance)
+            again = execute(instance, reexecution_options=options)
+            assert "as of one commit" in refusal(again.get_step_failure_events()[0])
+    assert stored(store, "thumb") == {} if how != "deleted" else not store.path.exists()
+
+
+def refusal(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    return error.to_string() if error is not None else ""
 
 
 def test_a_step_that_is_tried_again_sees_what_the_others_saw(

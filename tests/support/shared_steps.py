@@ -1,6 +1,7 @@
 """A graph asset whose steps run in processes of their own, for executors that build it there."""
 
 import os
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +12,8 @@ import metaxy_dagster as mxd
 
 # A folder with the store; the file ``fails`` in it lets the last op fail, ``meddles`` lets the
 # first one write to the root while the graph is half done, ``thins`` lets it report one sample as
-# failed and one as empty, and leave out a third.
+# failed and one as empty, and leave out a third. ``loses_scale`` or ``loses_again`` has the op of
+# that name lose what the store had, in the way that the file says.
 FOLDER = "METAXY_TEST_FOLDER"
 ROWS = {i: (f"p{i}", f"l{i}") for i in range(4)}
 MOVED = {**ROWS, 0: ("moved", "l0"), 9: ("p9", "l9")}
@@ -28,6 +30,18 @@ def open_store(folder: Path) -> mxd.DuckDBMetadataStore:
     return mxd.DuckDBMetadataStore(folder / "m.duckdb", graph=graph())
 
 
+def lose(folder: Path, op: str) -> None:
+    said = folder / f"loses_{op}"
+    if not said.exists():
+        return
+    path, backup = folder / "m.duckdb", folder / "backup.duckdb"
+    path.unlink()
+    if said.read_text() == "put back":
+        shutil.copy(backup, path)
+    elif said.read_text() == "made anew":
+        open_store(folder).write("image", images(ROWS))
+
+
 @dg.op
 def scale(image: pl.DataFrame) -> pl.DataFrame:
     folder = Path(os.environ[FOLDER])
@@ -38,6 +52,7 @@ def scale(image: pl.DataFrame) -> pl.DataFrame:
         mxd.report_failures([{"id": 0}], "torn")
         mxd.report_empty([{"id": 1}])
         image = image.filter(pl.col("id") > 2)
+    lose(folder, "scale")
     return image.select("id", "pixels")
 
 
@@ -49,6 +64,7 @@ def again(image: pl.DataFrame, scaled: pl.DataFrame) -> pl.DataFrame:
         raise RuntimeError
     joined = scaled.join(image.select("id", other="pixels"), on="id")
     (folder / "pairs").write_text(str(joined.sort("id").rows()))
+    lose(folder, "again")
     return joined.select("id", "pixels")
 
 

@@ -14,13 +14,15 @@ from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._utils.warnings import disable_dagster_warnings
 
-from metaxy_dagster.constants import RESOURCE_STORE
+from metaxy_dagster.runtime._compat.conditions import condition_metadata, condition_resources
+from metaxy_dagster.runtime._compat.run_log import RunLog
 
 if TYPE_CHECKING:
     from dagster import InputContext, OutputContext
 
 __all__ = [
     "Assets",
+    "RunLog",
     "Step",
     "StepOutput",
     "add_partition_metadata",
@@ -121,6 +123,7 @@ class Step:
         runs: of a graph asset, the run and those whose results its steps go on from.
         assets: those of the run's job, and those that they depend on.
         run_tags: the tags of the run.
+        log: of a graph asset, where its steps leave word for each other.
     """
 
     run_id: str
@@ -131,6 +134,7 @@ class Step:
     runs: tuple[str, ...] = ()
     run_tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     assets: Assets | None = field(default=None, compare=False, repr=False)
+    log: RunLog | None = field(default=None, compare=False, repr=False)
 
 
 def running_step(context: InputContext | OutputContext) -> Step | None:
@@ -186,7 +190,9 @@ def _step(step: Any) -> Step:
     if not step.is_in_graph_asset:
         return Step(step.run_id, node, attempt, outputs, run_tags=tags, assets=assets)
     runs = _runs(step, node)
-    return Step(step.run_id, node, attempt, outputs, f"{runs[-1]}:{node}", runs, tags, assets)
+    log = RunLog(step.instance, step.dagster_run, step.step.key)
+    shared = f"{runs[-1]}:{node}"
+    return Step(step.run_id, node, attempt, outputs, shared, runs, tags, assets, log)
 
 
 def _runs(step: Any, node: str) -> tuple[str, ...]:
@@ -383,46 +389,3 @@ def asset_checks(
             required_resource_keys=required_resource_keys,
         )(check)
     return made
-
-
-def condition_metadata(context: dg.AutomationContext[Any]) -> Mapping[str, Any]:
-    """The metadata of the asset that an automation condition is evaluated for."""
-    graph = context.asset_graph
-    if not isinstance(context.key, dg.AssetKey) or not graph.has(context.key):
-        return {}
-    metadata: Mapping[str, Any] = graph.get(context.key).metadata
-    return metadata
-
-
-def condition_resources(context: dg.AutomationContext[Any]) -> Iterator[Any]:
-    """The IO managers and the store that an asset writes with, made one by one.
-
-    Of the asset that a condition is evaluated for, and of the one that the condition stands on.
-    Only code locations know resources: nothing is found where a daemon evaluates.
-    """
-    for key in dict.fromkeys((context.key, context.root_context.key)):
-        if not isinstance(key, dg.AssetKey) or not context.asset_graph.has(key):
-            continue
-        definition = getattr(context.asset_graph.get(key), "assets_def", None)
-        if definition is None:
-            continue
-        bound = definition.resource_defs
-        for name in (definition.get_io_manager_key_for_asset_key(key), RESOURCE_STORE):
-            if name in bound:
-                needed = _with_requirements(name, bound)
-                with dg.build_resources(needed, instance=context.asset_graph_view.instance) as made:
-                    yield getattr(made, name)
-
-
-def _with_requirements(
-    name: str, bound: Mapping[str, dg.ResourceDefinition]
-) -> dict[str, dg.ResourceDefinition]:
-    """A resource and those that it is made from."""
-    found: dict[str, dg.ResourceDefinition] = {}
-    waiting = [name]
-    while waiting:
-        each = waiting.pop()
-        if each in bound and each not in found:
-            found[each] = bound[each]
-            waiting += sorted(bound[each].required_resource_keys)
-    return found
