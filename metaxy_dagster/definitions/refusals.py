@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from metaxy_dagster.constants import (
-    COL_PROVENANCE_BY_FIELD,
     INPUT_INCREMENT,
     KEY_INPUT,
     KEY_PARTITION_BY,
@@ -16,6 +15,13 @@ from metaxy_dagster.constants import (
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.batching import wanted_size
 from metaxy_dagster.definitions.loading import handler_of
+from metaxy_dagster.definitions.own_writes import (
+    ASKING,
+    gives_nothing,
+    needed_resources,
+    own_write,
+    words_of,
+)
 from metaxy_dagster.definitions.plan import Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
@@ -23,7 +29,7 @@ from metaxy_dagster.runtime.feature_asset import FeatureAsset
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from metaxy_dagster.definitions.collect import Asset, Unit
+    from metaxy_dagster.definitions.collect import Asset
     from metaxy_dagster.definitions.loading import Load, Loads
     from metaxy_dagster.definitions.plan import AssetPlan, DefinitionPlan
     from metaxy_dagster.definitions.unit_context import UnitContext
@@ -70,6 +76,8 @@ def refusals(
                 continue
             if asset.metadata.get(KEY_INPUT) == INPUT_INCREMENT:
                 yield from _vain_increment(context, plan, each, handler, upstreams)
+            elif handler is None or gives_nothing(plan.unit):
+                yield from own_write(context, plan, each)
             elif handler == io_manager_key:
                 yield from _without_provenance(context, plan, each, upstreams)
 
@@ -81,7 +89,7 @@ def _internal(
     by_feature = {each.feature: each for each in ours}
     for each in ours:
         above = [by_feature[up] for up in sorted(context.upstreams[each.key]) if up in by_feature]
-        if not above or _gives_nothing(plan.unit):
+        if not above or gives_nothing(plan.unit):
             continue
         names = ", ".join(other.key.to_user_string() for other in above)
         if not plan.unit.moves_as_one:
@@ -164,6 +172,10 @@ def _vain_increment(
             f'name them in "metaxy/deps", or remove "{KEY_INPUT}"',
         )
     elif not mine & upstreams.keys():
+        if handler is None and words_of(plan.unit) & ASKING:
+            message = f"{about}: its function asks the store itself; remove it"
+            yield Notice(NoticeKind.METADATA, message, each.key.to_user_string())
+            return
         names = ", ".join(sorted(map(str, mine)))
         yield _fault(
             each,
@@ -173,6 +185,8 @@ def _vain_increment(
             remedy=f'take the upstream asset as an argument, or remove "{KEY_INPUT}" and ask '
             "store.resolve_update(...) in the function",
         )
+    elif handler is None or gives_nothing(plan.unit):
+        yield from own_write(context, plan, each)
 
 
 def _without_provenance(
@@ -183,17 +197,17 @@ def _without_provenance(
 ) -> Iterator[MetaxyError | Notice]:
     """A derived feature whose function sees no upstream: nobody knows what its rows are made of."""
     mine = context.upstreams[each.key]
-    if not mine or mine & upstreams.keys() or _gives_nothing(plan.unit):
+    if not mine or mine & upstreams.keys() or gives_nothing(plan.unit):
         return
     names = ", ".join(sorted(map(str, mine)))
-    needed = _resources(plan.unit) - {context.settings.io_manager_key}
+    needed = needed_resources(plan.unit) - {context.settings.io_manager_key}
     remedy = (
         "take the upstream assets as arguments; or take the resource "
         f'"{RESOURCE_STORE}" and return what store.resolve_update(...) gave, with its '
         'provenance columns; or set "metaxy/deps": [] if it is computed from none of them'
     )
     node = plan.unit.definition.node_def if plan.unit.definition is not None else None
-    if RESOURCE_STORE in needed or (node is not None and _asks_store(node)):
+    if RESOURCE_STORE in needed or words_of(plan.unit) & ASKING:
         return
     if needed or isinstance(node, dg.GraphDefinition):
         message = (
@@ -212,14 +226,6 @@ def _without_provenance(
     )
 
 
-def _asks_store(node: _compat.NodeDefinition) -> bool:
-    """Whether a function of the node's own code asks a store by itself."""
-    return any(
-        {"resolve_update", COL_PROVENANCE_BY_FIELD} & _compat.words_of(function)
-        for function in _compat.functions_of(node)
-    )
-
-
 def _taken(plan: DefinitionPlan, upstreams: Mapping[FeatureKey, Load]) -> str:
     unit = plan.unit
     taken = [name for name, key in unit.keys_by_input_name.items() if key in unit.value_inputs]
@@ -231,20 +237,6 @@ def _taken(plan: DefinitionPlan, upstreams: Mapping[FeatureKey, Load]) -> str:
         name + (" (loaded by another IO manager, or no feature)" if name in other else "")
         for name in taken
     )
-
-
-def _resources(unit: Unit) -> frozenset[str]:
-    if unit.definition is None:
-        return frozenset()
-    return frozenset(_compat.needed_resources(unit.definition.node_def))
-
-
-def _gives_nothing(unit: Unit) -> bool:
-    """Whether the function behind an asset returns no value, annotated or not."""
-    if unit.definition is None:
-        return True
-    functions = list(_compat.functions_of(unit.definition.node_def))
-    return not functions or all(_compat.gives_nothing(function) for function in functions)
 
 
 def _fault(each: AssetPlan, problem: str, **words: Any) -> DefinitionsError:
