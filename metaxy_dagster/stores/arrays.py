@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from metaxy_dagster.late import duckdb
 
 __all__ = [
     "check_durations",
@@ -14,13 +17,12 @@ __all__ = [
     "dictionaries",
     "enumerated",
     "has_union",
+    "in_order",
     "natural",
-    "near",
-    "nearest",
+    "no_rows",
     "physical",
     "plain",
     "restored",
-    "times_of_python",
 ]
 
 _Values: TypeAlias = Mapping[str, pa.Array]
@@ -32,8 +34,6 @@ _LONGEST = 2**63 - 1
 # One value of an interval of months, days and nanoseconds.
 _INTERVAL = [("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")]
 _DAY = 86_400 * 10**9
-# The same as a struct.
-_PARTS = [("months", pa.int32()), ("days", pa.int32()), ("nanoseconds", pa.int64())]
 
 
 def natural(kind: pa.DataType) -> pa.DataType:
@@ -72,13 +72,9 @@ def physical(kind: pa.DataType) -> pa.DataType:
         return kind if known else physical(kind.storage_type)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return physical(kind.value_type)
-    if types.is_float16(kind):
-        return pa.float32()
-    if types.is_decimal256(kind):
-        return pa.decimal128(min(kind.precision, _DECIMAL_DIGITS), kind.scale)
-    if types.is_duration(kind):
-        # Also because engines multiply what stands where there is no value.
-        return pa.duration("us")
+    for applies, found in _PHYSICAL:
+        if applies(kind):
+            return found(kind)
     return _with_inner(kind, physical)
 
 
@@ -115,6 +111,30 @@ def check_durations(column: pa.ChunkedArray) -> None:
         raise ValueError(message)
 
 
+def in_order(field: pa.Field) -> pa.DataType:
+    """The type of a field; an enumeration of polars' is in order, also where it does not say so.
+
+    Example:
+        >>> kind = pa.dictionary(pa.uint8(), pa.string())
+        >>> in_order(pa.field("x", kind, metadata={"_PL_ENUM_VALUES2": "5;small5;large"})).ordered
+        True
+    """
+    kind = field.type
+    if _ENUM in (field.metadata or {}) and pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, kind.value_type, ordered=True)
+    return kind
+
+
+def no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """Nothing, in exactly these types; of dictionaries ``pa.array`` may make others.
+
+    Example:
+        >>> no_rows(pa.schema({"x": pa.dictionary(pa.uint8(), pa.string())})).num_rows
+        0
+    """
+    return pa.RecordBatch.from_arrays([pa.nulls(0, one.type) for one in schema], schema=schema)
+
+
 def dictionaries(array: pa.Array, path: str = "") -> dict[str, pa.Array]:
     """The categories of all dictionaries within an array, in their order, by where they are."""
     types, kind = pa.types, array.type
@@ -131,53 +151,6 @@ def dictionaries(array: pa.Array, path: str = "") -> dict[str, pa.Array]:
     elif _is_list(kind):
         found = dictionaries(array.values, f"{path}[]")
     return found
-
-
-def near(kind: pa.DataType) -> pa.DataType | None:
-    """The nearest type of those that polars has; ``None`` for unions, which become text."""
-    types = pa.types
-    if isinstance(kind, pa.BaseExtensionType):
-        return pa.string() if kind.extension_name == "arrow.uuid" else near(natural(kind))
-    if types.is_interval(kind):
-        return pa.struct(_PARTS)
-    if types.is_union(kind):
-        return None
-    if types.is_run_end_encoded(kind):
-        return near(kind.value_type)
-    if types.is_decimal256(kind) or types.is_list_view(kind) or types.is_large_list_view(kind):
-        return natural(kind)
-    return kind
-
-
-def nearest(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column in its nearest type."""
-    kind = column.type
-    if pa.types.is_interval(kind):
-        names = [name for name, _ in _PARTS]
-        rows = [
-            None if one is None else dict(zip(names, one, strict=True))
-            for one in column.to_pylist()
-        ]
-        return pa.chunked_array([pa.array(rows, pa.struct(_PARTS))])
-    if pa.types.is_union(kind):
-        return pa.chunked_array([[None if v is None else str(v) for v in column.to_pylist()]])
-    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid":
-        texts = [None if one is None else str(one) for one in column.to_pylist()]
-        return pa.chunked_array([pa.array(texts, pa.string())])
-    chunks = [decoded(_storage(chunk)).cast(near(kind)) for chunk in column.chunks]
-    return pa.chunked_array(chunks, near(kind))
-
-
-def times_of_python(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Times of day in microseconds, or, where that loses digits, as durations."""
-    try:
-        return column.cast(pa.time64("us"))
-    except pa.ArrowInvalid:
-        return column.cast(pa.int64()).cast(pa.duration("ns"))
-
-
-def _storage(array: pa.Array) -> pa.Array:
-    return array.storage if isinstance(array.type, pa.BaseExtensionType) else array
 
 
 def restored(
@@ -273,6 +246,15 @@ def _as_uuids(array: pa.Array, kind: pa.DataType) -> pa.Array:
         None if one is None else bytes.fromhex(one.replace("-", "")) for one in array.to_pylist()
     ]
     return pa.ExtensionArray.from_storage(kind, pa.array(packed, pa.binary(16)))
+
+
+def _as_views(array: pa.Array, kind: pa.DataType, *_: object) -> pa.Array:
+    """Up to PyArrow 24 a cast leaves a buffer of short texts out, which crashes other libraries."""
+    made = array.cast(kind)
+    known, views, *texts = made.buffers()
+    if all(one is not None for one in texts):
+        return made
+    return pa.Array.from_buffers(kind, len(made), [known, views], made.null_count, made.offset)
 
 
 def _as_durations(array: pa.Array, kind: pa.DataType, *_: object) -> pa.Array:
@@ -380,10 +362,27 @@ _MADE: Sequence[tuple[Callable[[Any], bool], Callable[..., pa.Array]]] = (
     (lambda kind: isinstance(kind, pa.BaseExtensionType), _as_extension),
     (pa.types.is_dictionary, _as_dictionary),
     (pa.types.is_run_end_encoded, _as_run_ends),
+    (pa.types.is_string_view, _as_views),
+    (pa.types.is_binary_view, _as_views),
     (pa.types.is_duration, _as_durations),
     (pa.types.is_struct, _as_structs),
     (pa.types.is_map, _as_map),
     (_is_list, _as_lists),
+)
+_PHYSICAL: Sequence[tuple[Callable[[Any], bool], Callable[[Any], pa.DataType]]] = (
+    (pa.types.is_float16, lambda _: pa.float32()),
+    # What Arrow made by a cast may lack a buffer, see _as_views.
+    (lambda kind: pa.types.is_string_view(kind) or pa.types.is_binary_view(kind), plain),
+    (
+        pa.types.is_decimal256,
+        lambda kind: pa.decimal128(min(kind.precision, _DECIMAL_DIGITS), kind.scale),
+    ),
+    # Also because engines multiply what stands where there is no value.
+    (pa.types.is_duration, lambda _: pa.duration("us")),
+    (
+        lambda kind: pa.types.is_timestamp(kind) and kind.tz is not None and kind.unit == "ns",
+        lambda kind: pa.timestamp(_unit_with_zone(kind), kind.tz),
+    ),
 )
 _KNOWN_EXTENSIONS = {"arrow.uuid", "arrow.json", "arrow.bool8", "arrow.opaque"}
 
@@ -391,6 +390,16 @@ _KNOWN_EXTENSIONS = {"arrow.uuid", "arrow.json", "arrow.bool8", "arrow.opaque"}
 def _of_extension(kind: pa.BaseExtensionType) -> pa.DataType:
     known = {"arrow.uuid": pa.string(), "arrow.json": pa.string(), "arrow.bool8": pa.bool_()}
     return known.get(kind.extension_name) or natural(kind.storage_type)
+
+
+@functools.cache
+def _zones_end_at_micros() -> bool:
+    """DuckDB 1.5 has no moments in a zone that are finer, and cuts digits off without a word."""
+    return int(duckdb.__version__.partition(".")[0]) < 2  # noqa: PLR2004 - a version
+
+
+def _unit_with_zone(kind: pa.DataType) -> str:
+    return "us" if _zones_end_at_micros() else _nanos_or_micros(kind)
 
 
 def _nanos_or_micros(kind: pa.DataType) -> str:
@@ -408,7 +417,7 @@ _NATURAL: Sequence[tuple[Callable[[Any], bool], Callable[[Any], pa.DataType]]] =
     (pa.types.is_float16, lambda _: pa.float32()),
     (
         lambda kind: pa.types.is_timestamp(kind) and kind.tz is not None,
-        lambda kind: pa.timestamp(_nanos_or_micros(kind), "UTC"),
+        lambda kind: pa.timestamp(_unit_with_zone(kind), "UTC"),
     ),
     (pa.types.is_time, lambda kind: pa.time64(_nanos_or_micros(kind))),
     (

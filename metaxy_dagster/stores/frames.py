@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaxy_dagster.errors import FrameError, MetaxyError
+from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores import lazy, noting, spool
 
 if TYPE_CHECKING:
     from metaxy_dagster.features import FeatureSpec
+    from metaxy_dagster.stores import arrays
+else:
+    (arrays,) = late_modules(__package__, "arrays")
 
 __all__ = ["Rows", "check_ids", "column_names", "to_arrow", "to_rows"]
 
@@ -63,11 +67,15 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         _check_names(narwhal.columns, feature)
     with _collecting(feature):
         if isinstance(narwhal, nw.LazyFrame):
+            # Collected, they would be bytes like any others.
+            check_objects(narwhal, feature)
             narwhal = narwhal.collect(backend="pyarrow")
         # A pandas index is no column; left alone it would become one, depending on its values.
         narwhal = nw.maybe_reset_index(narwhal)
         check_objects(narwhal, feature)
         how = _told_by(narwhal)
+        if narwhal.implementation.is_pandas():
+            narwhal = nw.from_native(noting.with_uuids(narwhal.to_native()), eager_only=True)
         table = narwhal.to_arrow()
     _check_names(table.column_names, feature)
     return noting.note(table.replace_schema_metadata(None), feature, **how)
@@ -151,7 +159,7 @@ def _regular(
         if batch is None:
             if noted is None and empty is not None:
                 noted = noting.Note(empty, feature, exact=exact)
-                yield _no_rows(noted.schema)
+                yield arrays.no_rows(noted.schema)
             return
         rows = pa.Table.from_batches([batch])
         if noted is None:
@@ -162,7 +170,7 @@ def _regular(
                 continue
             noted, first = noting.Note(rows, feature, exact=exact), batch.schema
             if empty is not None:
-                yield _no_rows(noted.schema)
+                yield arrays.no_rows(noted.schema)
         try:
             found = noted.of(rows if batch.schema == first else _cast(rows, first))
         except MetaxyError:
@@ -184,10 +192,6 @@ def _cast(rows: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in schema
     ]
     return rows.cast(pa.schema(plain))
-
-
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
 def check_objects(frame: nw.DataFrame[Any] | nw.LazyFrame[Any], feature: str) -> None:

@@ -10,13 +10,17 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from metaxy_dagster.errors import FrameError
-from metaxy_dagster.late import duckdb
+from metaxy_dagster.late import duckdb, late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.noting import KIND
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from metaxy_dagster.stores import arrays
+else:
+    (arrays,) = late_modules(__package__, "arrays")
 
 __all__ = ["BATCH_ROWS", "Batched", "batches"]
 
@@ -74,7 +78,7 @@ def _native(frame: object) -> Any:
 
 
 def _of_reader(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+    yield arrays.no_rows(reader.schema)
     yield from reader
 
 
@@ -145,4 +149,4 @@ def _of_parts(frame: pl.LazyFrame, parts: Iterable[pl.DataFrame]) -> Iterator[pa
         import polars as pl  # noqa: PLC0415 - an extra
 
         empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow()
-        yield pa.RecordBatch.from_pylist([], schema=empty.schema)
+        yield arrays.no_rows(empty.schema)

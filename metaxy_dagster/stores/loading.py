@@ -10,9 +10,9 @@ from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import pyarrow as pa
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores import arrays, logical
+    from metaxy_dagster.stores import arrays, logical, nearest
 else:
-    arrays, logical = late_modules(__package__, "arrays", "logical")
+    arrays, logical, nearest = late_modules(__package__, "arrays", "logical", "nearest")
 
 __all__ = ["to_pandas", "to_polars"]
 
@@ -28,9 +28,9 @@ def to_polars(table: pa.Table) -> Any:
     import polars as pl  # noqa: PLC0415 - an extra
 
     for index, field in enumerate(table.schema):
-        near = arrays.near(field.type)
+        near = nearest.near(field.type)
         if near != field.type:
-            column = arrays.nearest(table.column(index))
+            column = nearest.nearest(table.column(index))
             table = table.set_column(index, field.with_type(column.type), column)
     orders = {
         field.name: pl.Enum(column.chunk(0).dictionary.to_pylist())
@@ -54,13 +54,22 @@ def to_pandas(table: pa.Table) -> Any:
     for index, field in enumerate(table.schema):
         if field.type == pa.time64("ns"):
             # Python's times end at microseconds; what has more digits is a span since midnight.
-            column = arrays.times_of_python(table.column(index))
+            column = nearest.times_of_python(table.column(index))
+            table = table.set_column(index, field.with_type(column.type), column)
+        column = nearest.signed(table.column(index))
+        if column.type != table.schema.field(index).type:
             table = table.set_column(index, field.with_type(column.type), column)
     frame = table.replace_schema_metadata(None).to_pandas()
     hints |= {
         name: b"UInt64" if kind == pa.uint64() else b"Int64"
         for name, kind in _inexact(table)
         if hints[name] is None
+    }
+    # Their bytes alone are what some versions of Arrow tell.
+    hints |= {
+        field.name: b"list"
+        for field in table.schema
+        if getattr(field.type, "extension_name", None) == "arrow.uuid"
     }
     for name, hint in hints.items():
         if hint is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 else:
     arrays, logical = late_modules(__package__, "arrays", "logical")
 
-__all__ = ["KIND", "Note", "logicals_of", "note", "pandas_hints"]
+__all__ = ["KIND", "Note", "logicals_of", "note", "pandas_hints", "with_uuids"]
 
 # In the metadata of a field: what it was, and the engine's own type if it came from there.
 _WAS = b"metaxy:was"
@@ -54,7 +55,7 @@ class Note:
     def _field(
         self, column: pa.ChunkedArray, had: pa.Field, hint: str | None, *, exact: bool
     ) -> pa.Field:
-        kind = had.type
+        kind = arrays.in_order(had)
         if _WAS in (had.metadata or {}):
             # A run looks at what it writes before the store does.
             return had
@@ -154,8 +155,26 @@ def pandas_hints(frame: Any) -> dict[str, str]:
     return found
 
 
+def with_uuids(frame: Any) -> Any:
+    """A pandas frame whose UUIDs Arrow takes; up to PyArrow 22 it does not know those of Python."""
+    import pandas as pd  # noqa: PLC0415 - an extra, and here if there is a frame of it
+
+    found = {}
+    for name, dtype in frame.dtypes.items():
+        if str(dtype) == "object" and isinstance(_first(frame[name]), uuid.UUID):
+            values = [one.bytes if isinstance(one, uuid.UUID) else one for one in frame[name]]
+            storage = pa.array(values, pa.binary(16), from_pandas=True)
+            array = pa.ExtensionArray.from_storage(pa.uuid(), storage)
+            found[name] = pd.arrays.ArrowExtensionArray(pa.chunked_array([array]))
+    return frame.assign(**found) if found else frame
+
+
+def _first(column: Any) -> Any:
+    return next((one for one in column if one is not None), None)
+
+
 def _of_objects(name: str, column: Any) -> dict[str, str]:
-    first = next((one for one in column if one is not None), None)
+    first = _first(column)
     if isinstance(first, str):
         return {name: "object"}
     return {name: "list"} if isinstance(first, _OF_PYTHON) else {}
