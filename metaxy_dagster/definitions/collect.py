@@ -69,16 +69,21 @@ class Unit:
         return definition.node_keys_by_input_name if definition and self.executable else {}
 
     @cached_property
-    def value_inputs(self) -> frozenset[dg.AssetKey]:
-        """The keys that are bound to an argument, which somebody has to load."""
+    def arguments(self) -> Mapping[str, dg.AssetKey]:
+        """The arguments that are bound to a key, which somebody has to load."""
         if not self.keys_by_input_name or self.definition is None:
-            return frozenset()
+            return {}
         node = self.definition.node_def
-        return frozenset(
-            key
+        return {
+            name: key
             for name, key in self.keys_by_input_name.items()
             if not node.input_def_named(name).dagster_type.is_nothing
-        )
+        }
+
+    @cached_property
+    def value_inputs(self) -> frozenset[dg.AssetKey]:
+        """The keys that are bound to an argument."""
+        return frozenset(self.arguments.values())
 
     @cached_property
     def moves_as_one(self) -> bool:

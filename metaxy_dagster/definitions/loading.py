@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from metaxy_dagster.constants import KEY_FEATURE
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.plan import Change
 from metaxy_dagster.definitions.routing import stored_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from metaxy_dagster.definitions.collect import Unit
     from metaxy_dagster.definitions.plan import AssetPlan, DefinitionPlan
     from metaxy_dagster.definitions.references import Relative
     from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["Load", "Loads", "handler_of"]
+__all__ = ["Load", "Loads", "handler_of", "lacks_an_asset", "load_changes", "loaded_by_key"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +77,7 @@ class Loads:
         if definition is None or not plan.unit.executable:
             return
         relative = self._relative.get(plan.unit.index, {})
-        for name, old in plan.unit.keys_by_input_name.items():
-            if old not in plan.unit.value_inputs:
-                continue
+        for name, old in plan.unit.arguments.items():
             bound = plan.input_keys.get(name, old)
             key = relative.get(bound, bound)
             source, manager = self._assets.get(key, (None, _compat.DEFAULT_IO_MANAGER_KEY))
@@ -88,6 +89,50 @@ class Loads:
             if len(chosen) == 1:
                 manager = str(chosen.pop())
             yield Load(name, plan, source, feature, parameters, manager)
+
+
+def loaded_by_key(
+    unit: Unit, keys: Collection[dg.AssetKey], io_manager_key: str
+) -> Iterator[tuple[str, _compat.Loaded]]:
+    """The arguments that take a feature by its own key, which no asset of the repository has.
+
+    The input itself says what loads it, and of what: an external asset of that key would meet
+    the real one where the definitions of another pass are merged with these.
+
+    Args:
+        unit: what is planned.
+        keys: such keys of features.
+        io_manager_key: what loads features.
+    """
+    if not keys or unit.definition is None or not unit.executable:
+        return
+    if not _compat.may_lack_assets():
+        return
+    for name, key in unit.arguments.items():
+        if key in keys and not _is_also_awaited(unit, key):
+            yield name, (io_manager_key, {KEY_FEATURE: key.to_user_string()})
+
+
+def load_changes(loads: Mapping[str, _compat.Loaded]) -> Iterator[Change]:
+    """The same in words."""
+    for name, (manager, metadata) in loads.items():
+        why = f"no asset here carries the feature {metadata[KEY_FEATURE]}"
+        yield Change("input_manager_key", f"{manager} for {name!r}", why)
+
+
+def lacks_an_asset(plan: DefinitionPlan, key: dg.AssetKey) -> bool:
+    """Whether an argument of a unit would find no way to a feature that no asset carries."""
+    loads = plan.node.loads if plan.node is not None else {}
+    return any(
+        bound == key and name not in loads and not _is_also_awaited(plan.unit, key)
+        for name, bound in plan.unit.arguments.items()
+    )
+
+
+def _is_also_awaited(unit: Unit, key: dg.AssetKey) -> bool:
+    """Whether the op waits for the key by an input of its own: an earlier pass gave it one."""
+    bound = unit.keys_by_input_name
+    return any(key == bound[name] for name in bound.keys() - unit.arguments.keys())
 
 
 def handler_of(plan: DefinitionPlan, key: dg.AssetKey) -> str | None:

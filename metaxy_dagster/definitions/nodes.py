@@ -33,6 +33,7 @@ class NodePlan:
     Args:
         nothing_inputs: names of new inputs that only order execution.
         io_manager_keys: output name to IO manager resource.
+        loads: by input, the resource that loads it, and metadata that says of which feature.
         ordered: inputs of the node that wait for the new ones already.
         clone_suffix: what distinguishes the names of cloned inner ops and graphs.
         skips: whether the body of its only op is left out while nothing is pending.
@@ -41,6 +42,7 @@ class NodePlan:
 
     nothing_inputs: tuple[str, ...] = ()
     io_manager_keys: Mapping[str, str] = field(default_factory=dict)
+    loads: Mapping[str, _compat.Loaded] = field(default_factory=dict)
     ordered: frozenset[str] = frozenset()
     clone_suffix: str = ""
     skips: bool = False
@@ -48,7 +50,8 @@ class NodePlan:
 
     def __bool__(self) -> bool:
         """Whether there is anything to rewrite."""
-        return bool(self.nothing_inputs or self.io_manager_keys or self.skips or self.batch_size)
+        routed = self.io_manager_keys or self.loads
+        return bool(self.nothing_inputs or routed or self.skips or self.batch_size)
 
 
 def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) -> NodeDefinition:
@@ -76,6 +79,7 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
         name=name or node.name,
         nothing_inputs=plan.nothing_inputs,
         io_manager_keys=plan.io_manager_keys,
+        loads=plan.loads,
     )
 
 
@@ -142,16 +146,22 @@ def _inner_plans(
         key = plan.io_manager_keys.get(mapping.graph_output_name)
         if key is not None:
             keys[mapping.maps_from.node_name][mapping.maps_from.output_name] = key
+    loads: defaultdict[str, dict[str, _compat.Loaded]] = defaultdict(dict)
+    for taken in graph.input_mappings:
+        load = plan.loads.get(taken.graph_input_name)
+        if load is not None:
+            loads[taken.maps_to.node_name][taken.maps_to.input_name] = load
     return {
         name: NodePlan(
             nothing_inputs=plan.nothing_inputs if name in early else (),
             io_manager_keys=keys.get(name, {}),
+            loads=loads.get(name, {}),
             ordered=early.get(name, frozenset()),
             clone_suffix=f"{name}__{plan.clone_suffix}",
             skips=plan.skips,  # planned for graphs of one node only
         )
         for name in graph.node_dict
-        if name in early or name in keys or plan.skips
+        if name in early or name in keys or name in loads or plan.skips
     }
 
 

@@ -65,7 +65,7 @@ def own_write(context: UnitContext, plan: DefinitionPlan, each: AssetPlan) -> It
 
 def words_of(unit: Unit) -> frozenset[str]:
     """The names and texts in the own code of a unit's functions."""
-    if unit.definition is None:
+    if unit.definition is None or not unit.executable:
         return frozenset()
     functions = _compat.functions_of(unit.definition.node_def)
     return frozenset(word for each in functions for word in _compat.words_of(each))
@@ -73,14 +73,14 @@ def words_of(unit: Unit) -> frozenset[str]:
 
 def needed_resources(unit: Unit) -> frozenset[str]:
     """The resources that a unit's ops take."""
-    if unit.definition is None:
+    if unit.definition is None or not unit.executable:
         return frozenset()
     return frozenset(_compat.needed_resources(unit.definition.node_def))
 
 
 def gives_nothing(unit: Unit) -> bool:
     """Whether the function behind an asset returns no value, annotated or not."""
-    if unit.definition is None:
+    if unit.definition is None or not unit.executable:
         return True
     functions = list(_compat.functions_of(unit.definition.node_def))
     return not functions or all(_compat.gives_nothing(function) for function in functions)

@@ -19,7 +19,7 @@ from metaxy_dagster.definitions.conditions import fill_condition
 from metaxy_dagster.definitions.config_versions import with_default_inputs
 from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
 from metaxy_dagster.definitions.grouping import grouping_faults
-from metaxy_dagster.definitions.loading import Loads
+from metaxy_dagster.definitions.loading import Loads, lacks_an_asset
 from metaxy_dagster.definitions.mapping_faults import mapping_faults
 from metaxy_dagster.definitions.merge import Filled, fill
 from metaxy_dagster.definitions.notices import general_notices
@@ -52,7 +52,7 @@ from metaxy_dagster.errors import DefinitionsError, MetaxyError
 from metaxy_dagster.features.graph import FeatureGraph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from metaxy_dagster.definitions.plan import DefinitionPlan
     from metaxy_dagster.definitions.settings import MetaxifySettings
@@ -136,7 +136,7 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     found = chains(definitions)
     if found.circle:
         work.errors.append(_circle(found.circle))
-    externals = _externals(context.references, declared, request, work)
+    externals = _externals(context.references, declared, definitions, request, work)
     rewriter = Rewriter()
     automations, additions = Automations(), Additions()
     if not work.errors and not work.asset_errors:
@@ -364,11 +364,17 @@ def _resources(scan: Scan, declared: Declared, request: Request, work: _Work) ->
 
 
 def _externals(
-    references: References, declared: Declared, request: Request, work: _Work
+    references: References,
+    declared: Declared,
+    definitions: Sequence[DefinitionPlan],
+    request: Request,
+    work: _Work,
 ) -> tuple[dg.AssetSpec, ...]:
     """External assets that have to exist for references to keep or find their meaning."""
     specs = [dg.AssetSpec(key) for key in references.captured]
     for key in references.loaded:
+        if not any(lacks_an_asset(plan, key) for plan in definitions):
+            continue
         feature = declared.by_own_key[key]
         try:
             data = translator_data(key, feature, declared, request.settings.project, {})

@@ -228,7 +228,7 @@ def _without_provenance(
 
 def _taken(plan: DefinitionPlan, upstreams: Mapping[FeatureKey, Load]) -> str:
     unit = plan.unit
-    taken = [name for name, key in unit.keys_by_input_name.items() if key in unit.value_inputs]
+    taken = list(unit.arguments)
     loaded = {load.name for load in upstreams.values()}
     other = [name for name in taken if name not in loaded]
     if not taken:

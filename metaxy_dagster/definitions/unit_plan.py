@@ -12,6 +12,7 @@ import dagster as dg
 from metaxy_dagster.constants import INPUT_INCREMENT, KEY_COLUMN_LINEAGE, KEY_INPUT
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.batching import cannot_be_batched, plan_batches, wanted_size
+from metaxy_dagster.definitions.loading import load_changes, loaded_by_key
 from metaxy_dagster.definitions.merge import Filled
 from metaxy_dagster.definitions.nodes import NodePlan, nodes_used_elsewhere
 from metaxy_dagster.definitions.ordering import DepContext, input_names, merged_deps, unbound
@@ -53,12 +54,14 @@ class _Draft:
     to_bind: list[dg.AssetKey] = field(default_factory=list)
     skips: bool = False
     batch_size: int | None = None
+    loads: Mapping[str, _compat.Loaded] = field(default_factory=dict)
     touched: bool = False
 
     @property
     def rewrites(self) -> bool:
         """Whether its op or graph has to be another one."""
-        return bool(self.to_bind or self.routes.outputs or self.skips or self.batch_size)
+        routed = self.routes.outputs or self.loads
+        return bool(self.to_bind or routed or self.skips or self.batch_size)
 
 
 def plan_units(
@@ -98,14 +101,15 @@ def _draft(
 ) -> _Draft:
     replaced = context.references.by_unit.get(unit.index, {})
     tied = [spec.key for spec in unit.specs if _is_tied(context, unit, spec.key)]
-    if not tied and not replaced and not context.renames:
+    loads = dict(loaded_by_key(unit, context.references.loaded, context.settings.io_manager_key))
+    if not tied and not replaced and not context.renames and not loads:
         same = [AssetPlan(spec.key, None, spec) for spec in unit.specs]
         inputs = dict(unit.keys_by_input_name)
         return _Draft(unit, _NO_DEPS, Routes(), assets=same, inputs=inputs)
     deps = _dep_context(context, unit, replaced)
     features = {key: context.features[key] for key in tied}
     routes = route(unit, features, context.settings, own_default=own_default, loaded=context.loaded)
-    draft = _Draft(unit, deps, routes)
+    draft = _Draft(unit, deps, routes, loads=loads)
     draft.inputs = {
         name: deps.replaced.get(key, (key,))[0] for name, key in unit.keys_by_input_name.items()
     }
@@ -114,6 +118,8 @@ def _draft(
         plan, wanted = _asset(context, draft, spec, notices)
         draft.assets.append(plan)
         draft.to_bind += unbound(unit, wanted, bound)
+    # A second input for the key of each: Dagster asks for an asset only where all are values.
+    draft.to_bind += [draft.inputs[name] for name in loads]
     _plan_body(context, draft, tied, notices, errors)
     _checks(draft)
     draft.touched = bool(draft.checks) or draft.inputs != dict(unit.keys_by_input_name)
@@ -135,7 +141,7 @@ def _plan_body(
     upstreams = context.upstreams[key]
     inputs: dict[str, FeatureKey] = {}
     for name, bound in draft.inputs.items():
-        if unit.keys_by_input_name[name] in unit.value_inputs:
+        if name in unit.arguments:
             feature = _feature_at(context, draft.deps.relative.get(bound, bound), upstreams)
             if feature is not None:
                 inputs[name] = feature
@@ -294,6 +300,10 @@ def _nodes(
 
 def _plan_node(group: list[_Draft], found: _Nodes, notices: list[Notice]) -> None:
     node = group[0].unit.definition.node_def  # type: ignore[union-attr] # executable units only
+    if any(draft.loads != group[0].loads for draft in group):
+        for draft in group:
+            _leave_loads(draft)
+    loads = group[0].loads
     keys = list(dict.fromkeys(key for draft in group for key in draft.to_bind))
     names = input_names(keys, {each.name for each in node.input_defs})
     routes = dict(group[0].routes.outputs)
@@ -304,6 +314,7 @@ def _plan_node(group: list[_Draft], found: _Nodes, notices: list[Notice]) -> Non
     plan = NodePlan(
         nothing_inputs=tuple(sorted(names.values())),
         io_manager_keys=routes,
+        loads=loads,
         clone_suffix=_suffix(node.name, group),
         skips=all(draft.skips for draft in group),
         batch_size=group[0].batch_size,
@@ -314,11 +325,15 @@ def _plan_node(group: list[_Draft], found: _Nodes, notices: list[Notice]) -> Non
     if not plan:
         return
     for draft in group:
+        if loads and draft.assets:
+            changes = (*draft.assets[0].changes, *load_changes(loads))
+            draft.assets[0] = replace(draft.assets[0], changes=changes)
         found.plans[draft.unit.index] = plan
         found.bindings[draft.unit.index] = {names[key]: key for key in draft.to_bind}
 
 
 def _leave_node(draft: _Draft, why: str, notices: list[Notice]) -> None:
+    _leave_loads(draft)
     if draft.to_bind:
         deps = ", ".join(key.to_user_string() for key in draft.to_bind)
         message = f"the dep on {deps} is lineage only and does not order execution: {why}"
@@ -351,6 +366,13 @@ def _without(asset: AssetPlan, what: str) -> AssetPlan:
     """The plan of an asset without one of its changes."""
     changes = tuple(change for change in asset.changes if change.what != what)
     return replace(asset, changes=changes)
+
+
+def _leave_loads(draft: _Draft) -> None:
+    """Let an external asset say what loads the features that no asset carries."""
+    keys = {draft.inputs[name] for name in draft.loads}
+    draft.to_bind = [key for key in draft.to_bind if key not in keys]
+    draft.loads = {}
 
 
 def _leave_routes(draft: _Draft, why: str, notices: list[Notice]) -> None:

@@ -188,7 +188,10 @@ def described(op: dg.OpDefinition) -> dict[str, object]:
     return {
         **held,
         "_config_schema": op.config_schema.as_field().config_type.key,
-        "inputs": {each.name: (each.dagster_type.key, each.metadata) for each in op.input_defs},
+        "inputs": {
+            each.name: (each.dagster_type.key, each.metadata, each.input_manager_key)
+            for each in op.input_defs
+        },
         "outputs": {each.name: vars(each) for each in op.output_defs},
     }
 
@@ -206,12 +209,17 @@ def test_a_copied_op_is_what_dagster_would_build_anew():
     )
     def op(context, a, b): ...
 
-    made = _compat.op_with(op, name="new", nothing_inputs=["w"], io_manager_keys={"y": "other"})
+    loads = {"b": ("third", {"metaxy/feature": "x"})}
+    made = _compat.op_with(
+        op, name="new", nothing_inputs=["w"], io_manager_keys={"y": "other"}, loads=loads
+    )
     outs = {each.name: dg.Out.from_definition(each) for each in op.output_defs}
+    ins = {each.name: dg.In.from_definition(each) for each in op.input_defs}
     anew = op.with_replaced_properties(
         name="new",
         ins={
-            **{each.name: dg.In.from_definition(each) for each in op.input_defs},
+            **ins,
+            "b": dg.In(input_manager_key="third", metadata={"metaxy/feature": "x"}),
             "w": dg.In(dg.Nothing),
         },
         outs={**outs, "y": outs["y"]._replace(io_manager_key="other")},

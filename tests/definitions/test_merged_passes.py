@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import metaxy_dagster as mxd
+from metaxy_dagster.definitions import _compat
 
 
 def keys(name, **more):
@@ -117,6 +118,111 @@ def test_a_feature_of_other_definitions_is_known_by_features(instance, tmp_path)
     merged = dg.Definitions.merge(sales, rest)
     assert ran(instance, merged).success
     assert len(merged.resources["store"].get_store().read("report").collect()) == 2
+
+
+def takes_a_value(seen):
+    @dg.asset(metadata=keys("report", **{"metaxy/input": "increment"}))
+    def report(sales: pl.DataFrame) -> pl.DataFrame:
+        seen.append(len(sales))
+        return sales
+
+    return [report], []
+
+
+def takes_it_by_another_name(seen):
+    @dg.asset(ins={"rows": dg.AssetIn("sales", metadata={"columns": ["id"]})})
+    def report(rows: pl.DataFrame) -> None:
+        seen.append(len(rows))
+
+    return [report], []
+
+
+def takes_it_in_a_graph(seen):
+    @dg.op
+    def look(frame: pl.DataFrame) -> pl.DataFrame:
+        seen.append(len(frame))
+        return frame
+
+    @dg.graph
+    def inner(frame):
+        return look(frame)
+
+    @dg.graph_asset(metadata=keys("report", **{"metaxy/input": "increment"}))
+    def report(sales):
+        return inner(sales)
+
+    return [report], []
+
+
+def takes_it_in_a_check(seen):
+    @dg.asset_check(asset="sales")
+    def report(sales: pl.DataFrame) -> dg.AssetCheckResult:
+        seen.append(len(sales))
+        return dg.AssetCheckResult(passed=True)
+
+    return [], [report]
+
+
+TAKERS = [takes_a_value, takes_it_by_another_name, takes_it_in_a_graph, takes_it_in_a_check]
+
+
+@pytest.mark.parametrize("take", TAKERS)
+def test_an_argument_takes_a_feature_of_another_pass(instance, tmp_path, take):
+    """Merged in one job, in either order, and each in a code location of its own."""
+    path, seen = str(tmp_path / "m.duckdb"), []
+    options = {"store": path, "features": [mxd.FeatureSpec("sales", id_columns=["id"])]}
+    sales = mxd.metaxify_definitions(dg.Definitions(assets=[part("sales")]), store=path)
+    assets, checks = take(seen)
+    legacy = dg.Definitions(assets=assets, asset_checks=checks)
+    plan = mxd.plan_definitions(legacy, **options)
+    rest = plan.apply()
+    merged = [dg.Definitions.merge(*both) for both in ((sales, rest), (rest, sales))]
+    if not _compat.may_lack_assets():
+        # Older releases of Dagster want an asset for it, which is there twice in the end.
+        assert len(plan.externals) == 1
+        with pytest.raises(dg.DagsterInvalidDefinitionError, match="Duplicate asset key"):
+            dg.Definitions.validate_loadable(merged[0])
+        return
+    assert plan.externals == ()
+    for defs in (rest, *merged):
+        dg.Definitions.validate_loadable(defs)
+        again = mxd.plan_definitions(defs, **options)
+        assert (again.changes_anything, again.errors) == (False, ())
+    assert ran(instance, merged[0]).success
+    assert seen == [2]
+    # Alone, it loads what the other code location wrote; of that, more is pending now.
+    more = merged[0].resources["store"].get_store()
+    more.write("sales", pl.DataFrame({"id": [1, 2, 3], "new": [0, 0, 1]}))
+    assert ran(instance, rest).success
+    assert ran(instance, merged[1], asset_selection=[asset.key for asset in assets] or None).success
+    assert seen[1] == 3
+
+
+def of_an_op(op_is_shared):
+    @dg.op
+    def look(sales: pl.DataFrame) -> pl.DataFrame:
+        return sales
+
+    made = dg.AssetsDefinition.from_op(look, keys_by_output_name={"result": dg.AssetKey("x")})
+
+    @dg.op
+    def give() -> pl.DataFrame:
+        return pl.DataFrame({"id": [1]})
+
+    @dg.job
+    def holds():
+        look(give())
+
+    return dg.Definitions(assets=[made], jobs=[holds] if op_is_shared else [])
+
+
+def test_an_external_asset_stands_in_where_an_op_cannot_be_rewritten(tmp_path):
+    path, spec = str(tmp_path / "m.duckdb"), mxd.FeatureSpec("sales", id_columns=["id"])
+    key = dg.AssetKey("sales")
+    for shared, wanted in ((False, [] if _compat.may_lack_assets() else [key]), (True, [key])):
+        plan = mxd.plan_definitions(of_an_op(shared), store=path, features=[spec])
+        assert [each.key for each in plan.externals] == wanted
+        assert plan.errors == ()
 
 
 def test_features_that_contradict_each_other_are_not_mixed(tmp_path):

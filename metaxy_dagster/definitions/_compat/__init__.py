@@ -49,7 +49,9 @@ from metaxy_dagster.definitions._compat.definitions import (
     quiet,
     rebuilt,
 )
+from metaxy_dagster.definitions._compat.missing import may_lack_assets
 from metaxy_dagster.definitions._compat.nodes import (
+    Loaded,
     destinations,
     functions_of,
     gives_nothing,
@@ -75,6 +77,7 @@ __all__ = [
     "AutomationTarget",
     "CacheableAssetsDefinition",
     "LazyDefinitions",
+    "Loaded",
     "NodeDefinition",
     "SubselectedGraphDefinition",
     "UnresolvedAssetJobDefinition",
@@ -100,6 +103,7 @@ __all__ = [
     "job_with_selection",
     "kind_limit",
     "lazy_with",
+    "may_lack_assets",
     "needed_resources",
     "op_with",
     "origin_of",

@@ -6,16 +6,18 @@ import copy
 import dis
 import inspect
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.dependency import IDependencyDefinition, NodeInvocation
+from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.definitions.node_definition import NodeDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
+    "Loaded",
     "destinations",
     "functions_of",
     "gives_nothing",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+#: By which resource an input is loaded, and metadata that says of what.
+Loaded: TypeAlias = "tuple[str, Mapping[str, str]]"
 _NOTHING = dg.In(dg.Nothing)
 
 
@@ -41,12 +45,14 @@ def op_with(
     name: str,
     nothing_inputs: Sequence[str],
     io_manager_keys: Mapping[str, str],
+    loads: Mapping[str, Loaded],
 ) -> dg.OpDefinition:
-    """A copy of the op with more inputs of type Nothing and other IO managers on its outputs."""
+    """A copy of the op with more inputs of type Nothing and other IO managers."""
     # Built anew by with_replaced_properties, ops take a third of the time of the whole pass, since
     # Dagster looks at the function's signature again for each. A copy is what it comes to.
     waiting = [_NOTHING.to_definition(each) for each in nothing_inputs]
-    inputs = [*op.input_defs, *waiting]
+    own = [_input_with(each, loads.get(each.name)) for each in op.input_defs]
+    inputs = [*own, *waiting]
     outputs = [_output_with(each, io_manager_keys.get(each.name)) for each in op.output_defs]
     return _copied(
         op,
@@ -55,6 +61,19 @@ def op_with(
         _input_dict={each.name: each for each in inputs},
         _output_defs=outputs,
         _output_dict={each.name: each for each in outputs},
+    )
+
+
+def _input_with(definition: dg.InputDefinition, load: Loaded | None) -> dg.InputDefinition:
+    if load is None:
+        return definition
+    manager, metadata = load
+    # A part of the decorated function's inputs; only who loads it, and what of, is another.
+    return _copied(
+        definition,
+        _input_manager_key=definition.input_manager_key or manager,
+        _raw_metadata={**definition._raw_metadata, **metadata},  # noqa: SLF001
+        _metadata=normalize_metadata({**definition.metadata, **metadata}, allow_invalid=True),
     )
 
 

@@ -14,6 +14,7 @@ from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._utils.warnings import disable_dagster_warnings
 
+from metaxy_dagster.constants import KEY_FEATURE
 from metaxy_dagster.runtime._compat.conditions import condition_metadata, condition_resources
 from metaxy_dagster.runtime._compat.run_log import RunLog
 
@@ -232,13 +233,15 @@ def _partition_keys(step: Any, spec: dg.AssetSpec) -> tuple[str, ...] | None:
 
 
 def input_metadata(context: InputContext) -> Mapping[str, Any]:
-    """The metadata of the asset that is being loaded."""
+    """The metadata of what is being loaded: of the asset, or of an input that names a feature."""
     try:
         layer = context.step_context.job_def.asset_layer
     except dg.DagsterInvariantViolationError:
         layer = None
     if layer is not None and layer.has(context.asset_key):
-        return layer.get(context.asset_key).metadata
+        known = layer.get(context.asset_key).metadata
+        own = input_definition_metadata(context)
+        return known if KEY_FEATURE in known or KEY_FEATURE not in own else {**known, **own}
     upstream = context.upstream_output
     return upstream.definition_metadata if upstream is not None else {}
 
