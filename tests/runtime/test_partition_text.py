@@ -17,6 +17,9 @@ import polars as pl
 import pytest
 
 import metaxy_dagster as mxd
+from metaxy_dagster.features import IsNull, Not, Or
+from metaxy_dagster.features.spans import Within
+from metaxy_dagster.features.text_ranges import text_ranges
 from metaxy_dagster.runtime.partition_choices import partition_choices
 from metaxy_dagster.runtime.scope import Scope
 
@@ -80,6 +83,14 @@ def text(pick: random.Random, of: dg.TimeWindowPartitionsDefinition, keys: list[
             pick.choice(ODD),
         ]
     )
+
+
+def far(of: dg.TimeWindowPartitionsDefinition, keys: list[str]) -> list[str]:
+    """The first and last moments of partitions, as clocks show them far away."""
+    windows = [of.time_window_for_partition_key(key) for key in keys]
+    moments = [m for w in windows for m in (w.start, w.end - dt.timedelta(minutes=1))]
+    zones = [dt.timezone(dt.timedelta(hours=hours)) for hours in (-23, 23)]
+    return [moment.astimezone(zone).isoformat() for moment in moments for zone in zones]
 
 
 class Model:
@@ -220,6 +231,42 @@ def test_a_store_a_frame_and_a_model_agree_on_text(tmp_path: Path, seed: int) ->
         said = list(zip(values, expected, strict=True)), of, keys
         assert by_store(store, scope, frame) == expected, said
         assert by_frame(scope, frame) == expected, said
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_text_that_is_within_lies_between_the_ends_of_its_ranges(seed: int) -> None:
+    pick = random.Random(200 + seed)  # noqa: S311 - as above
+    for _ in range(40):
+        of = definition(pick)
+        known = list(of.get_partition_keys())
+        keys = pick.sample(known, min(len(known), pick.choice([1, 1, 2, 5])))
+        (condition,) = partition_choices(keys, of, {"": "at"}).filters({"at": "VARCHAR"})
+        assert isinstance(condition, Within)
+        ranges = text_ranges(condition)
+        assert (ranges is None) == (of.fmt[:2] != "%Y")
+        for value in (*keys, *far(of, keys), *(text(pick, of, keys) for _ in range(40))):
+            if ranges is not None and condition.decide(value):
+                assert any(start <= value < end for start, end in ranges), (value, of, keys)
+
+
+@pytest.mark.parametrize("negated", [False, True])
+@pytest.mark.parametrize("fmt", ["%Y-%m-%d", "%d-%m-%Y"])
+def test_what_cannot_be_read_is_neither_within_nor_outside(
+    tmp_path: Path, fmt: str, negated: bool
+) -> None:
+    store = mxd.DuckDBMetadataStore(tmp_path / "m.duckdb", graph=GRAPH)
+    days = [f"{dt.date(2024, 2, day):{fmt}}" for day in range(1, 5)]
+    texts = [*days, "soon", "2024-02-30", None]
+    store.write("event", pl.DataFrame({"id": range(70), "at": texts * 10}))
+    of = dg.DailyPartitionsDefinition(start_date=days[0], fmt=fmt)
+    (condition,) = partition_choices([days[1]], of, {"": "at"}).filters({"at": "VARCHAR"})
+    either = Or((condition, IsNull("at")))
+    chosen = {days[1], None}
+    if negated:
+        either, chosen = Not(either), {*days} - chosen
+    found = store.read("event", filters=either).collect("polars").to_native()
+    assert set(found["at"]) == chosen
+    assert store.summary("event", filters=either).chosen == 10 * len(chosen)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import partial
 from typing import Any, TypeAlias
 
 from metaxy_dagster.errors import StoreError
@@ -24,9 +25,10 @@ from metaxy_dagster.features.expressions import is_expression
 from metaxy_dagster.features.operands import MAX_CONDITIONS, column_text, root
 from metaxy_dagster.features.spans import Within
 from metaxy_dagster.late import duckdb
+from metaxy_dagster.stores.duckdb.distinct_texts import DistinctTexts
 from metaxy_dagster.stores.duckdb.identifiers import literal, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
-from metaxy_dagster.stores.duckdb.textual_times import within
+from metaxy_dagster.stores.duckdb.textual_times import only_within, within
 
 __all__ = ["FilterLike", "condition", "parsed"]
 
@@ -74,6 +76,7 @@ def condition(
     where: str,
     types: Mapping[str, str] | None = None,
     exact: bool = True,
+    texts: DistinctTexts | None = None,
 ) -> str:
     """All filters as one SQL condition; ``TRUE`` for none. NULL counts as false.
 
@@ -85,6 +88,7 @@ def condition(
         types: the DuckDB types of columns, as far as they are known.
         exact: make NULL false; not needed of the whole of a WHERE, where DuckDB passes over blocks
             of rows by the bare condition.
+        texts: the rows that will be asked, where it may pay to decide texts once for all rows.
 
     Raises:
         StoreError: a filter names a column that is not there, or compares it with a literal of
@@ -100,7 +104,7 @@ def condition(
         )
     folded = {fold(name): sql for name, sql in columns.items()}
     kinds = {fold(name): kind for name, kind in (types or {}).items()}
-    writer = _Writer(folded, kinds, values, where)
+    writer = _Writer(folded, kinds, values, where, texts)
     terms = [writer.write(one) for one in given]
     if not terms:
         return "TRUE"
@@ -109,36 +113,44 @@ def condition(
 
 class _Writer:
     def __init__(
-        self, columns: Mapping[str, str], types: Mapping[str, str], values: Values, where: str
+        self,
+        columns: Mapping[str, str],
+        types: Mapping[str, str],
+        values: Values,
+        where: str,
+        texts: DistinctTexts | None,
     ) -> None:
         self._columns = columns
         self._types = types
         self._values = values
         self._where = where
+        self._texts = texts
 
-    def write(self, node: Filter) -> str:
+    def write(self, node: Filter, *, negated: bool = False) -> str:
+        """A condition; with ``negated``, one whose opposite is wanted: NULL is not false then."""
         match node:
             case Compare(column, op, value):
                 sql = f"{self._column(column)} {op} {self._bind_in_order(column, op, value)}"
-            case In(column, items, negated):
+            case In(column, items, is_not):
                 bound = ", ".join(self._bind(column, item) for item in items)
-                sql = f"{self._column(column)} {_not(negated)}IN ({bound})"
-            case IsNull(column, negated):
-                sql = f"{self._column(column)} IS {_not(negated)}NULL"
+                sql = f"{self._column(column)} {_not(is_not)}IN ({bound})"
+            case IsNull(column, is_not):
+                sql = f"{self._column(column)} IS {_not(is_not)}NULL"
             case Like():
                 sql = self._like(node)
-            case Between(column, low, high, negated):
+            case Between(column, low, high, is_not):
                 ends = (self._bind_in_order(column, "<", end) for end in (low, high))
                 span = " AND ".join(ends)
-                sql = f"{self._column(column)} {_not(negated)}BETWEEN {span}"
+                sql = f"{self._column(column)} {_not(is_not)}BETWEEN {span}"
             case And(parts):
-                sql = " AND ".join(map(self.write, parts))
+                sql = " AND ".join(self.write(part, negated=negated) for part in parts)
             case Or(parts):
-                sql = " OR ".join(map(self.write, parts))
+                sql = " OR ".join(self.write(part, negated=negated) for part in parts)
             case Not(part):
-                sql = f"NOT {self.write(part)}"
+                sql = f"NOT {self.write(part, negated=True)}"
             case Within(column):
-                sql = within(node, self._text(column), self._values)
+                write = within if negated else partial(only_within, texts=self._texts)
+                sql = write(node, self._text(column), self._values)
         return f"({sql})"
 
     def _like(self, node: Like) -> str:

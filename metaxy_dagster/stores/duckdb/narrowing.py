@@ -17,6 +17,7 @@ from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.candidates import CANDIDATES, known_samples
 from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.chosen import ByFeature
+from metaxy_dagster.stores.duckdb.distinct_texts import DistinctTexts
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
@@ -58,7 +59,7 @@ class Narrowing:
         # Of a feature of which nothing is stored, the query narrows itself down.
         if own is None or not (self.filters or self.by_feature):
             return None
-        chosen = self._chosen(own)
+        chosen = self._chosen(own, connection)
         number = layout.number(
             connection,
             f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS {chosen.sql}",
@@ -68,7 +69,7 @@ class Narrowing:
             return None
         return number
 
-    def _chosen(self, own: layout.Table) -> Query:
+    def _chosen(self, own: layout.Table, connection: duckdb.DuckDBPyConnection) -> Query:
         """Samples that are expected in scope, or stored in scope.
 
         A sample that is called for in one partition and stored in another is looked at from both.
@@ -79,7 +80,7 @@ class Narrowing:
         for index, dep in enumerate(self.plan.deps):
             key = dep.upstream.key
             chosen, cls = self.by_feature.get(key, ()), self.classes.get(key)
-            view = UpstreamView(self.plan, index, self.catalog, cls, chosen)
+            view = UpstreamView(self.plan, index, self.catalog, cls, chosen, connection)
             kinds.update(view.kinds())
             extra = [name for name in view.user_columns() if fold(name) in wanted]
             clauses.append(f"{view.name} AS ({view.sql(values, extra)})")
@@ -91,6 +92,7 @@ class Narrowing:
             types=kinds | {name: own.types[name] for name in keys},
             exact=False,
         )
+        rows = self.catalog.rows(self.plan.key, own.columns)
         stored = condition(
             (*self.filters, *self.by_feature.get(self.plan.key, ())),
             {name: quote(name) for name in own.types},
@@ -98,9 +100,9 @@ class Narrowing:
             where=f"feature {str(self.plan.key)!r}",
             types=own.types,
             exact=False,
+            texts=DistinctTexts(connection, rows),
         )
         present = "".join(f" AND {quote(name)} IS NOT NULL" for name in keys)
-        rows = self.catalog.rows(self.plan.key, own.columns)
         return Query(
             f"WITH {', '.join(clauses)} SELECT {columns(keys)} FROM {joined_views(self.plan)}"
             f" WHERE {scope}{present}"

@@ -15,6 +15,7 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.catalog import Catalog, read_catalog, selection
 from metaxy_dagster.stores.duckdb.declared import declared_types, no_rows, system_types
+from metaxy_dagster.stores.duckdb.distinct_texts import DistinctTexts
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
@@ -67,14 +68,16 @@ class Read:
         available = (*table.columns, *c.SYSTEM_COLUMNS)
         names = self._checked(available)
         values = Values()
+        rows = self._rows(catalog, table)
         where = condition(
             self.filters,
             {name: quote(name) for name in available},
             values,
             where=f"feature {str(self.key)!r}",
             types=table.types,
+            exact=False,
+            texts=DistinctTexts(connection, rows),
         )
-        rows = self._rows(catalog, table)
         query = Query(f"SELECT {columns(names)} FROM ({rows}) WHERE {where}", values)
         return query.told(*table.told(dict(zip(names, names, strict=True))))
 

@@ -35,11 +35,14 @@ from metaxy_dagster.stores.protocol import AlterResult, WriteMode, WriteResult
 from metaxy_dagster.stores.running import run_id
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from metaxy_dagster.stores.duckdb import (
         altering,
         arrival,
         catalog,
         commits,
+        distinct_texts,
         empties,
         failed_rows,
         identity,
@@ -58,8 +61,8 @@ else:
         *("arrival", "catalog", "commits", "empties", "layout", "pins", "quarantine"),
     )
     resolve, source, views = late_modules(__package__, "resolve", "source", "views")
-    altering, failed_rows, identity, write, writer = late_modules(
-        __package__, "altering", "failed_rows", "identity", "write", "writer"
+    altering, distinct_texts, failed_rows, identity, write, writer = late_modules(
+        __package__, "altering", "distinct_texts", "failed_rows", "identity", "write", "writer"
     )
 
 __all__ = ["DuckDBMetadataStore"]
@@ -174,7 +177,7 @@ class DuckDBMetadataStore(ReadableStore):
             table = known.get(key)
             how = write.Write(
                 replace=mode == c.WRITE_REPLACE,
-                scope="TRUE" if table is None else _condition(table, parsed(scope), values),
+                scope=_condition(connection, table, parsed(scope), values),
                 scope_values=values,
                 orphans=increment.whole.orphaned_ids if increment and delete_orphaned else None,
                 failed=failed_rows.leaving(connection, key, increment)
@@ -230,7 +233,7 @@ class DuckDBMetadataStore(ReadableStore):
             only, said = parsed(filters), f"feature {str(key)!r}"
             where = ending = None
             if table is not None:
-                where = _condition(table, only, values, *layout.STORED_COLUMNS)
+                where = _condition(connection, table, only, values, *layout.STORED_COLUMNS)
             if marks is not None and marks.has(one for part in only for one in part.columns):
                 names, bound = {name: quote(name) for name in marks.types}, Values()
                 ended = condition(only, names, bound, where=said, types=marks.types)
@@ -383,7 +386,22 @@ class DuckDBMetadataStore(ReadableStore):
         return graph if found is None else with_inputs(graph, {key: found})
 
 
-def _condition(table: layout.Table, filters: Sequence[Filter], values: Values, *others: str) -> str:
-    """Filters on the stored rows of a feature, by its columns and some others."""
-    names = {name: quote(name) for name in (*table.columns, *others)}
-    return condition(filters, names, values, where=f"feature {str(table.key)!r}", types=table.types)
+def _condition(
+    connection: DuckDBPyConnection,
+    table: layout.Table | None,
+    filters: Sequence[Filter],
+    values: Values,
+    *others: str,
+) -> str:
+    """Filters on the stored rows of a feature, by its columns and some others: for a WHERE."""
+    if table is None:
+        return "TRUE"
+    return condition(
+        filters,
+        {name: quote(name) for name in (*table.columns, *others)},
+        values,
+        where=f"feature {str(table.key)!r}",
+        types=table.types,
+        exact=False,
+        texts=distinct_texts.DistinctTexts(connection, f"FROM {table_of(table.key)}"),
+    )

@@ -9,6 +9,7 @@ import duckdb
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureSpec, Filter
 from metaxy_dagster.stores.duckdb.catalog import read_catalog
+from metaxy_dagster.stores.duckdb.distinct_texts import DistinctTexts
 from metaxy_dagster.stores.duckdb.entries import Content
 from metaxy_dagster.stores.duckdb.failed_rows import counted
 from metaxy_dagster.stores.duckdb.filtering import condition
@@ -70,6 +71,8 @@ class Summarise:
             values,
             where=f"feature {str(key)!r}",
             types=table.types,
+            exact=False,
+            texts=DistinctTexts(connection, rows),
         )
         whole = known_content(catalog, spec)
         content = whole

@@ -5,11 +5,38 @@ from __future__ import annotations
 import datetime as dt
 
 from metaxy_dagster.features.spans import Spans, TextFormat, Within, iso_patterns
+from metaxy_dagster.features.text_ranges import text_ranges
+from metaxy_dagster.stores.duckdb.distinct_texts import DistinctTexts
 from metaxy_dagster.stores.duckdb.provenance import Values
 
-__all__ = ["within"]
+__all__ = ["only_within", "within"]
 
 _OFFSET = "'[+-]([01][0-9]|2[0-3])[0-5][0-9]$'"
+
+
+def only_within(
+    node: Within, column: str, values: Values, *, texts: DistinctTexts | None = None
+) -> str:
+    """A condition for rows that are wanted; not true where it cannot be decided.
+
+    What comes first is compared as text: so DuckDB passes over blocks of rows, and decides few.
+
+    Args:
+        node: the parsed condition.
+        column: SQL that reads the column as text.
+        values: receives the literals.
+        texts: the rows that will be asked, if they are known.
+    """
+    ranges = None if node.undecided else text_ranges(node)
+    if ranges is None:
+        once = texts and texts.decided(column, lambda text: within(node, text, values))
+        # NULL is no time that cannot be read.
+        return f"{column} IS NOT NULL AND {once}" if once else within(node, column, values)
+    bound = [(values.bind(start), values.bind(end)) for start, end in ranges]
+    parts = [f"({column} >= {start} AND {column} < {end})" for start, end in bound]
+    if node.keys:
+        parts.append(f"{column} IN ({', '.join(map(values.bind, node.keys))})")
+    return f"({' OR '.join(parts) or 'FALSE'}) AND {within(node, column, values)}"
 
 
 def within(node: Within, column: str, values: Values) -> str:

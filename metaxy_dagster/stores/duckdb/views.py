@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import duckdb
+
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features import (
@@ -22,6 +24,7 @@ from metaxy_dagster.features import (
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.declared import declared_types
+from metaxy_dagster.stores.duckdb.distinct_texts import DistinctTexts
 from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.layout import Table
@@ -84,6 +87,8 @@ class UpstreamView:
     upstream_class: type | None = None
     # Of one resolve, beside those of the dependency, and in the upstream's own names.
     chosen: tuple[Filter, ...] = ()
+    # To the file, where it may pay to decide the texts of a column once for all rows.
+    connection: duckdb.DuckDBPyConnection | None = None
 
     @property
     def table(self) -> Table | None:
@@ -161,7 +166,11 @@ class UpstreamView:
         if not self.chosen or self.table is None:
             return always
         names = {name: quote(name) for name in types}
-        chosen = condition(self.chosen, names, values, where=where, types=types, exact=False)
+        rows = self.catalog.rows(self.key, tuple(types))
+        texts = None if self.connection is None else DistinctTexts(self.connection, rows)
+        chosen = condition(
+            self.chosen, names, values, where=where, types=types, exact=False, texts=texts
+        )
         return f"{always} AND {chosen}"
 
     def sql(self, values: Values, extra: Sequence[str] = (), only: str | None = None) -> str:
