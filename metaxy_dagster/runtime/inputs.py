@@ -149,16 +149,17 @@ def _pending(increments: Mapping[dg.AssetKey, Increment], batch_size: int | None
 
 def _whole(store: MetadataStore, feature: FeatureKey, scope: Scope) -> Source:
     """All rows of a feature that belong to a scope; to any, if it lacks the columns."""
-    schema = store.schema(feature)
-    columns = list(schema)
-    if not columns:
-        found = store.read(feature).collect_schema()
-        columns = [name for name in found if name not in c.SYSTEM_COLUMNS]
-    present = {fold(name) for name in schema}
-    known = all(fold(name) in present for name in scope.columns)
-    if known:
-        require_decided(store, feature, scope)
-    filters = scope.filters(schema) if known else ()
+    with store.connected():
+        schema = store.schema(feature)
+        columns = list(schema)
+        if not columns:
+            found = store.read(feature).collect_schema()
+            columns = [name for name in found if name not in c.SYSTEM_COLUMNS]
+        present = {fold(name) for name in schema}
+        known = all(fold(name) in present for name in scope.columns)
+        if known:
+            require_decided(store, feature, scope)
+        filters = scope.filters(schema) if known else ()
     return Source(
         lambda: store.read(feature, columns=columns, filters=filters),
         lambda: store.read_table(feature, columns=columns, filters=filters),

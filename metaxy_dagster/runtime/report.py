@@ -78,7 +78,7 @@ def report_feature(
     asset, definition = FeatureAsset.required(spec.key, spec.metadata), spec.partitions_def
     if keys is None and definition is not None:
         keys = partition_keys(context)
-    with located(spec.key):
+    with located(spec.key), store.connected():
         also = windows_upstream(None if keys is None else assets, spec.key)
         scope = asset.scope(keys, definition, also)
         require_decided(store, asset.feature, scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metaxy_dagster.features import FeatureKey
@@ -39,7 +39,7 @@ def compare_schema(store: MetadataStore, feature: FeatureKey) -> tuple[bool, str
     ids = set(map(fold, spec.id_columns))
     unknown = sorted(name for name in declared.unknown(stored) if fold(name) not in ids)
     unknown = unknown if declared.kinds else []
-    wrong = sorted(_mistyped(store, feature, declared))
+    wrong = sorted(_mistyped(store, feature, declared, stored))
     faults = [
         f"{what} {', '.join(names)}"
         for what, names in (
@@ -55,10 +55,12 @@ def compare_schema(store: MetadataStore, feature: FeatureKey) -> tuple[bool, str
     return not faults, found, metadata
 
 
-def _mistyped(store: MetadataStore, feature: FeatureKey, declared: ClassColumns) -> Iterator[str]:
+def _mistyped(
+    store: MetadataStore, feature: FeatureKey, declared: ClassColumns, stored: Mapping[str, str]
+) -> Iterator[str]:
     """The columns whose stored type is none of those in which their annotation is stored."""
     annotations = {fold(name): annotation for name, annotation in declared.kinds.items()}
-    for name, kind in store.schema(feature).items():
+    for name, kind in stored.items():
         annotation = annotations.get(fold(name))
         if annotation is None or fits(annotation, kind):
             continue

@@ -28,6 +28,11 @@ def require_decided(store: MetadataStore, feature: FeatureKey, scope: Scope) -> 
     Raises:
         RunError: there are such values.
     """
+    with store.connected():
+        _require(store, feature, scope)
+
+
+def _require(store: MetadataStore, feature: FeatureKey, scope: Scope) -> None:
     schema = store.schema(feature)
     undecided = scope.undecided(schema)
     for column in scope.partition_columns:

@@ -14,6 +14,7 @@ import pytest
 import metaxy_dagster as mxd
 from metaxy_dagster.features import Filter
 from metaxy_dagster.runtime.partition_choices import partition_choices
+from metaxy_dagster.runtime.undecided import require_decided
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 
 #: As many as DuckDB stores together, and knows the least and greatest text of.
@@ -162,3 +163,19 @@ def test_a_text_of_many_rows_is_read_once(
     only, expected = ONCE[name]
     assert made.count("leaf", filters=only) == expected
     assert 0 < max(decided(plans)) <= len(MONTHS) * 28
+
+
+def test_the_file_is_opened_once_for_values_of_no_partition(
+    made: mxd.DuckDBMetadataStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    attach = DuckDBFile._attach
+
+    def counting(file: DuckDBFile, connection: Any, mode: Any) -> None:
+        opened.append(mode)
+        attach(file, connection, mode)
+
+    monkeypatch.setattr(DuckDBFile, "_attach", counting)
+    scope = partition_choices(["2024-02-15"], DAYS, {"": "day"})
+    require_decided(made, mxd.FeatureKey("leaf"), scope)
+    assert opened == ["r"]

@@ -119,9 +119,8 @@ class Resolve:
         """Of the feature's definition; watermarks hold for one definition only."""
         return fingerprint(self.plan, self.feature_version)
 
-    def is_settled(self, connection: duckdb.DuckDBPyConnection) -> bool:
-        """Whether it is known, without a look at any table, that nothing is pending."""
-        catalog = checked_catalog(connection, self.plan, self.commit, tables=False)
+    def is_settled(self, catalog: Catalog) -> bool:
+        """Whether entries as of the commit tell, without any table, that nothing is pending."""
         mark = self._mark(catalog)
         return mark is not None and not has_news(self.plan, catalog, mark)
 

@@ -17,6 +17,7 @@ from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores import spool as spools
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts, having
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.identity import checked_catalog
 from metaxy_dagster.stores.duckdb.quarantine import WithoutQuarantined
 from metaxy_dagster.stores.duckdb.query import (
     Query,
@@ -52,6 +53,8 @@ class DuckDBIncrementSource:
 
     file: DuckDBFile
     resolve: Resolve
+    # Whether it was known at once that nothing is pending: the file need not be opened again.
+    is_settled: bool = False
     # What an earlier question found out about the stored feature.
     _own: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     # And about the columns of its frames.
@@ -64,8 +67,12 @@ class DuckDBIncrementSource:
 
     def counts(self) -> Counts:
         """Count without making frames."""
+        if self.is_settled:
+            return Counts(0, 0, 0)
         with self.file.connect("r") as connection:
-            if self.resolve.is_settled(connection):
+            resolve = self.resolve
+            known = checked_catalog(connection, resolve.plan, resolve.commit, tables=False)
+            if resolve.is_settled(known):
                 return Counts(0, 0, 0)
             rows = fetch(connection, self._opened(connection).counts()).to_pylist()
         found = {row["status"]: row["samples"] for row in rows}

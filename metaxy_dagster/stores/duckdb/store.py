@@ -343,7 +343,7 @@ class DuckDBMetadataStore(ReadableStore):
         check_flags(keep_unchanged=keep_unchanged)
         whole, by_feature = chosen_rows(filters, plan)
         expected = arrival.prepare_samples(plan, version, samples)
-        commit, held = self._sessions.snapshot, None
+        commit, held, known = self._sessions.snapshot, None, None
         if commit is None or self._sessions.has_failures(key):
             involved = [key, *(dep.upstream.key for dep in plan.deps)]
             with self._file.connect("r") as connection:
@@ -372,7 +372,9 @@ class DuckDBMetadataStore(ReadableStore):
             {dep.upstream.key: self.graph.feature_class(dep.upstream.key) for dep in plan.deps},
             by_feature,
         )
-        found = source.DuckDBIncrementSource(self._file, asked)
+        # What was read of the file already may tell that nothing is pending.
+        is_settled = known is not None and as_of is None and asked.is_settled(known)
+        found = source.DuckDBIncrementSource(self._file, asked, is_settled)
         return Increment(key, found if held is None else quarantine.WithoutQuarantined(found, held))
 
     def _as_last_computed(self, key: FeatureKey) -> FeatureGraph:
