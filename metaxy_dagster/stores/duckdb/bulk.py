@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from metaxy_dagster import constants as c
+from metaxy_dagster.stores.duckdb.aftermath import once_stored
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG
 from metaxy_dagster.stores.spool import Spool
 
@@ -76,7 +77,8 @@ def compressed(
         try:
             yield
         finally:
-            settings.execute(f"RESET GLOBAL {_FORCED}")
+            with once_stored("the store", "DuckDB goes on to compress as this write did"):
+                settings.execute(f"RESET GLOBAL {_FORCED}")
 
 
 def column_clauses(connection: duckdb.DuckDBPyConnection) -> Mapping[str, str]:

@@ -92,7 +92,8 @@ class CompactableStore(FailureStore):
             What was removed and what is left.
 
         Raises:
-            StoreError: an argument is not valid, or the store cannot be written.
+            StoreError: an argument is not valid, or the store cannot be written. Where rows were
+                removed and only their space cannot be given back, that is a warning in the log.
 
         Example:
             >>> import datetime as dt, metaxy_dagster as mxd, tempfile, pyarrow as pa

@@ -24,6 +24,7 @@ import duckdb
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.duckdb import layout, retention
+from metaxy_dagster.stores.duckdb.aftermath import once_stored
 from metaxy_dagster.stores.duckdb.commits import Commit, keep_tokens
 from metaxy_dagster.stores.duckdb.compactable import CompactionResult
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
@@ -87,12 +88,21 @@ def compact(
             commits = layout.count(connection, _needless(horizon))
         else:
             commit, commits = _remove(connection, found, horizon, state.newest)
-            if rewrite:
-                _rewrite(file, connection)
-            else:
-                connection.execute(f"CHECKPOINT {CATALOG}")
-    after = file.place.stat().st_size
+            # Where nothing was removed, to write the file anew is all that was asked.
+            removed_some = bool(commit or commits)
+            with _once_removed(file) if removed_some else contextlib.nullcontext():
+                if rewrite:
+                    _rewrite(file, connection)
+                else:
+                    connection.execute(f"CHECKPOINT {CATALOG}")
+    after = size
+    with _once_removed(file):
+        after = file.place.stat().st_size
     return CompactionResult(commit, horizon, removed, kept, commits, size, after)
+
+
+def _once_removed(file: DuckDBFile) -> contextlib.AbstractContextManager[None]:
+    return once_stored(file.path, "its space was not given back; compact it again")
 
 
 def _horizon(

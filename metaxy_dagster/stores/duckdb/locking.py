@@ -10,6 +10,8 @@ from typing import Literal
 
 from filelock import ReadWriteLock, Timeout
 
+from metaxy_dagster.stores.duckdb.aftermath import once_stored
+
 __all__ = ["Mode", "Timeout", "locked", "was_held_at_fork"]
 
 Mode = Literal["r", "w"]
@@ -42,10 +44,12 @@ def locked(path: Path, mode: Mode, timeout: float) -> Iterator[None]:
             finally:
                 # In a child that was forked inside the block it is the parent's to give back.
                 if process == os.getpid():
-                    lock.release()
+                    with once_stored(path, "the lock was not given back"):
+                        lock.release()
         finally:
             if process == os.getpid():
-                lock.close()
+                with once_stored(path, "the lock file was not closed"):
+                    lock.close()
     finally:
         _ACTIVE.pop(one, None)
 

@@ -190,14 +190,14 @@ def settle(
     """Forget failures of samples that were written since, or that nothing asks for any more.
 
     Args:
-        connection: one that may write, not in a transaction.
+        connection: in the transaction of the write; the table of failures is there.
         key: the feature.
-        names: its sample columns.
+        names: its sample columns; none where there are no failures.
         table: of the feature's rows; ``None`` if there is none yet.
         answered: the increment that was written to; ``None`` if it does not list all samples.
         marked: the table of samples that yielded nothing; ``None`` if this write found none.
     """
-    if _columns(connection, key) is None:
+    if not names:
         return
     gone = "FALSE"
     for one in (table, marked):
@@ -210,7 +210,7 @@ def settle(
         connection.register(_LISTED, answered.ids((NEW, STALE, QUARANTINED)))
         pending = f"SELECT 1 FROM {_LISTED} l WHERE {same_ids(names, 'o', 'l')}"
         gone += f" OR (o.{quote(COL_COMMIT)} <= {answered.commit} AND NOT EXISTS ({pending}))"
-    forget(connection, key, gone, {})
+    erase(connection, key, gone, {})
 
 
 def forget(
@@ -219,11 +219,28 @@ def forget(
     where: str,
     values: Mapping[str, object],
 ) -> int:
-    """Delete the failures for which a condition on ``o`` holds, and the table with the last one."""
-    if _columns(connection, key) is None:
+    """As :func:`erase`, in a transaction of its own; there may be no table."""
+    if not is_there(connection, key):
         return 0
-    table = quarantine_table(key)
     connection.execute("BEGIN TRANSACTION")
+    forgotten = erase(connection, key, where, values)
+    connection.execute("COMMIT")
+    return forgotten
+
+
+def is_there(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> bool:
+    """Whether any failures are noted; asked outside of a transaction, which it might abort."""
+    return _columns(connection, key) is not None
+
+
+def erase(
+    connection: duckdb.DuckDBPyConnection,
+    key: FeatureKey,
+    where: str,
+    values: Mapping[str, object],
+) -> int:
+    """Delete the failures for which a condition on ``o`` holds, and the table with the last one."""
+    table = quarantine_table(key)
     (row,) = connection.execute(
         f"DELETE FROM {table} o WHERE {where}", dict(values) or None
     ).fetchall()
@@ -231,7 +248,6 @@ def forget(
     if not left[0]:
         connection.execute(f"DROP TABLE {table}")
         set_failed(connection, key, failed=False)
-    connection.execute("COMMIT")
     return int(row[0])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from metaxy_dagster import constants as c
+from metaxy_dagster.errors import DeletionRefusedError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores.duckdb.empties import EMPTIED
 from metaxy_dagster.stores.duckdb.entries import Commits, history_of
@@ -76,6 +77,26 @@ class Removal:
         if how.empty is not None:
             found = self._connection.sql(f"SELECT * FROM {EMPTIED} LIMIT 0").columns
             self.add_samples(EMPTIED, [name for name in found if name != c.COL_PROVENANCE])
+
+    def guard(self, how: Write) -> None:
+        """Refuse a replace that would delete more than it may.
+
+        Raises:
+            DeletionRefusedError: with what it would delete.
+        """
+        if how.max_deleted_share is None or not how.replace or not self.deleted:
+            return
+        within = f"SELECT count(*) FROM {table_of(self._key)} WHERE {how.scope}"
+        stored = number(self._connection, within, how.scope_values)
+        if self.deleted > how.max_deleted_share * stored:
+            raise DeletionRefusedError(
+                "replacing the feature by this frame would delete more samples than is allowed",
+                feature=str(self._key),
+                found=f"{self.deleted} of {stored} samples are not in the frame",
+                allowed=f"at most {how.max_deleted_share:.1%} at once",
+                remedy="if the frame is right, pass a larger max_deleted_share; if it holds only "
+                'some of the samples, write with mode="upsert"',
+            )
 
     def end(self, commit: int, now: dt.datetime, *, keep: bool = True) -> None:
         """Take the rows out of the current state, into the history if they are kept."""

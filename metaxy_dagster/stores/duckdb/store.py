@@ -22,11 +22,7 @@ from metaxy_dagster.stores.arguments import check_flags, check_mapping
 from metaxy_dagster.stores.checks import check_how, column_warnings
 from metaxy_dagster.stores.duckdb.chosen import chosen_rows
 from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
-from metaxy_dagster.stores.duckdb.identifiers import (
-    empty_table,
-    quote,
-    table_of,
-)
+from metaxy_dagster.stores.duckdb.identifiers import quote, table_of
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.reading import ReadableStore
 from metaxy_dagster.stores.empties import empty_samples
@@ -168,6 +164,7 @@ class DuckDBMetadataStore(ReadableStore):
         answered = source.answered_by(increment, self._file)
         resolved_at = source.resolved_at(increment, self._file)
         nothing = empty_samples(empty, plan, increment, resolved_at)
+        told = column_warnings(staged.user_columns, declared) if staged.table.num_rows else ()
         values, upstreams = Values(), [dep.upstream.key for dep in plan.deps]
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key], beside=upstreams)
@@ -175,6 +172,8 @@ class DuckDBMetadataStore(ReadableStore):
             commits.check_history(connection, resolved_at or 0, newest, feature=key)
             identity.check_ids(known, plan.spec)
             table = known.get(key)
+            # The table is looked for out here: a look at one that is not there ends a transaction.
+            failing = known.entry(key).failed and quarantine.is_there(connection, key)
             how = write.Write(
                 replace=mode == c.WRITE_REPLACE,
                 scope=_condition(connection, table, parsed(scope), values),
@@ -188,22 +187,12 @@ class DuckDBMetadataStore(ReadableStore):
                 answered=answered,
                 empty=nothing,
                 versioned=versioned,
+                failing=views.sample_columns(plan) if failing else (),
             )
             applied = writer.Writer(connection, key, known)
             result = applied.write(staged, how)
-            if applied.entry.failed:
-                changed = result.written or result.deleted
-                quarantine.settle(
-                    connection,
-                    key,
-                    views.sample_columns(plan),
-                    table=table_of(key) if table is not None or changed else None,
-                    answered=how.answered,
-                    marked=empty_table(key) if result.empty else None,
-                )
         if not applied.entry.failed:
             catalog.remember(connection, known, key, applied.entry, result.commit)
-        told = column_warnings(staged.user_columns, declared) if staged.table.num_rows else ()
         return replace(result, warnings=told)
 
     def delete(
@@ -291,8 +280,6 @@ class DuckDBMetadataStore(ReadableStore):
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key])
             writer.Writer(connection, key, known).drop(key)
-            if known.entry(key).failed:
-                quarantine.forget(connection, key, "TRUE", {})
 
     # Resolving
 

@@ -27,6 +27,8 @@ class Write:
         answered: the increment that the write answers, to be noted in the watermark.
         empty: samples of the increment that yielded nothing.
         versioned: note the data version, however many rows must be hashed for it.
+        failing: the sample columns, where failures of the feature are noted: those that the write
+            settles are forgotten with it.
     """
 
     replace: bool = False
@@ -39,6 +41,7 @@ class Write:
     answered: Answered | None = None
     empty: EmptySamples | None = None
     versioned: bool = False
+    failing: tuple[str, ...] = ()
 
     @property
     def deletes(self) -> bool:

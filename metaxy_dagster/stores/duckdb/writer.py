@@ -9,9 +9,8 @@ from dataclasses import replace
 import duckdb
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import DeletionRefusedError
-from metaxy_dagster.features import FeatureKey, FeatureSpec
-from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.features import FeatureKey, FeaturePlan, FeatureSpec
+from metaxy_dagster.stores.duckdb import layout, quarantine
 from metaxy_dagster.stores.duckdb.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.changed import CHANGED, mark_changed
@@ -80,7 +79,7 @@ class Writer:
 
     def _write(self, staged: Staged, how: Write) -> WriteResult:
         connection, key = self._connection, staged.plan.key
-        found, marks = self._catalog.get(key), self._marks(staged)
+        found, marks = self._catalog.get(key), self._marks(staged.plan)
         staged = staged if found is None else staged.of_known(found.columns)
         connection.execute("BEGIN TRANSACTION")
         agreed = stored_types(connection, staged, found, replace=how.replace)
@@ -107,6 +106,10 @@ class Writer:
         if not result.commit:
             connection.execute("ROLLBACK")
             self._remember_types(key, before)
+            if how.failing:
+                connection.execute("BEGIN TRANSACTION")
+                self._settle(key, how, result)
+                connection.execute("COMMIT")
             return result
         if marks is not None:
             marks.end(connection, result.commit, STAGE if found is None else CHANGED)
@@ -119,6 +122,7 @@ class Writer:
         self._note(spec, version, result, watermark=watermark, content=content)
         # The next write on this connection may stage in the other of the two ways.
         unstage(connection, once=once)
+        self._settle(key, how, result)
         connection.execute("COMMIT")
         return result
 
@@ -156,10 +160,9 @@ class Writer:
         new, unchanged = changed - updated, rows - changed
         return WriteResult(key, commit, new, updated, unchanged, deleted, empty.number)
 
-    def _marks(self, staged: Staged) -> Marks | None:
+    def _marks(self, plan: FeaturePlan) -> Marks | None:
         """Samples that were found empty before."""
-        names = sample_columns(staged.plan)
-        return find_marks(self._connection, staged.plan.key, names, self.entry.commits)
+        return find_marks(self._connection, plan.key, sample_columns(plan), self.entry.commits)
 
     def _collect_empty(
         self, staged: Staged, how: Write, marks: Marks | None, *, stage: str | None
@@ -220,7 +223,7 @@ class Writer:
     def _without_rows(self, staged: Staged, how: Write) -> WriteResult:
         """An increment for which nothing was returned: the frame's columns tell nothing."""
         connection, spec, version = self._connection, staged.plan.spec, staged.feature_version
-        found, marks = self._catalog.get(spec.key), self._marks(staged)
+        found, marks = self._catalog.get(spec.key), self._marks(staged.plan)
         connection.execute("BEGIN TRANSACTION")
         empty = self._collect_empty(staged, how, marks, stage=None)
         deleted, entry = 0, self.entry
@@ -229,7 +232,7 @@ class Writer:
             if how.replace:
                 removal.add(how.scope, how.scope_values)
             removal.add_named(how)
-            self._guard(staged, how, removal.deleted)
+            removal.guard(how)
             removal.end(self._next_commit, self._now)
             deleted = removal.deleted
         commit = self._next_commit if deleted or empty.number else 0
@@ -256,8 +259,19 @@ class Writer:
             )
             self.entry = replace(self.entry, watermark=mark)
             save(connection, spec.key, self.entry, known=True)
+        self._settle(spec.key, how, result)
         connection.execute("COMMIT")
         return result
+
+    def _settle(self, key: FeatureKey, how: Write, result: WriteResult) -> None:
+        """Forget failures of samples that were computed by now; within the same commit."""
+        has_rows = self._catalog.get(key) or result.written or result.deleted
+        table = table_of(key) if has_rows else None
+        marked = empty_table(key) if result.empty else None
+        names, answered = how.failing, how.answered
+        quarantine.settle(
+            self._connection, key, names, table=table, answered=answered, marked=marked
+        )
 
     def delete(
         self,
@@ -309,9 +323,19 @@ class Writer:
     def drop(self, key: FeatureKey) -> None:
         """Forget a feature; its newest commits stay, so that no number is ever used twice."""
         connection, entry = self._connection, self.entry
-        if not entry.stored and not entry.commits.emptied:
+        failing = entry.failed and quarantine.is_there(connection, key)
+        stored = entry.stored or entry.commits.emptied
+        if not stored and not failing:
             return
         connection.execute("BEGIN TRANSACTION")
+        if stored:
+            self._drop(key, entry)
+        if failing:
+            quarantine.erase(connection, key, "TRUE", {})
+        connection.execute("COMMIT")
+
+    def _drop(self, key: FeatureKey, entry: Entry) -> None:
+        connection = self._connection
         tables = [table_of(key), history_table(key), pending_table(key)]
         tables += [empty_table(key)] if entry.commits.emptied else []
         for table in tables:
@@ -320,7 +344,6 @@ class Writer:
         self.entry = Entry(commits=replace(commits, emptied=0, archived=0), failed=entry.failed)
         save(connection, key, self.entry, known=True)
         self._log(WriteResult(key, self._next_commit, 0, 0, 0, 0), "drop", None, None)
-        connection.execute("COMMIT")
 
     def _removal(self, staged: Staged, how: Write, changed: int) -> Removal:
         """The stored rows that end with this write: superseded ones, and deleted ones."""
@@ -343,24 +366,8 @@ class Writer:
                 f" WHERE NOT list_contains(written, r.{one})"
             )
             removal.add(f"rowid IN ({rows}) AND rowid NOT IN ({kept})")
-        self._guard(staged, how, removal.deleted)
+        removal.guard(how)
         return removal
-
-    def _guard(self, staged: Staged, how: Write, gone: int) -> None:
-        if how.max_deleted_share is None or not how.replace or not gone:
-            return
-        table = table_of(staged.plan.key)
-        within = f"SELECT count(*) FROM {table} WHERE {how.scope}"
-        stored = layout.number(self._connection, within, how.scope_values)
-        if gone > how.max_deleted_share * stored:
-            raise DeletionRefusedError(
-                "replacing the feature by this frame would delete more samples than is allowed",
-                feature=str(staged.plan.key),
-                found=f"{gone} of {stored} samples are not in the frame",
-                allowed=f"at most {how.max_deleted_share:.1%} at once",
-                remedy="if the frame is right, pass a larger max_deleted_share; if it holds only "
-                'some of the samples, write with mode="upsert"',
-            )
 
     def _insert(
         self, key: FeatureKey, source: str, commit: int, materialization_id: str | None
