@@ -88,15 +88,8 @@ class Spool:
         Raises:
             StoreError: there is no room for them.
         """
-        try:
+        with _speaking():
             self._append(rows)
-        except (OSError, MemoryError) as error:
-            raise StoreError(
-                "there is no room for rows that do not fit into memory",
-                found=error,
-                remedy="make room beside the store's file, or in the system's directory for "
-                "temporary files (TMPDIR)",
-            ) from error
 
     def _append(self, rows: pa.Table) -> None:
         for batch in rows.to_batches():
@@ -180,7 +173,7 @@ class Spool:
     def _batch(self, index: int, reader: pa.RecordBatchFileReader | None = None) -> pa.RecordBatch:
         if self._file is None:
             return self._held[index]
-        with self._reading:
+        with self._reading, _speaking():
             return (reader or self._whole).get_batch(index)
 
     @cached_property
@@ -189,7 +182,7 @@ class Spool:
 
     def _opened(self, columns: Sequence[str]) -> pa.RecordBatchFileReader:
         wanted = [self._schema.get_field_index(name) for name in columns]
-        with self._reading:
+        with self._reading, _speaking():
             return self._open(pa.ipc.IpcReadOptions(included_fields=wanted))
 
     def _open(self, options: pa.ipc.IpcReadOptions | None) -> pa.RecordBatchFileReader:
@@ -225,6 +218,20 @@ class SpooledColumns:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """A new stream of all rows."""
         return self.spool.reader(self.columns).__arrow_c_stream__(requested_schema)
+
+
+@contextlib.contextmanager
+def _speaking() -> Iterator[None]:
+    """A disk that is full, or gone, in our words: the last rows are written when they are read."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        raise StoreError(
+            "there is no room for rows that do not fit into memory",
+            found=error,
+            remedy="make room beside the store's file, or in the system's directory for "
+            "temporary files (TMPDIR)",
+        ) from error
 
 
 def _usable(directory: Path | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pytest
 from videos import T, derived, store_of
 
+from metaxy_dagster import constants as c
+from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
 from metaxy_dagster.stores import spool as spool_module
@@ -180,3 +183,92 @@ def test_counts_are_those_of_all_batches(
     increment = store.resolve_update("out")
     assert increment.batches(1000).samples == 5003
     assert increment.counts == store.resolve_update("out").counts
+
+
+class Disk:
+    """A disk that has room for so many bytes of temporary files."""
+
+    def __init__(self, room: int, make: Callable[..., Any]) -> None:
+        self.room, self.used, self._make = room, 0, make
+
+    def file(self, **options: Any) -> Any:
+        made = self._make(**options)
+        return OnDisk(made, self)
+
+
+class OnDisk:
+    def __init__(self, file: Any, disk: Disk) -> None:
+        self._file, self._disk = file, disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> Any:
+        return self._file.__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+    def write(self, part: Any) -> int:
+        self._disk.used += memoryview(part).nbytes
+        if self._disk.used > self._disk.room:
+            raise OSError(28, "No space left on device")
+        return int(self._file.write(part))
+
+
+def wide(*ids: int) -> pa.Table:
+    return T({"i": list(ids), "t": [f"{i}" * 40 for i in ids]})
+
+
+#: What is done with rows that wait in a file; all write some of them there.
+SPOOLED: dict[str, Callable[[DuckDBMetadataStore], object]] = {
+    "a first write": lambda store: store.write("more", reader_of(wide(*range(50)))),
+    "a write": lambda store: store.write("clip", reader_of(wide(*range(40, 90)))),
+    "an answer": lambda store: store.write(
+        "out", store.resolve_update("out").new.select("i", "t", c.COL_PROVENANCE_BY_FIELD)
+    ),
+    "batches": lambda store: [
+        store.write("out", wide(*batch.new.collect()["i"].to_list()), increment=batch)
+        for batch in store.resolve_update("out").batches(50)
+    ],
+    "a lazy frame": lambda store: store.read("clip").collect(),
+    "pending samples": lambda store: store.resolve_update("out").pending.collect(),
+    "a scan": lambda store: list(store.scan("clip").batches()),
+}
+
+
+def reader_of(rows: pa.Table) -> pa.RecordBatchReader:
+    return pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(max_chunksize=10))
+
+
+@pytest.mark.parametrize("what", SPOOLED)
+def test_a_disk_that_is_full_is_told_and_nothing_is_stored_by_halves(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the room ends: at the first byte, in the middle, or in the last ones."""
+    monkeypatch.setattr(spool_module, "IN_MEMORY", 100)
+    make = tempfile.TemporaryFile
+
+    def done(room: int) -> int | None:
+        disk = Disk(10**9, make)
+        monkeypatch.setattr(spool_module.tempfile, "TemporaryFile", disk.file)
+        specs = (FeatureSpec(name, id_columns=["i"]) for name in ("clip", "more"))
+        store = store_of(tmp_path / f"{room}.duckdb", *specs, derived("out", "clip", ids=["i"]))
+        store.write("clip", wide(*range(50)))
+        before = {key: store.count(key) for key in ("clip", "more", "out")}
+        disk.room, disk.used = room, 0
+        refused = None
+        try:
+            SPOOLED[what](store)
+        except StoreError as error:
+            refused = str(error)
+        if refused is None:
+            return disk.used
+        assert "space" in refused
+        assert {key: store.count(key) for key in before} == before
+        return None
+
+    needed = done(10**9)
+    assert needed
+    for room in (0, needed // 4, needed // 2, needed - 700, needed - 300, needed - 100, needed - 1):
+        assert done(max(0, room)) is None
