@@ -28,6 +28,7 @@ from metaxy_dagster.stores.duckdb.aftermath import once_stored
 from metaxy_dagster.stores.duckdb.commits import Commit, keep_tokens
 from metaxy_dagster.stores.duckdb.compactable import CompactionResult
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.forked import forked_error
 from metaxy_dagster.stores.duckdb.identifiers import (
     BLOCKS,
     CATALOG,
@@ -75,6 +76,8 @@ def compact(
     size = file.place.stat().st_size if file.exists else 0
     if not size:
         return CompactionResult(0, 0, {}, {}, 0, 0, 0)
+    if rewrite and not dry_run and file.is_forked:
+        raise forked_error(file.path, "so that no other file can take its place")
     with file.connect("r" if dry_run else "w") as connection:
         state = layout.read_state(connection)
         if state is None:

@@ -27,9 +27,11 @@ import duckdb
 
 from metaxy_dagster.errors import StoreBusyError, StoreError, shown
 from metaxy_dagster.stores.arguments import is_number, one_of
+from metaxy_dagster.stores.duckdb.aftermath import once_stored
 from metaxy_dagster.stores.duckdb.faults import failed, out_of_memory
+from metaxy_dagster.stores.duckdb.forked import another_name, bring_log_over
 from metaxy_dagster.stores.duckdb.identifiers import BLOCKS, CATALOG, literal
-from metaxy_dagster.stores.duckdb.locking import Mode, Timeout, locked, was_held_at_fork
+from metaxy_dagster.stores.duckdb.locking import HELD_AT_FORK, Mode, Timeout, locked
 from metaxy_dagster.stores.duckdb.settings import check_settings
 from metaxy_dagster.stores.duckdb.spelling import real_path, spelt
 
@@ -228,14 +230,6 @@ class DuckDBFile:
         if not self._takes_lock(mode, lock_path):
             yield
             return
-        if was_held_at_fork(lock_path):
-            raise StoreError(
-                f"this process was forked while a thread had the metadata store at"
-                f" {str(self.path)!r} open",
-                found="what DuckDB knows of the file stays as it was then",
-                remedy="fork when no thread uses the store, or begin processes by spawn or"
-                " forkserver: multiprocessing.set_start_method('spawn')",
-            )
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(locked(lock_path, mode, self.lock_timeout))
@@ -350,9 +344,25 @@ class DuckDBFile:
             if not path.exists():
                 # A file keeps the size that it was made with.
                 options += f", {BLOCKS}"
-            connection.execute(f"ATTACH {literal(str(path))} AS {CATALOG} ({options})")
+            with self._named(path) as name:
+                connection.execute(f"ATTACH {literal(str(name))} AS {CATALOG} ({options})")
         except duckdb.Error as error:
             raise failed(self, mode, error) from error
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process was forked while a thread had the file open."""
+        # Asked at each opening: what the file is really called is found out where it matters.
+        return bool(HELD_AT_FORK) and self._beside(".lock") in HELD_AT_FORK
+
+    @contextlib.contextmanager
+    def _named(self, path: Path) -> Iterator[Path]:
+        if not self.is_forked:
+            yield path
+            return
+        with another_name(path) as name:
+            self._local.name = name
+            yield name
 
     def _detach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Undo what was not committed and let go of the file."""
@@ -369,6 +379,11 @@ class DuckDBFile:
             # committed has raised before.
             _LOGGER.warning("the log of %s was not written back: %s", self.path, error)
             self._abandon()
+        name = getattr(self._local, "name", None)
+        if name is not None:
+            self._local.name = None
+            with once_stored(self.path, f"{name.name}.wal is still to be renamed"):
+                bring_log_over(name, self.place)
 
     def _abandon(self) -> None:
         """Let go of an engine that may still have the file open, with all it knows."""

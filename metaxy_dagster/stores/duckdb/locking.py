@@ -11,13 +11,15 @@ from typing import Literal
 from filelock import ReadWriteLock, Timeout
 
 from metaxy_dagster.stores.duckdb.aftermath import once_stored
+from metaxy_dagster.stores.duckdb.forked_lock import forget_all, locked_after_fork
 
-__all__ = ["Mode", "Timeout", "locked", "was_held_at_fork"]
+__all__ = ["HELD_AT_FORK", "Mode", "Timeout", "locked"]
 
 Mode = Literal["r", "w"]
-# The lock files that are in use now, and those that were when this process was forked.
+# The lock files that are in use now.
 _ACTIVE: dict[object, Path] = {}
-_INHERITED: set[Path] = set()
+#: Those that were in use by this process's parent when it was forked.
+HELD_AT_FORK: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -36,6 +38,10 @@ def locked(path: Path, mode: Mode, timeout: float) -> Iterator[None]:
     process, one = os.getpid(), object()
     _ACTIVE[one] = path
     try:
+        if path in HELD_AT_FORK:
+            with locked_after_fork(path, mode, timeout):
+                yield
+            return
         lock = ReadWriteLock(path, is_singleton=False)
         try:
             (lock.acquire_read if mode == "r" else lock.acquire_write)(timeout=timeout)
@@ -54,15 +60,11 @@ def locked(path: Path, mode: Mode, timeout: float) -> Iterator[None]:
         _ACTIVE.pop(one, None)
 
 
-def was_held_at_fork(path: Path) -> bool:
-    """Whether the lock of this process's parent was in use when it was forked."""
-    return path in _INHERITED
-
-
 def _after_fork() -> None:
     """In the child: what its parent's threads had is not ours, and nobody gives it back here."""
-    _INHERITED.update(_ACTIVE.values())
+    HELD_AT_FORK.update(_ACTIVE.values())
     _ACTIVE.clear()
+    forget_all()
 
 
 if hasattr(os, "register_at_fork"):
