@@ -33,6 +33,7 @@ _HOMES = {
         "DeletionRefusedError",
         "FeatureError",
         "FrameError",
+        "AssetError",
         "MetaxyError",
         "MetaxyErrorGroup",
         "RunError",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
         plan_definitions,
     )
     from metaxy_dagster.errors import (
+        AssetError,
         ConfigError,
         DefinitionsError,
         DeletionRefusedError,
@@ -163,6 +165,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlterResult",
+    "AssetError",
     "BaseFeature",
     "CompactionResult",
     "ConfigError",

@@ -22,22 +22,6 @@ KEY_CONFIG_VERSION: Final = "metaxy/config_version"
 KEY_PREVIEW: Final = "metaxy/preview"
 KEY_PARTITION_BY: Final = "partition_by"
 INLINE_KEYS: Final = (KEY_ID_COLUMNS, KEY_FIELDS, KEY_DEPS)
-READ_KEYS: Final = (
-    KEY_FEATURE,
-    *INLINE_KEYS,
-    KEY_INPUT,
-    KEY_BATCH_SIZE,
-    KEY_UNRETURNED,
-    KEY_WRITE,
-    KEY_FAILED_ROWS,
-    KEY_MAX_DELETED_SHARE,
-    KEY_CONFIG_VERSION,
-    KEY_PARTITION,
-    KEY_PARTITION_BY,
-    KEY_CHECKS,
-    KEY_PREVIEW,
-)
-
 # Metadata keys written to assets and events.
 KEY_INFO: Final = "metaxy/info"
 KEY_STORE: Final = "metaxy/store"

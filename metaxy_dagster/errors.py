@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Self, TypeVar
 
 __all__ = [
+    "AssetError",
     "ConfigError",
     "DefinitionsError",
     "DeletionRefusedError",
@@ -161,6 +162,10 @@ class DeletionRefusedError(FrameError):
 
 class RunError(MetaxyError):
     """Something is wrong inside a Dagster run: an input, an output, a metadata key."""
+
+
+class AssetError(DefinitionsError, RunError):
+    """What an asset says of its feature cannot be done; the pass tells it, and else the run."""
 
 
 class MetaxyErrorGroup(  # noqa: N818 - named like ExceptionGroup

@@ -19,7 +19,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import metaxy_dagster
-from metaxy_dagster import constants
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "metaxy_dagster"
@@ -208,10 +207,6 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance) -> dict[str,
         for event in result.all_events
         if event.is_step_materialization
     }
-
-
-def test_the_readme_lists_every_metadata_key() -> None:
-    assert listed_under("Metadata keys") == set(constants.READ_KEYS)
 
 
 def test_the_readme_lists_every_setting() -> None:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECKS, KEY_FEATURE
-from metaxy_dagster.definitions.batching import batch_faults
+from metaxy_dagster.constants import KEY_FEATURE, TAG_FEATURE
 from metaxy_dagster.definitions.collect import UnitKind
-from metaxy_dagster.definitions.increments import unreturned_faults
-from metaxy_dagster.definitions.metadata_keys import key_faults
 from metaxy_dagster.definitions.plan import Notice, NoticeKind
-from metaxy_dagster.definitions.validate import stray_keys
-from metaxy_dagster.errors import DefinitionsError, MetaxyError
+from metaxy_dagster.errors import FeatureError, MetaxyError
 from metaxy_dagster.features.class_columns import ClassColumns
-from metaxy_dagster.runtime.checks import check_names
-from metaxy_dagster.runtime.feature_asset import FeatureAsset
+from metaxy_dagster.keys.columns import column_faults, doubtful_columns
+from metaxy_dagster.keys.unread import stray_keys, unread_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.features.graph import FeatureGraph
     from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["metadata_faults", "planned", "value_faults"]
+__all__ = ["metadata_faults", "value_faults"]
 
 
 def metadata_faults(scan: Scan, declared: Declared) -> Iterator[MetaxyError | Notice]:
@@ -38,10 +34,10 @@ def metadata_faults(scan: Scan, declared: Declared) -> Iterator[MetaxyError | No
         Errors and warnings, asset by asset.
     """
     for key, asset in scan.assets.items():
-        yield from key_faults(asset)
-        if KEY_FEATURE in asset.metadata:
+        yield from _unread(asset)
+        if asset.names_feature:
             yield from value_faults(asset, declared.named.get(key), declared.graph)
-        elif stray := stray_keys(asset):
+        elif stray := stray_keys(asset.metadata):
             message = f"{', '.join(stray)} without {KEY_FEATURE}: the asset is left alone"
             yield Notice(NoticeKind.LEFT_ALONE, message, asset.name)
     for unit in scan.units:
@@ -65,33 +61,29 @@ def value_faults(
         One error per bad value, and per column that does not fit the feature class; a warning per
         column that an open class does not name, where it names one that is nearly the same.
     """
-    faults: list[MetaxyError] = [*FeatureAsset.faults(asset.key, asset.metadata)]
-    try:
-        check_names(asset.metadata.get(KEY_CHECKS, CHECKS_NONE))
-    except MetaxyError as error:
-        error.problem = f'metadata "{KEY_CHECKS}": {error.problem}'
-        faults.append(error)
+    parsed = asset.parsed
+    # What is wrong with the feature's own key was said where features are declared.
+    faults: list[MetaxyError] = [f for f in parsed.faults if not isinstance(f, FeatureError)]
     if not faults and feature is not None and feature in graph:
-        tied = FeatureAsset.required(asset.key, asset.metadata)
         declared = ClassColumns.of(graph.feature_class(feature))
         if declared.kinds:
-            faults += tied.column_faults(graph[feature], declared)
-            for column, near in tied.doubtful_columns(graph[feature], declared):
+            faults += column_faults(parsed.keys, graph[feature], declared, asset.name)
+            for column, near in doubtful_columns(parsed.keys, graph[feature], declared):
                 message = f"{column!r} is no column of the feature class: is {near!r} meant?"
                 yield Notice(NoticeKind.PARTITIONS, message, asset.name)
-    for fault in faults:
-        yield planned(fault, asset.name, feature)
-    yield from batch_faults(asset, feature)
-    yield from unreturned_faults(asset, feature)
+    name = None if feature is None else str(feature)
+    for fault in (*faults, *parsed.conflicts):
+        yield fault.located(feature=name)
 
 
-def planned(fault: MetaxyError, asset: str, feature: FeatureKey | None) -> MetaxyError:
-    """What a run would raise, as a fault of the definitions."""
-    return DefinitionsError(
-        fault.problem,
-        asset=asset,
-        feature=None if feature is None else str(feature),
-        found=fault.found,
-        allowed=fault.allowed,
-        remedy=fault.remedy,
-    )
+def _unread(asset: Asset) -> Iterator[MetaxyError | Notice]:
+    """Keys that do nothing, and a tag that looks as if it did something."""
+    partitioned = asset.spec.partitions_def is not None
+    for found in unread_keys(asset.metadata, asset.name, partitioned=partitioned):
+        yield Notice(NoticeKind.METADATA, found, asset.name) if isinstance(found, str) else found
+    if TAG_FEATURE in asset.spec.tags and not asset.names_feature:
+        message = (
+            f'it has the tag "{TAG_FEATURE}", which ties it to nothing: set metadata '
+            f'"{KEY_FEATURE}": "{asset.spec.tags[TAG_FEATURE]}" instead'
+        )
+        yield Notice(NoticeKind.METADATA, message, asset.name)

@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from metaxy_dagster.constants import INPUT_INCREMENT, KEY_BATCH_SIZE, KEY_INPUT
-from metaxy_dagster.definitions.increments import only_with_increment
+from metaxy_dagster.constants import KEY_BATCH_SIZE
 from metaxy_dagster.definitions.plan import Change
 from metaxy_dagster.definitions.skipping import BODY
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.runtime.batching import op_batch_size, why_not_in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from metaxy_dagster.definitions.collect import Asset, Unit
     from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["batch_faults", "cannot_be_batched", "plan_batches", "wanted_size"]
-
-
-def batch_faults(asset: Asset, feature: FeatureKey | None) -> Iterator[DefinitionsError]:
-    """What an asset says of batches that no body could do.
-
-    Args:
-        asset: the asset.
-        feature: its feature.
-
-    Yields:
-        One error for a size that is none, one for an asset that takes all samples anyway.
-    """
-    if KEY_BATCH_SIZE not in asset.metadata:
-        return
-    where = {"asset": asset.name, "feature": None if feature is None else str(feature)}
-    size = asset.metadata[KEY_BATCH_SIZE]
-    if not _is_size(size):
-        yield DefinitionsError(
-            f'metadata "{KEY_BATCH_SIZE}" has a value that is not allowed',
-            **where,
-            found=repr(size),
-            allowed="a whole number, at least 1",
-            remedy=f'set metadata "{KEY_BATCH_SIZE}": 1000 on the asset, or remove it',
-        )
-    yield from only_with_increment(asset, feature, KEY_BATCH_SIZE)
-
-
-def wanted_size(metadata: Mapping[str, Any]) -> int | None:
-    """The samples per batch that an asset asks for; None if it does not, or is at fault."""
-    size = metadata.get(KEY_BATCH_SIZE)
-    return size if _is_size(size) and metadata.get(KEY_INPUT) == INPUT_INCREMENT else None
+__all__ = ["cannot_be_batched", "plan_batches"]
 
 
 def plan_batches(
@@ -68,7 +34,7 @@ def plan_batches(
         The change of the body, or why there can be none; None for what no function computes, and
         for a function that takes batches of this size already.
     """
-    size = wanted_size(asset.metadata)
+    size = asset.keys.samples_per_batch
     if size is None or not unit.materializable or unit.definition is None:
         return None
     op = unit.definition.node_def
@@ -103,7 +69,3 @@ def cannot_be_batched(asset: Asset, feature: FeatureKey, why: str) -> Definition
         "frame, which the feature IO manager writes",
         remedy=f'remove metadata "{KEY_BATCH_SIZE}", or go through each_batch(...) in the function',
     )
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -10,7 +10,8 @@ import dagster as dg
 from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECK, KEY_CHECKS
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.plan import Change
-from metaxy_dagster.runtime.checks import check_names, feature_checks, op_name
+from metaxy_dagster.keys import check_names
+from metaxy_dagster.runtime.checks import feature_checks, op_name
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 
 if TYPE_CHECKING:
@@ -49,21 +50,21 @@ def plan_checks(
         Per asset its checks, its key, and what to say about them.
     """
     wanted = [
-        (asset, scan.assets[asset.key].metadata)
+        (asset, scan.assets[asset.key].keys)
         for plan in definitions
         for asset in plan.assets
         if asset.feature is not None
     ]
-    if settings.checks == CHECKS_NONE and not any(KEY_CHECKS in own for _, own in wanted):
+    if settings.checks == CHECKS_NONE and all(own.checks is None for _, own in wanted):
         return
     present = _present(definitions)
     taken = _node_names(definitions)
-    for asset, metadata in wanted:
-        tied = FeatureAsset.of(asset.spec.key, metadata)
+    for asset, own in wanted:
+        tied = FeatureAsset.tied(asset.spec.key, own)
         if tied is None:
             continue
-        kinds = check_names(metadata.get(KEY_CHECKS, settings.checks))
-        if KEY_CHECKS not in metadata and graph.plan(tied.feature).is_root:
+        kinds = check_names(settings.checks) if own.checks is None else own.checks
+        if own.checks is None and graph.plan(tied.feature).is_root:
             kinds = tuple(kind for kind in kinds if kind not in _DERIVED)
         there = present[asset.spec.key]
         names = {
@@ -74,7 +75,7 @@ def plan_checks(
         if names:
             name = op_name(asset.spec.key, taken)
             made = feature_checks(tied, names, store_resource_key=store_key, op_name=name)
-            why = KEY_CHECKS if KEY_CHECKS in metadata else "the setting checks"
+            why = "the setting checks" if own.checks is None else KEY_CHECKS
             yield made, asset.spec.key.to_user_string(), Change("checks", ", ".join(names), why)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.keys import AssetKeys, ParsedKeys, names_feature, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,6 +129,21 @@ class Asset:
             name: value.value if isinstance(value, dg.MetadataValue) else value
             for name, value in self.spec.metadata.items()
         }
+
+    @cached_property
+    def names_feature(self) -> bool:
+        """Whether its metadata ties it to a feature, or tries to."""
+        return names_feature(self.spec.metadata)
+
+    @cached_property
+    def parsed(self) -> ParsedKeys:
+        """What its metadata keys say, read once."""
+        return parse(self.metadata, self.name)
+
+    @property
+    def keys(self) -> AssetKeys:
+        """The same without what is at fault."""
+        return self.parsed.keys
 
     @property
     def group(self) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from metaxy_dagster.constants import INPUT_INCREMENT, KEY_INPUT, KEY_PARTITION_BY
 from metaxy_dagster.runtime.automation_condition import pending_samples
 
 if TYPE_CHECKING:
@@ -30,11 +29,12 @@ def fill_condition(filled: Filled, asset: Asset, data: MetaxyTranslatorData, sto
     spec = asset.spec
     if spec.automation_condition is not None or data.plan.is_root or not asset.unit.materializable:
         return
-    if spec.partitions_def is not None and KEY_PARTITION_BY not in asset.metadata:
+    if spec.partitions_def is not None and not asset.keys.gives("partition_by"):
         return  # nothing tells which partition a pending sample is of
-    increment = asset.metadata.get(KEY_INPUT) == INPUT_INCREMENT
     # Only runs that take increments delete orphaned samples.
-    pending = replace(pending_samples(once=True, orphaned=increment), fallback=store)
+    pending = replace(
+        pending_samples(once=True, orphaned=asset.keys.takes_increment), fallback=store
+    )
     automation = dg.AutomationCondition
     condition = pending & ~automation.in_progress() & ~automation.any_deps_in_progress()
     shown = "while samples are pending, and neither it nor its deps are in progress"

@@ -19,8 +19,7 @@ from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.plan import Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
 from metaxy_dagster.features.run_inputs import UNKNOWN, with_inputs
-from metaxy_dagster.runtime.feature_asset import FeatureAsset
-from metaxy_dagster.runtime.input_keys import MISSING, InputKeys, resource_version
+from metaxy_dagster.keys import MISSING, InputKeys, resource_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +49,7 @@ def with_default_inputs(scan: Scan, declared: Declared) -> tuple[Declared, _Foun
     counting: set[FeatureKey] = set()
     for key, feature in declared.by_asset.items():
         asset = scan.assets[key]
-        keys = _keys(asset)
+        keys = asset.keys.config_version
         if keys is None or not asset.unit.executable:
             by_feature[feature][asset.name] = None
             continue
@@ -73,16 +72,6 @@ def with_default_inputs(scan: Scan, declared: Declared) -> tuple[Declared, _Foun
     if graph is declared.graph:
         return declared, found
     return replace(declared, graph=graph, plain=declared.plain or declared.graph), found
-
-
-def _keys(asset: Asset) -> InputKeys | None:
-    if KEY_CONFIG_VERSION not in asset.metadata:
-        return None
-    try:
-        tied = FeatureAsset.of(asset.key, asset.metadata)
-    except MetaxyError:
-        return None  # said elsewhere
-    return None if tied is None else tied.inputs
 
 
 def _version(asset: Asset, keys: InputKeys, scan: Scan) -> str:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from metaxy_dagster.constants import INLINE_KEYS, KEY_FEATURE
 from metaxy_dagster.definitions.remedies import undeclared
-from metaxy_dagster.errors import DefinitionsError, MetaxyError
+from metaxy_dagster.errors import DefinitionsError, FeatureError, MetaxyError
 from metaxy_dagster.features.graph import FeatureGraph
-from metaxy_dagster.features.inline import declared_feature, spec_from_metadata
+from metaxy_dagster.keys import spec_from_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +100,7 @@ def declare(
     known = {**by_own_key, **by_asset}
     for asset_key in by_asset:
         asset = scan.assets[asset_key]
-        if any(key in asset.metadata for key in INLINE_KEYS):
+        if asset.keys.declares:
             candidates = _dep_candidates(asset, known, targets.get(asset_key, {}))
             _add_inline(graph, asset, candidates, errors)
     for spec in earlier:
@@ -123,25 +122,11 @@ def declare(
 def _named_features(scan: Scan, errors: list[MetaxyError]) -> dict[dg.AssetKey, FeatureKey]:
     found: dict[dg.AssetKey, FeatureKey] = {}
     for key, asset in scan.assets.items():
-        if KEY_FEATURE not in asset.spec.metadata:
+        if not asset.names_feature:
             continue
-        try:
-            feature = declared_feature(asset.metadata)
-        except MetaxyError as error:
-            errors.append(error.located(asset=asset.name))
-            continue
-        if feature is None:
-            errors.append(
-                DefinitionsError(
-                    f"{KEY_FEATURE} names no feature",
-                    asset=asset.name,
-                    found=repr(asset.metadata[KEY_FEATURE]),
-                    allowed='a feature key such as "audio/clusters"',
-                    remedy=f"give {KEY_FEATURE} a feature key, or remove it",
-                )
-            )
-        else:
-            found[key] = feature
+        errors += (fault for fault in asset.parsed.faults if isinstance(fault, FeatureError))
+        if asset.keys.feature is not None:
+            found[key] = asset.keys.feature
     return found
 
 

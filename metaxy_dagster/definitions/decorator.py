@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 import dagster as dg
 
-from metaxy_dagster.constants import INLINE_KEYS, KEY_FEATURE
+from metaxy_dagster.constants import KEY_FEATURE
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.declare import copied_graph
 from metaxy_dagster.definitions.planner import Request, make_plan
@@ -18,9 +18,9 @@ from metaxy_dagster.definitions.transform import chosen_translator
 from metaxy_dagster.definitions.translator import MetaxyTranslator
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.graph import FeatureGraph
-from metaxy_dagster.features.inline import declared_feature
 from metaxy_dagster.features.keys import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.features.specs import FeatureSpec
+from metaxy_dagster.keys import declares_feature, named_feature
 
 __all__ = ["metaxify"]
 
@@ -154,12 +154,8 @@ def _register(
     """
     current = FeatureGraph.current()
     specs = [asset] if isinstance(asset, dg.AssetSpec) else asset.specs
-    waiting = [key for one in specs if (key := declared_feature(one.metadata)) is not None]
-    inline = {
-        declared_feature(one.metadata)
-        for one in specs
-        if any(key in one.metadata for key in INLINE_KEYS)
-    }
+    waiting = [key for one in specs if (key := named_feature(one.metadata)) is not None]
+    inline = {named_feature(one.metadata) for one in specs if declares_feature(one.metadata)}
     seen: set[FeatureKey] = set()
     while waiting:
         key = waiting.pop()

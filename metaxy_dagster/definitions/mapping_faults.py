@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metaxy_dagster.definitions.asset_metadata import planned
 from metaxy_dagster.definitions.planned_assets import PlannedAssets, some_keys
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.upstream_assets import upstream_assets
@@ -47,7 +46,7 @@ def mapping_faults(
                 continue
             fault = _first_fault(assets, asset, definition, feature_plan)
             if fault is not None:
-                yield planned(fault, each.key.to_user_string(), each.feature)
+                yield fault.located(asset=each.key.to_user_string(), feature=str(each.feature))
 
 
 def _first_fault(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from metaxy_dagster.definitions.asset_metadata import planned
 from metaxy_dagster.definitions.plan import Notice, NoticeKind
 from metaxy_dagster.definitions.routing import stored_by
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
@@ -37,15 +36,14 @@ def partition_faults(
             definition = each.spec.partitions_def
             if each.feature is None or definition is None:
                 continue
-            metadata = assets[each.key].metadata
-            if FeatureAsset.faults(each.key, metadata):
-                continue  # said already
-            fault = FeatureAsset.required(each.key, metadata).partitions_fault(definition)
+            parsed = assets[each.key].parsed
+            tied = FeatureAsset(each.key, each.feature, parsed.keys)
+            fault = None if parsed.faults else tied.partitions_fault(definition)
             if fault is None:
                 continue
             routed = plan.node.io_manager_keys if plan.node is not None else {}
             if stored_by(plan.unit, each.key, routed) == io_manager_key:
-                yield planned(fault, each.key.to_user_string(), each.feature)
+                yield fault
                 continue
             message = (
                 f"{fault.problem}, so it can be loaded, reported and counted as a whole only: "

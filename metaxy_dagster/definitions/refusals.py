@@ -13,7 +13,6 @@ from metaxy_dagster.constants import (
     RESOURCE_STORE,
 )
 from metaxy_dagster.definitions import _compat
-from metaxy_dagster.definitions.batching import wanted_size
 from metaxy_dagster.definitions.loading import handler_of
 from metaxy_dagster.definitions.own_writes import (
     ASKING,
@@ -24,7 +23,6 @@ from metaxy_dagster.definitions.own_writes import (
 )
 from metaxy_dagster.definitions.plan import Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError
-from metaxy_dagster.runtime.feature_asset import FeatureAsset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,9 +70,9 @@ def refusals(
             handler = handlers[each.key]
             yield from _unpartitioned(asset, each, handler, io_manager_key)
             # Said already: what cannot be called in batches for one of the reasons below, too.
-            if asset.name in internal or wanted_size(asset.metadata) is not None:
+            if asset.name in internal or asset.keys.samples_per_batch is not None:
                 continue
-            if asset.metadata.get(KEY_INPUT) == INPUT_INCREMENT:
+            if asset.keys.takes_increment:
                 yield from _vain_increment(context, plan, each, handler, upstreams)
             elif handler is None or gives_nothing(plan.unit):
                 yield from own_write(context, plan, each)
@@ -114,11 +112,10 @@ def _internal(
 def _unpartitioned(
     asset: Asset, each: AssetPlan, handler: str | None, io_manager_key: str
 ) -> Iterator[MetaxyError | Notice]:
-    if KEY_PARTITION_BY not in asset.metadata or asset.spec.partitions_def is not None:
+    if not asset.keys.partition_by or asset.spec.partitions_def is not None:
         return
-    if FeatureAsset.faults(asset.key, asset.metadata):
-        return  # said already
-    column = asset.metadata[KEY_PARTITION_BY]
+    columns = dict(asset.keys.partition_by)
+    column: object = columns.get("", columns)
     if handler == io_manager_key:
         yield _fault(
             each,

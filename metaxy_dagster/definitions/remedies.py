@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from metaxy_dagster.constants import (
-    INLINE_KEYS,
     KEY_DEPS,
     KEY_FEATURE,
     KEY_FIELDS,
@@ -115,7 +114,7 @@ def _declaring(feature: str, declared: Declared, scan: Scan) -> Asset | None:
     """The asset whose metadata declares a feature."""
     for key in _carriers(feature, declared):
         asset = scan.assets[key]
-        if any(name in asset.metadata for name in INLINE_KEYS):
+        if asset.keys.declares:
             return asset
     return None
 
@@ -138,7 +137,7 @@ def _missing_upstream(key: FeatureKey, graph: FeatureGraph, scan: Scan) -> str:
 
 
 def _names(asset: Asset, key: FeatureKey) -> bool:
-    return KEY_FEATURE not in asset.metadata and tuple(asset.key.path) in (
+    return not asset.names_feature and tuple(asset.key.path) in (
         key.parts,
         key.parts[-1:],
     )

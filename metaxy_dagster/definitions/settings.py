@@ -11,9 +11,9 @@ from dagster import DefaultSensorStatus
 from metaxy_dagster.constants import CHECKS_NONE, RESOURCE_IO_MANAGER
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import FrozenMapping
-from metaxy_dagster.runtime.checks import check_names
+from metaxy_dagster.features.shares import SHARE_RULE, is_share
+from metaxy_dagster.keys import check_names
 from metaxy_dagster.runtime.parameters import UNANNOTATED
-from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = [
     "AssetKeys",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.collect import Unit
     from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.features.keys import FeatureKey
+    from metaxy_dagster.keys import AssetKeys
 
 __all__ = ["BODY", "Body", "plan_body", "sole_op", "why_not_pending"]
 
@@ -42,8 +43,8 @@ class Body:
 
 def plan_body(
     unit: Unit,
+    keys: AssetKeys,
     *,
-    mode: object,
     inputs: Mapping[str, FeatureKey],
     upstreams: AbstractSet[FeatureKey],
     settings: MetaxifySettings,
@@ -53,7 +54,7 @@ def plan_body(
 
     Args:
         unit: an asset, or several of one op.
-        mode: the asset's ``metaxy/input``.
+        keys: what the metadata of the asset says.
         inputs: the features among its arguments, by their names.
         upstreams: the features that its own is computed from.
         settings: the policy.
@@ -62,7 +63,7 @@ def plan_body(
     Returns:
         Nothing at all for what does not take increments, or is left out already.
     """
-    if not settings.enable_skipping or mode != INPUT_INCREMENT:
+    if not settings.enable_skipping or not keys.takes_increment:
         return Body()
     if not unit.materializable or unit.definition is None:
         return Body()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from metaxy_dagster.constants import INPUT_INCREMENT, KEY_COLUMN_LINEAGE, KEY_INPUT
+from metaxy_dagster.constants import KEY_COLUMN_LINEAGE
 from metaxy_dagster.definitions import _compat
-from metaxy_dagster.definitions.batching import cannot_be_batched, plan_batches, wanted_size
+from metaxy_dagster.definitions.batching import cannot_be_batched, plan_batches
 from metaxy_dagster.definitions.loading import load_changes, loaded_by_key
 from metaxy_dagster.definitions.merge import Filled
 from metaxy_dagster.definitions.nodes import NodePlan, nodes_used_elsewhere
@@ -137,7 +137,7 @@ def _plan_body(
     if not tied:
         return
     unit, assets = draft.unit, context.scan.assets
-    key = next((k for k in tied if assets[k].metadata.get(KEY_INPUT) == INPUT_INCREMENT), tied[0])
+    key = next((k for k in tied if assets[k].keys.takes_increment), tied[0])
     upstreams = context.upstreams[key]
     inputs: dict[str, FeatureKey] = {}
     for name, bound in draft.inputs.items():
@@ -151,16 +151,16 @@ def _plan_body(
         "settings": context.settings,
         "routed": draft.routes.outputs,
     }
-    body = plan_body(unit, mode=assets[key].metadata.get(KEY_INPUT), **about)
+    body = plan_body(unit, assets[key].keys, **about)
     if body.notice is not None:
         notices.append(body.notice)
     draft.skips = body.change is not None
     changes = [body.change] if body.change is not None else []
-    for each in (assets[key] for key in tied if wanted_size(assets[key].metadata)):
+    for each in (assets[key] for key in tied if assets[key].keys.samples_per_batch):
         why_not = why_not_pending(unit, **about)
         found = plan_batches(unit, each, context.features[each.key], why_not=why_not)
         if isinstance(found, Change):
-            draft.batch_size = wanted_size(each.metadata)
+            draft.batch_size = each.keys.samples_per_batch
             changes.append(found)
         elif found is not None:
             errors.append(found)

@@ -1,4 +1,4 @@
-"""What can be seen in a plan before it is carried out: circles, long chains, stray keys."""
+"""What can be seen in a plan before it is carried out: circles and long chains."""
 
 from __future__ import annotations
 
@@ -6,26 +6,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metaxy_dagster.constants import KEY_FEATURE, KEY_PARTITION_BY, READ_KEYS
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import dagster as dg
 
-    from metaxy_dagster.definitions.collect import Asset
     from metaxy_dagster.definitions.plan import DefinitionPlan
 
-__all__ = ["Chains", "chains", "stray_keys"]
-
-
-def stray_keys(asset: Asset) -> tuple[str, ...]:
-    """Metadata keys that say something of a feature on an asset that carries none."""
-    metadata = asset.spec.metadata
-    if KEY_FEATURE in metadata:
-        return ()
-    # Other IO managers read partition_by too.
-    return tuple(key for key in READ_KEYS if key in metadata and key != KEY_PARTITION_BY)
+__all__ = ["Chains", "chains"]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from metaxy_dagster.features.filters import (
 )
 from metaxy_dagster.features.frozen import FrozenMapping, freeze, thaw
 from metaxy_dagster.features.graph import FeatureGraph
-from metaxy_dagster.features.inline import declared_feature, spec_from_metadata
 from metaxy_dagster.features.keys import (
     CoercibleToFeatureKey,
     CoercibleToFieldKey,
@@ -68,10 +67,8 @@ __all__ = [
     "Or",
     "ParentField",
     "SpecialFieldDep",
-    "declared_feature",
     "digest",
     "freeze",
     "parse_filter",
-    "spec_from_metadata",
     "thaw",
 ]

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import dagster as dg
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.features import declared_feature
+from metaxy_dagster.keys import named_feature
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.stores import Increment
 
@@ -135,7 +135,7 @@ class _Progress:
             return
         for key in sorted(operation.selected_asset_keys):
             spec = operation.assets_def.specs_by_key[key]
-            if declared_feature(spec.metadata) == self._feature:
+            if named_feature(spec.metadata) == self._feature:
                 told = f"{self._done} of {self._total} samples are done"
                 self._context.log_event(
                     dg.AssetObservation(key, metadata=metadata, description=told)

@@ -5,12 +5,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import dagster as dg
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.keys import CHECK_NAMES, CheckName, check_names
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
@@ -20,10 +20,7 @@ from metaxy_dagster.runtime.store_source import store_within
 from metaxy_dagster.runtime.unwritten import said_of, unwritten_upstreams
 from metaxy_dagster.stores import Counts, MetadataStore
 
-__all__ = ["CheckName", "build_feature_checks", "check_names", "feature_checks", "op_name"]
-
-CheckName: TypeAlias = Literal["pending", "orphaned", "failed", "schema", "unique_ids"]
-_NAMES: tuple[CheckName, ...] = get_args(CheckName)
+__all__ = ["build_feature_checks", "feature_checks", "op_name"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ _SEVERITIES: Mapping[CheckName, dg.AssetCheckSeverity] = {
 def build_feature_checks(
     assets: Sequence[dg.AssetSpec | dg.AssetsDefinition],
     *,
-    names: Sequence[CheckName] = _NAMES,
+    names: Sequence[CheckName] = CHECK_NAMES,
     store_resource_key: str = c.RESOURCE_STORE,
 ) -> list[dg.AssetChecksDefinition]:
     """Make checks for the assets that are tied to features, one step per asset.
@@ -122,34 +119,6 @@ def build_feature_checks(
         )
         for asset in found.values()
     ]
-
-
-def check_names(names: object) -> tuple[CheckName, ...]:
-    """The named checks, each once and in their fixed order.
-
-    Args:
-        names: names of checks; or ``"all"``, or ``"none"``.
-
-    Raises:
-        DefinitionsError: there is no check of that name.
-
-    Example:
-        >>> check_names(["orphaned", "pending"]), check_names("none")
-        (('pending', 'orphaned'), ())
-    """
-    if isinstance(names, str) and names in (c.CHECKS_ALL, c.CHECKS_NONE):
-        return _NAMES if names == c.CHECKS_ALL else ()
-    given = list(names) if isinstance(names, list | tuple | set | frozenset) else [names]
-    unknown = [name for name in given if name not in _NAMES]
-    if unknown or not given:
-        raise DefinitionsError(
-            "no such check of a feature",
-            found=", ".join(map(repr, unknown)) or "an empty list",
-            allowed=", ".join(_NAMES),
-            remedy="name one or more of these in a list, or say "
-            f'"{c.CHECKS_ALL}" or "{c.CHECKS_NONE}"',
-        )
-    return tuple(name for name in _NAMES if name in given)
 
 
 def op_name(asset_key: dg.AssetKey, taken: set[str]) -> str:

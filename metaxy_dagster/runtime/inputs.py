@@ -104,7 +104,7 @@ def load_frame(
         return Loaded(_upstream(first, asset.feature, partitions, all_rows=True), work)
     if all(output.increment for output in outputs) and not _pending(found, batch_size):
         mark_idle(step)
-    own = Scope.of_values(asset.contribution)
+    own = Scope.of_values(asset.keys.partition)
 
     def part(increment: Increment) -> Source:
         return _upstream(increment, asset.feature, own)

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr, field_validator
 
 from metaxy_dagster import constants as c
+from metaxy_dagster.features.shares import SHARE_RULE
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.batching import batch_size, first_batch, in_batches, with_batches
@@ -36,7 +37,6 @@ from metaxy_dagster.runtime.unwritten import (
 from metaxy_dagster.runtime.upstream_assets import windows_upstream
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import Rows
-from metaxy_dagster.stores.shares import SHARE_RULE
 
 __all__ = ["MetaxyIOManager"]
 
@@ -231,7 +231,9 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                         self.store,
                         asset.feature,
                         scope,
-                        preview=self.enable_preview if asset.preview is None else asset.preview,
+                        preview=self.enable_preview
+                        if asset.keys.preview is None
+                        else asset.keys.preview,
                     )
                 apart = partition_metadata(
                     self.store, asset, keys, definition, also=also, written=written

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DeletionRefusedError, RunError
+from metaxy_dagster.features.shares import SHARE_RULE, is_share
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
-from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = ["Limits"]
 
@@ -47,12 +47,12 @@ class Limits:
         """How much a replace of an asset may delete: the run's word, the asset's, the setting."""
         if self.once is not None:
             return self.once
-        own = asset.max_deleted_share
+        own = asset.keys.max_deleted_share
         return self.max_deleted_share if own is None else own
 
     def of_failed(self, asset: FeatureAsset) -> str:
         """What becomes of rows of an asset's failed samples that an earlier run made."""
-        return asset.failed_rows or self.failed_rows
+        return asset.keys.failed_rows or self.failed_rows
 
     def explained(self, error: DeletionRefusedError) -> DeletionRefusedError:
         """A refused replace, with all places where more can be allowed."""

@@ -9,7 +9,7 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
-from metaxy_dagster.features import declared_feature
+from metaxy_dagster.keys import named_feature
 from metaxy_dagster.runtime.report import opened_store, partition_keys, report_feature
 
 __all__ = ["build_metaxy_multi_observation_job", "build_metaxy_observation_job"]
@@ -104,7 +104,7 @@ def _feature_specs(assets: Sequence[Any] | Any) -> list[dg.AssetSpec]:
             specs = [dg.AssetSpec(asset.key, metadata=asset.metadata)]
         else:
             specs = [asset] if isinstance(asset, dg.AssetSpec) else list(asset.specs)
-        found.update((s.key, s) for s in specs if declared_feature(s.metadata) is not None)
+        found.update((s.key, s) for s in specs if named_feature(s.metadata) is not None)
     if not found:
         raise _nothing("the observation job")
     return [found[key] for key in sorted(found)]

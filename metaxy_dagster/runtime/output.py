@@ -81,7 +81,7 @@ def write_output(
             remedy="take the upstream features as arguments, or keep the provenance columns of "
             "store.resolve_update(...)",
         )
-    mode: Any = asset.write or (c.WRITE_UPSERT if stamped else c.WRITE_REPLACE)
+    mode: Any = asset.keys.write or (c.WRITE_UPSERT if stamped else c.WRITE_REPLACE)
     try:
         return store.write(
             asset.feature,

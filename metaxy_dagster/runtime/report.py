@@ -87,7 +87,7 @@ def report_feature(
             asset.feature,
             scope,
             versioned_by=versioned_by,
-            preview=asset.preview is not False,
+            preview=asset.keys.preview is not False,
         )
         metadata, by_run = dict(state.metadata), dict[str, int]()
         run_id = run_of(context) if written_in_run else None

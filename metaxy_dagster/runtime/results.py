@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 
 from metaxy_dagster.errors import RunError
-from metaxy_dagster.features import FeatureKey, declared_feature
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.keys import named_feature
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.calling import run_of
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
@@ -127,4 +128,4 @@ def _selected(context: Any) -> list[dg.AssetSpec]:
         )
     keys = operation.selected_asset_keys
     asked = [spec for spec in operation.assets_def.specs if spec.key in keys]
-    return [spec for spec in asked if declared_feature(spec.metadata) is not None] or asked
+    return [spec for spec in asked if named_feature(spec.metadata) is not None] or asked

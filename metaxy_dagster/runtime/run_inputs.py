@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from metaxy_dagster.constants import KEY_CONFIG_VERSION
 from metaxy_dagster.features import FeatureKey
-from metaxy_dagster.runtime.feature_asset import FeatureAsset
-from metaxy_dagster.runtime.input_keys import InputKeys, resource_version
+from metaxy_dagster.keys import InputKeys, parse, resource_version
 from metaxy_dagster.stores.running import computing_with
 
 if TYPE_CHECKING:
@@ -49,11 +47,9 @@ def _inputs_of(step: Any) -> Mapping[FeatureKey, str]:
 def _read(step: Any) -> dict[FeatureKey, str]:
     found: dict[FeatureKey, str] = {}
     for key, metadata in _assets(step):
-        if KEY_CONFIG_VERSION not in metadata:
-            continue
-        asset = FeatureAsset.of(key, metadata)
-        if asset is not None and asset.inputs is not None:
-            found[asset.feature] = _version(step, asset.inputs)
+        keys = parse(metadata, key.to_user_string()).keys
+        if keys.feature is not None and keys.config_version is not None:
+            found[keys.feature] = _version(step, keys.config_version)
     return found
 
 

@@ -13,6 +13,7 @@ import dagster as dg
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.keys import names_feature
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.pending import pending_counts
 from metaxy_dagster.runtime.requests import (
@@ -118,7 +119,7 @@ def _carriers(
     specs = [
         spec for one in assets for spec in ([one] if isinstance(one, dg.AssetSpec) else one.specs)
     ]
-    return [(spec.key, spec.metadata) for spec in specs if c.KEY_FEATURE in spec.metadata]
+    return [(spec.key, spec.metadata) for spec in specs if names_feature(spec.metadata)]
 
 
 def watched_assets(
@@ -134,7 +135,7 @@ def watched_assets(
     return {
         spec.key: FeatureAsset.required(spec.key, spec.metadata)
         for spec in specs
-        if c.KEY_FEATURE in spec.metadata and spec.partitions_def is None
+        if names_feature(spec.metadata) and spec.partitions_def is None
     }
 
 

@@ -16,7 +16,8 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import RunError
-from metaxy_dagster.features import FeatureKey, declared_feature
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.keys import named_feature
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.stores import MetadataStore
 from metaxy_dagster.stores.protocol import CommitMark
@@ -113,7 +114,7 @@ def unwritten_upstreams(
     missing = wanted - set(store.newest_commits(sorted(wanted, key=str))) if wanted else wanted
     found: list[tuple[FeatureAsset, dg.EventLogEntry]] = []
     for key, metadata in assets() if missing else ():
-        feature = declared_feature(metadata or {})
+        feature = named_feature(metadata or {})
         if feature not in missing and (metadata is not None or len(missing) > 1):
             continue
         event = instance.get_latest_materialization_event(key)

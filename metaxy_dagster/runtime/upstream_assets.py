@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
-from metaxy_dagster.features import declared_feature
+from metaxy_dagster.keys import named_feature
 
 __all__ = ["Assets", "UpstreamAsset", "upstream_assets", "windows_upstream"]
 
@@ -72,7 +72,7 @@ def upstream_assets(assets: Assets, key: dg.AssetKey, keys: _Keys) -> tuple[Upst
     return tuple(
         _upstream(assets, key, parent, keys)
         for parent in assets.parents(key)
-        if parent != key and declared_feature(assets.metadata(parent)) is not None
+        if parent != key and named_feature(assets.metadata(parent)) is not None
     )
 
 
@@ -93,7 +93,7 @@ def _windows(assets: Assets, key: dg.AssetKey) -> Iterator[dg.TimeWindowPartitio
     seen, waiting = {key}, [key]
     while waiting:
         for parent in assets.parents(waiting.pop(0)):
-            if parent in seen or declared_feature(assets.metadata(parent)) is None:
+            if parent in seen or named_feature(assets.metadata(parent)) is None:
                 continue
             seen.add(parent)
             waiting.append(parent)

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from metaxy_dagster.errors import RunError
+from metaxy_dagster.errors import AssetError
 from metaxy_dagster.features import DepPlan, FeatureKey, FeaturePlan, Filter
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.runtime.choice import Choice
@@ -75,7 +75,7 @@ def filters_of(store: MetadataStore, plan: FeaturePlan, share: Share) -> Filters
         samples, where an upstream that may be absent has the column that tells.
 
     Raises:
-        RunError: several partitions take the same samples, and nothing tells them apart; or
+        AssetError: several partitions take the same samples, and nothing tells them apart; or
             there are values of which nobody can tell to which partition they belong.
     """
     if not share.scope and not any(one.keys is not None for one in share.upstreams):
@@ -101,7 +101,7 @@ def filters_of(store: MetadataStore, plan: FeaturePlan, share: Share) -> Filters
     wanted = {fold(column) for column in share.scope.columns}
     if not any(t.mapped for each in taken.values() for t in each) and not wanted <= told:
         return _of_samples(store, plan, share.scope)
-    contributed = {fold(column) for column in share.asset.contribution}
+    contributed = {fold(column) for column in share.asset.keys.partition}
     if not unknown and not (wanted <= told or (apart and contributed <= told)):
         raise _untold(share, taken, wanted - told)
     if share.scope and store.schema(plan.key):
@@ -113,7 +113,7 @@ def filters_of(store: MetadataStore, plan: FeaturePlan, share: Share) -> Filters
 
 def mapping_fault(
     plan: FeaturePlan, share: Share, taken: Mapping[FeatureKey, Sequence[_Taken]] | None = None
-) -> RunError | None:
+) -> AssetError | None:
     """Why an asset's partitions cannot be told apart, whatever is stored; ``None`` if they may be.
 
     A stored sample is of one partition. Where an upstream partition feeds several, its samples
@@ -144,7 +144,7 @@ def _same_columns(
 ) -> Iterator[tuple[str, _Taken, str]]:
     """Where an upstream asset calls its partition column as the asset calls its own."""
     for one in taken:
-        for there in one.asset.partition_by.values() if one.mapped and one.shared else ():
+        for there in one.asset.keys.partition_by.values() if one.mapped and one.shared else ():
             here = fold(dep.dep.name_here(there))
             yield from ((column, one, there) for column in scope.columns if fold(column) == here)
 
@@ -158,9 +158,9 @@ def _goes_beyond(scope: Scope, here: str, taken: _Taken, there: str) -> bool:
     return any(one.reaches_beyond(own) for one in theirs)
 
 
-def _mapping_error(share: Share, taken: _Taken, column: str, what: str) -> RunError:
+def _mapping_error(share: Share, taken: _Taken, column: str, what: str) -> AssetError:
     upstream = taken.asset.asset_key.to_user_string()
-    return RunError(
+    return AssetError(
         f"the partition mapping gives the asset samples {what}, so that one sample would be of "
         "several partitions",
         asset=share.asset.asset_key.to_user_string(),
@@ -237,7 +237,7 @@ def _telling(
 
 
 def _is_partition_column(taken: _Taken, there: str) -> bool:
-    columns = {fold(column) for column in taken.asset.partition_by.values()}
+    columns = {fold(column) for column in taken.asset.keys.partition_by.values()}
     return taken.mapped and fold(there) in columns
 
 
@@ -263,9 +263,9 @@ def _is_like(own: Sequence[Choice], definition: dg.PartitionsDefinition[Any]) ->
 
 def _untold(
     share: Share, taken: Mapping[FeatureKey, Sequence[_Taken]], missing: set[str]
-) -> RunError:
+) -> AssetError:
     named = [one.asset.asset_key.to_user_string() for each in taken.values() for one in each]
-    return RunError(
+    return AssetError(
         "nothing tells which samples of the upstreams are of the partitions of this run: other "
         "partitions of the asset take the same ones",
         asset=share.asset.asset_key.to_user_string(),

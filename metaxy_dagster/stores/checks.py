@@ -9,9 +9,9 @@ from metaxy_dagster.errors import FrameError, StoreError, shown
 from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.columns import fold
+from metaxy_dagster.features.shares import SHARE_RULE, is_share
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.arguments import check_flags, check_run
-from metaxy_dagster.stores.shares import SHARE_RULE, is_share
 
 __all__ = [
     "SHOWN",

@@ -11,10 +11,12 @@ from pydantic import Field
 from metaxy_dagster.definitions.settings import Drift, FailedRows, IORouting, MetaxifySettings
 from metaxy_dagster.errors import MetaxyError, MetaxyErrorGroup
 from metaxy_dagster.features.specs import FeatureSpec
+from metaxy_dagster.keys import AssetKeys
 
 __all__ = ["FeatureModel", "SettingsModel", "resolve_features", "resolve_settings"]
 
 _DEFAULTS = MetaxifySettings()
+_KEYS = AssetKeys.model_fields
 
 
 class FeatureModel(dg.Model, dg.Resolvable):
@@ -28,20 +30,19 @@ class FeatureModel(dg.Model, dg.Resolvable):
 
     key: str = Field(description="Its key.", examples=["video/faces"])
     id_columns: Sequence[str] = Field(
-        description="The columns that identify a sample.", examples=[["video_id"]]
+        description=_KEYS["id_columns"].description, examples=_KEYS["id_columns"].examples
     )
     fields: Sequence[str | Mapping[str, Any]] | Mapping[str, str | Mapping[str, Any]] | None = (
         Field(
             default=None,
-            description="Its fields, which are versioned separately: names; or names with code "
-            "versions, or with the arguments of a FieldSpec. Without any it has one, `default`.",
-            examples=[["audio", "frames"], {"audio": "2", "frames": {"code_version": "1"}}],
+            description=_KEYS["fields"].description,
+            examples=_KEYS["fields"].examples,
         )
     )
     deps: Sequence[str | Mapping[str, Any]] = Field(
         default=(),
         description="The features it is computed from: keys, or the arguments of a FeatureDep.",
-        examples=[["video/raw"], [{"feature": "video/raw", "optional": True}]],
+        examples=_KEYS["deps"].examples,
     )
     metadata: Mapping[str, Any] = Field(
         default_factory=dict,

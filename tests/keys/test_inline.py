@@ -16,9 +16,8 @@ from metaxy_dagster.features import (
     FieldsMapping,
     FieldSpec,
     LineageRelationship,
-    declared_feature,
-    spec_from_metadata,
 )
+from metaxy_dagster.keys import named_feature, spec_from_metadata
 
 FACES = {"metaxy/feature": "video/faces", "metaxy/id_columns": ["video_id"]}
 
@@ -89,7 +88,7 @@ def test_values_may_be_wrapped(wrap):
     }
     wrapped = {key: wrap(value) for key, value in metadata.items()}
     assert spec_from_metadata(wrapped) == spec_from_metadata(metadata)
-    assert declared_feature(wrapped) == FeatureKey("video/faces")
+    assert named_feature(wrapped) == FeatureKey("video/faces")
 
 
 def test_fields_may_be_names_or_code_versions():
@@ -110,7 +109,7 @@ def test_deps_default_to_the_candidates_but_none_can_be_said():
 def test_metadata_that_declares_nothing():
     assert spec_from_metadata({"owner": "ann"}) is None
     assert spec_from_metadata({"metaxy/feature": "video/faces", "metaxy/input": "all"}) is None
-    assert declared_feature({"metaxy/fields": ["a"]}) is None
+    assert named_feature({"metaxy/fields": ["a"]}) is None
 
 
 def test_a_feature_can_be_named_by_its_class():
@@ -119,9 +118,9 @@ def test_a_feature_can_be_named_by_its_class():
         class Video(BaseFeature, spec=FeatureSpec("video", id_columns=["id"])):
             id: str
 
-    assert declared_feature({"metaxy/feature": Video}) == FeatureKey("video")
-    assert declared_feature({"metaxy/feature": Video.spec()}) == FeatureKey("video")
-    assert declared_feature({"metaxy/feature": FeatureKey("video")}) == FeatureKey("video")
+    assert named_feature({"metaxy/feature": Video}) == FeatureKey("video")
+    assert named_feature({"metaxy/feature": Video.spec()}) == FeatureKey("video")
+    assert named_feature({"metaxy/feature": FeatureKey("video")}) == FeatureKey("video")
 
 
 @pytest.mark.parametrize(
@@ -150,10 +149,10 @@ def test_bad_metadata_is_refused(metadata, feature, says):
 @pytest.mark.parametrize("bad", ["a b", "", 3, None, ["a", 1]])
 def test_a_bad_feature_key_is_refused(bad):
     with pytest.raises(FeatureError) as caught:
-        declared_feature({"metaxy/feature": bad})
+        named_feature({"metaxy/feature": bad})
     assert caught.value.remedy
 
 
 @pytest.mark.parametrize("wrap", [dg.MetadataValue.text, str, FeatureKey])
 def test_a_key_may_come_wrapped_as_dagster_wraps_it(wrap: Any) -> None:
-    assert declared_feature({"metaxy/feature": wrap("a/b")}) == FeatureKey("a/b")
+    assert named_feature({"metaxy/feature": wrap("a/b")}) == FeatureKey("a/b")

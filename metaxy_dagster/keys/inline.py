@@ -10,34 +10,23 @@ from metaxy_dagster.constants import INLINE_KEYS, KEY_DEPS, KEY_FEATURE, KEY_FIE
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features.keys import FeatureKey
 from metaxy_dagster.features.specs import FeatureSpec
+from metaxy_dagster.keys.parsing import named_feature
+from metaxy_dagster.keys.values import unwrapped
 
-__all__ = ["declared_feature", "spec_from_metadata"]
+__all__ = ["declares_feature", "spec_from_metadata"]
 
 #: An argument of a spec at the head of an error, where metadata has a key for it.
 _ARGUMENT: Final = re.compile(r"^(id_columns|fields|deps)\b")
 
 
-def declared_feature(metadata: Mapping[str, object]) -> FeatureKey | None:
-    """The feature that ``metaxy/feature`` names; ``None`` without that key.
-
-    Args:
-        metadata: an asset's metadata; values may be wrapped, as Dagster does.
-
-    Raises:
-        FeatureError: the value is not a feature key.
+def declares_feature(metadata: Mapping[str, object]) -> bool:
+    """Whether metadata declares a feature, and does not only name it.
 
     Example:
-        >>> declared_feature({"metaxy/feature": "audio/clusters"})
-        FeatureKey('audio/clusters')
-        >>> declared_feature({"owner": "ann"}) is None
+        >>> declares_feature({"metaxy/feature": "a", "metaxy/id_columns": ["id"]})
         True
     """
-    if KEY_FEATURE not in metadata:
-        return None
-    try:
-        return FeatureKey(_unwrapped(metadata[KEY_FEATURE]))
-    except FeatureError as error:
-        raise _of_metadata(error, f'metadata "{KEY_FEATURE}": {error.problem}') from None
+    return not metadata.keys().isdisjoint(INLINE_KEYS)
 
 
 def spec_from_metadata(
@@ -67,11 +56,11 @@ def spec_from_metadata(
         (FeatureKey('video/raw'), '2')
     """
     given: dict[str, Any] = {
-        key: _unwrapped(metadata[key]) for key in INLINE_KEYS if key in metadata
+        key: unwrapped(metadata[key]) for key in INLINE_KEYS if key in metadata
     }
     if not given:
         return None
-    key = declared_feature(metadata)
+    key = named_feature(metadata)
     if key is None:
         raise FeatureError(
             "metadata declares a feature without naming it",
@@ -96,27 +85,6 @@ def spec_from_metadata(
             deps=given.get(KEY_DEPS, candidates),
         )
     except FeatureError as error:
-        raise _of_metadata(error, _ARGUMENT.sub(r'metadata "metaxy/\1"', error.problem)) from None
-
-
-def _of_metadata(error: FeatureError, problem: str) -> FeatureError:
-    """The same, in the words of whoever writes metadata."""
-    return FeatureError(
-        problem,
-        asset=error.asset,
-        feature=error.feature,
-        found=error.found,
-        allowed=error.allowed,
-        remedy=error.remedy,
-    )
-
-
-def _unwrapped(value: Any) -> Any:
-    """What is inside a Dagster metadata value, without knowing Dagster."""
-    # A metadata value is a tuple too, so tuples are not told from it by being sequences.
-    if isinstance(value, str | Mapping | list | type | FeatureKey | FeatureSpec):
-        return value
-    for name in ("value", "text", "data"):
-        if hasattr(value, name):
-            return getattr(value, name)
-    return value
+        made = error.located()
+        made.problem = _ARGUMENT.sub(r'metadata "metaxy/\1"', error.problem)
+        raise made from None
