@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from metaxy_dagster.constants import (
     COL_PROVENANCE_BY_FIELD,
-    INPUT_INCREMENT,
     KEY_INPUT,
     RESOURCE_STORE,
 )
@@ -44,8 +43,7 @@ def own_write(context: UnitContext, plan: DefinitionPlan, each: AssetPlan) -> It
     if not plan.unit.materializable or not context.upstreams[each.key] or words & ASKING:
         return
     written = f"store.write(..., increment=store.resolve_update({str(each.feature)!r}))"
-    metadata = context.scan.assets[each.key].metadata
-    if metadata.get(KEY_INPUT) == INPUT_INCREMENT:
+    if context.scan.assets[each.key].keys.takes_increment:
         if "report_empty" in words:
             return
         message = (
