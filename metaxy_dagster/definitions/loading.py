@@ -11,6 +11,7 @@ from metaxy_dagster.constants import KEY_FEATURE
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.plan import Change
 from metaxy_dagster.definitions.routing import stored_by
+from metaxy_dagster.keys import named_feature
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -116,7 +117,7 @@ def loaded_by_key(
 def load_changes(loads: Mapping[str, _compat.Loaded]) -> Iterator[Change]:
     """The same in words."""
     for name, (manager, metadata) in loads.items():
-        why = f"no asset here carries the feature {metadata[KEY_FEATURE]}"
+        why = f"no asset here carries the feature {named_feature(metadata)}"
         yield Change("input_manager_key", f"{manager} for {name!r}", why)
 
 

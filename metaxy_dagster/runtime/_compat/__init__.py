@@ -14,7 +14,7 @@ from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._utils.warnings import disable_dagster_warnings
 
-from metaxy_dagster.constants import KEY_FEATURE
+from metaxy_dagster.keys import names_feature
 from metaxy_dagster.runtime._compat.conditions import condition_metadata, condition_resources
 from metaxy_dagster.runtime._compat.run_log import RunLog
 
@@ -241,7 +241,7 @@ def input_metadata(context: InputContext) -> Mapping[str, Any]:
     if layer is not None and layer.has(context.asset_key):
         known = layer.get(context.asset_key).metadata
         own = input_definition_metadata(context)
-        return known if KEY_FEATURE in known or KEY_FEATURE not in own else {**known, **own}
+        return known if names_feature(known) or not names_feature(own) else {**known, **own}
     upstream = context.upstream_output
     return upstream.definition_metadata if upstream is not None else {}
 
