@@ -198,8 +198,8 @@ def test_a_lock_that_is_not_given_back_does_not_undo_a_write(
         getattr(ReadWriteLock, name),
     )
 
-    def fail(lock: ReadWriteLock, *args: object) -> None:
-        real(lock, *args)
+    def fail(lock: ReadWriteLock, **options: bool) -> None:
+        real(lock, **options)
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(ReadWriteLock, name, fail)
