@@ -89,7 +89,8 @@ def _changed_entries(
         entry = pc.struct_field(column, one.name).cast(pa.string())
         if one.name in provenance:
             same = pc.fill_null(pc.equal(entry, provenance[one.name]), fill_value=False)
-            entry = pc.if_else(same, pa.scalar(None, pa.string()), entry)
+            # No scalar: beside a part of a column, PyArrow before 24 gives wrong text for one.
+            entry = pc.if_else(same, pa.nulls(len(entry), pa.string()), entry)
         found[one.name] = entry
     return found
 

@@ -31,6 +31,7 @@ from metaxy_dagster.stores.checks import (
 from metaxy_dagster.stores.duckdb.asked import Asked, check_increment
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identifiers import columns, literal
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.scratch import scratch
 from metaxy_dagster.stores.duckdb.staging import COL_CONTENT, Staged
 from metaxy_dagster.stores.encoding import HASH_LENGTH
@@ -257,7 +258,7 @@ def _check_unique(spool: Spool, plan: FeaturePlan, file: DuckDBFile) -> None:
     """
     names = list(plan.spec.id_columns)
     with file.engine() as connection:
-        connection.register(_IDS, spool.reader(names))
+        register(connection, _IDS, spool.reader(names))
         groups = f"SELECT {columns(names)}, count(*) AS metaxy_times FROM {_IDS} GROUP BY ALL"
         doubled = connection.sql(
             f"SELECT *, count(*) OVER () AS metaxy_total FROM ({groups} HAVING count(*) > 1)"

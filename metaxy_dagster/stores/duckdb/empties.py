@@ -24,6 +24,7 @@ from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS
 from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.entries import Commits
 from metaxy_dagster.stores.duckdb.identifiers import CATALOG, columns, empty_table, quote, same_ids
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.widening import INTEGERS
 from metaxy_dagster.stores.empties import EmptySamples
 
@@ -243,17 +244,17 @@ def collect(
         FrameError: samples that the increment did not ask for, or that the frame has too.
     """
     keys = columns(names)
-    connection.register(_ASKED, delta)
+    register(connection, _ASKED, delta)
     picked = f"SELECT {keys}, {_PROVENANCE} FROM {_ASKED} WHERE {quote(STATUS)}"
     if empty.samples is not None:
-        connection.register(_GIVEN, empty.samples)
+        register(connection, _GIVEN, empty.samples)
         _check_given(connection, key, keys, stage)
         rows = f"SELECT * FROM ({picked} <> {ORPHANED}) SEMI JOIN {_GIVEN} USING ({keys})"
     else:
         rows = f"{picked} IN ({NEW}, {STALE})"
         others = [stage] if stage is not None else []
         if empty.failed is not None:
-            connection.register(_FAILED, empty.failed)
+            register(connection, _FAILED, empty.failed)
             others.append(_FAILED)
         if empty.since is not None and table is not None:
             others.append(f"(SELECT {keys} FROM {table} WHERE {_COMMIT} > {empty.since})")

@@ -22,6 +22,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     table_of,
 )
 from metaxy_dagster.stores.duckdb.query import Query, fetch
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.increment import Increment
 
@@ -56,7 +57,7 @@ def counted(
     old = f"count(*) FILTER (EXISTS ({rows}))" if stored else "0"
     where = "TRUE"
     if listed is not None:
-        connection.register(_LISTED, listed)
+        register(connection, _LISTED, listed)
         where = f"EXISTS (SELECT 1 FROM {_LISTED} l WHERE {same_ids(names, 'o', 'l')})"
     sql = f"SELECT count(*), {full}, {old} FROM {quarantine_table(key)} o WHERE {where}"
     try:
@@ -77,7 +78,7 @@ def leaving(
         increment: which samples may go.
     """
     names = list(increment.sample_columns)
-    connection.register(_LISTED, increment.ids(WITH_ROWS))
+    register(connection, _LISTED, increment.ids(WITH_ROWS))
     noted = f"SELECT 1 FROM {quarantine_table(key)} o WHERE {same_ids(names, 'o', 'l')}"
     sql = f"SELECT {columns(names)} FROM {_LISTED} l WHERE EXISTS ({noted})"
     return fetch(connection, Query(sql, {}))

@@ -32,6 +32,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
 )
 from metaxy_dagster.stores.duckdb.layout import COL_COMMIT
 from metaxy_dagster.stores.duckdb.query import Query, fetch
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.increment import IncrementSource
@@ -130,8 +131,8 @@ def record(
     """
     names = failed.column_names[:-2]
     keys, table = columns(names), quarantine_table(key)
-    connection.register(_FAILED, failed)
-    connection.register(_LISTED, delta)
+    register(connection, _FAILED, failed)
+    register(connection, _LISTED, delta)
     _check_listed(connection, key, keys, delta)
     before = _columns(connection, key)
     known = before is not None and set(names) <= set(before)
@@ -207,7 +208,7 @@ def settle(
                 f" AND t.{quote(COL_COMMIT)} > o.{quote(COL_COMMIT)})"
             )
     if answered is not None:
-        connection.register(_LISTED, answered.ids((NEW, STALE, QUARANTINED)))
+        register(connection, _LISTED, answered.ids((NEW, STALE, QUARANTINED)))
         pending = f"SELECT 1 FROM {_LISTED} l WHERE {same_ids(names, 'o', 'l')}"
         gone += f" OR (o.{quote(COL_COMMIT)} <= {answered.commit} AND NOT EXISTS ({pending}))"
     erase(connection, key, gone, {})

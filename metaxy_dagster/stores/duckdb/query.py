@@ -16,6 +16,7 @@ from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.frame import StoreFrame, Told, only_zone
 from metaxy_dagster.stores.duckdb.identifiers import columns as column_list
 from metaxy_dagster.stores.duckdb.identifiers import literal, quote
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.logical import Logical, restore
 
 __all__ = ["Query", "fetch", "fetch_restored", "lazy", "nothing", "reader"]
@@ -79,7 +80,7 @@ def reader(connection: duckdb.DuckDBPyConnection, query: Query, rows: int) -> pa
 
 def _relation(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.DuckDBPyRelation:
     for name, table in query.tables.items():
-        connection.register(name, table)
+        register(connection, name, table)
     return connection.sql(query.sql, params=dict(query.values) or None)
 
 

@@ -20,6 +20,7 @@ from metaxy_dagster.stores.duckdb.filtering import condition
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.query import Query, fetch
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.retention import check_whole
 
 __all__ = ["Read", "arrow_schema", "count"]
@@ -133,7 +134,7 @@ def arrow_schema(connection: duckdb.DuckDBPyConnection, query: Query) -> pa.Sche
     """Names and types of a query's result, without running it."""
     limited = replace(query, sql=f"SELECT * FROM ({query.sql}) LIMIT 0")
     for name, table in query.tables.items():
-        connection.register(name, table)
+        register(connection, name, table)
     relation = connection.sql(limited.sql, params=dict(query.values) or None)
     return relation.to_arrow_table().schema
 

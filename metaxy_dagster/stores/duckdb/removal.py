@@ -14,6 +14,7 @@ from metaxy_dagster.stores.duckdb.empties import EMPTIED
 from metaxy_dagster.stores.duckdb.entries import Commits, history_of
 from metaxy_dagster.stores.duckdb.identifiers import columns, history_table, quote, table_of
 from metaxy_dagster.stores.duckdb.layout import COL_ENDED, make_history, number
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.write import Write
 
 __all__ = ["ORPHANS", "Removal"]
@@ -72,7 +73,7 @@ class Removal:
     def add_named(self, how: Write) -> None:
         """Rows of samples that are to go: orphaned, failed, and those that yielded nothing."""
         for samples in how.leaving:
-            self._connection.register(ORPHANS, samples)
+            register(self._connection, ORPHANS, samples)
             self.add_samples(ORPHANS, samples.column_names)
         if how.empty is not None:
             found = self._connection.sql(f"SELECT * FROM {EMPTIED} LIMIT 0").columns

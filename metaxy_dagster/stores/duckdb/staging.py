@@ -22,6 +22,7 @@ from metaxy_dagster.stores.duckdb.bulk import even_batches
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote, table_of
 from metaxy_dagster.stores.duckdb.layout import struct_type
 from metaxy_dagster.stores.duckdb.provenance import Literals, Values, sample_provenance, struct_of
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.types import Agreed
 from metaxy_dagster.stores.duckdb.views import sample_columns
 from metaxy_dagster.stores.logical import Logical
@@ -122,14 +123,14 @@ def stage(
         FrameError: rows that the increment did not ask for.
     """
     table = staged.table
-    connection.register(_INPUT, table if isinstance(table, Spool) else even_batches(table))
+    register(connection, _INPUT, table if isinstance(table, Spool) else even_batches(table))
     casts = {name: types[name].cast(f"i.{quote(name)}") for name in staged.user_columns}
     user = ", ".join(f"{cast} AS {quote(name)}" for name, cast in casts.items())
     source = f"{_INPUT} i"
     given = f"i.{quote(c.COL_PROVENANCE_BY_FIELD)}"
     if staged.delta is not None:
         given = f"d.{quote(c.COL_PROVENANCE_BY_FIELD)}"
-        connection.register(_DELTA, staged.delta)
+        register(connection, _DELTA, staged.delta)
         source += f" JOIN ({_LISTED}) d USING ({columns(staged.sample_columns)})"
     values = Literals() if once else Values()
     fields = {field.key: f"{given}.{quote(str(field.key))}" for field in staged.plan.fields}

@@ -18,6 +18,7 @@ import duckdb
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.stores.duckdb.identifiers import quote
 from metaxy_dagster.stores.duckdb.layout import Table
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.widening import Path, Widening, has_value, storable
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class _Sides:
 
     def _arriving(self) -> Iterable[str]:
         for part in self.staged.parts(self.name):
-            self.connection.register(_ARRIVED, part)
+            register(self.connection, _ARRIVED, part)
             yield _ARRIVED
 
     def loses(self, tables: Iterable[str], kind: str, via: str | None, wider: str) -> bool:

@@ -26,6 +26,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     quote,
     table_of,
 )
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.encoding import hash_parts
 
 __all__ = ["Answered", "Done", "advance", "fingerprint", "is_behind", "read_watermark"]
@@ -214,7 +215,7 @@ def _list(
         if before:
             connection.execute(f"DROP TABLE IF EXISTS {pending}")
         return 0
-    connection.register(_KNOWN, answered.ids((NEW, STALE, ORPHANED, QUARANTINED)))
+    register(connection, _KNOWN, answered.ids((NEW, STALE, ORPHANED, QUARANTINED)))
     open_samples = f"SELECT {columns(names)} FROM {_KNOWN}"
     for table in done.tables:
         open_samples = f"SELECT * FROM ({open_samples}) ANTI JOIN {table} USING ({columns(names)})"

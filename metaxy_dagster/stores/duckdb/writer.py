@@ -26,6 +26,7 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     table_of,
 )
 from metaxy_dagster.stores.duckdb.notes import had_types, noted
+from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.removal import ORPHANS, Removal
 from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage, unstage
 from metaxy_dagster.stores.duckdb.types import stored_types
@@ -192,7 +193,7 @@ class Writer:
         # Of a new feature, all that is stored was written now.
         tables = [STAGE if self._catalog.get(key) is not None else table_of(key)]
         if how.orphans is not None and how.orphans.num_rows:
-            self._connection.register(ORPHANS, how.orphans)
+            register(self._connection, ORPHANS, how.orphans)
             tables.append(ORPHANS)
             rows += how.orphans.num_rows
         one_each = answered.sample_columns == staged.plan.spec.id_columns and how.empty is None
