@@ -271,7 +271,7 @@ MAPPINGS = (dict[str, pl.DataFrame], dict, Mapping[str, pl.DataFrame])
 SEQUENCES = (list[pd.DataFrame], Sequence[pd.DataFrame])
 
 
-@pytest.mark.parametrize("annotation", filter(known_to_dagster, MAPPINGS))
+@pytest.mark.parametrize("annotation", [*filter(known_to_dagster, MAPPINGS)])
 def test_a_dictionary_has_a_frame_per_partition(instance, tmp_path, annotation):
     seen = []
     settings = mxd.MetaxifySettings(unannotated="polars")
@@ -282,7 +282,7 @@ def test_a_dictionary_has_a_frame_per_partition(instance, tmp_path, annotation):
     assert {type(frame) for frame in frames.values()} == {pl.DataFrame}
 
 
-@pytest.mark.parametrize("annotation", filter(known_to_dagster, SEQUENCES))
+@pytest.mark.parametrize("annotation", [*filter(known_to_dagster, SEQUENCES)])
 def test_a_list_has_the_frames_in_the_order_of_the_partitions(instance, tmp_path, annotation):
     seen = []
     ran(instance, tmp_path, by_site, reader(seen, annotation), keys=("s2", "s1"))
