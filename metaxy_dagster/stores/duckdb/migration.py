@@ -138,6 +138,11 @@ def _give_tokens(connection: duckdb.DuckDBPyConnection) -> None:
     """
     metaxy = f"{CATALOG}.metaxy"
     _forget_lists(connection)
+    # Before any row changes: DuckDB 1.5 cannot alter a table later in the same transaction. Of what
+    # columns were before they were stored, nothing is known.
+    added = ("token BIGINT", "types VARCHAR", "had VARCHAR", "archived BIGINT DEFAULT 0")
+    for column in added:
+        connection.execute(f"ALTER TABLE {metaxy}.features ADD COLUMN {column}")
     connection.execute(
         f"UPDATE {metaxy}.features SET fingerprint = NULL, upstream_commit = NULL,"
         " own_commit = NULL, pending = NULL"
@@ -145,21 +150,16 @@ def _give_tokens(connection: duckdb.DuckDBPyConnection) -> None:
     made = "md5_number_lower(concat_ws(':', commit, epoch_us(committed_at)))"
     connection.execute(f"ALTER TABLE {metaxy}.commits ADD COLUMN token BIGINT")
     connection.execute(f"UPDATE {metaxy}.commits SET token = ({made} >> 1)::BIGINT")
-    connection.execute(f"ALTER TABLE {metaxy}.features ADD COLUMN token BIGINT")
     connection.execute(
         f"UPDATE {metaxy}.features f SET token = c.token"
         f" FROM (SELECT DISTINCT commit, token FROM {metaxy}.commits) c WHERE c.commit = f.newest"
     )
-    # Of what columns were before they were stored, nothing is known.
-    for name in ("types", "had"):
-        connection.execute(f"ALTER TABLE {metaxy}.features ADD COLUMN {name} VARCHAR")
     _drop_empty_histories(connection)
 
 
 def _drop_empty_histories(connection: duckdb.DuckDBPyConnection) -> None:
     """Features whose rows never ended have no history table in format 4."""
     features = f"{CATALOG}.metaxy.features"
-    connection.execute(f"ALTER TABLE {features} ADD COLUMN archived BIGINT DEFAULT 0")
     rows = connection.execute(
         "SELECT table_name FROM duckdb_tables()"
         " WHERE database_name = ? AND schema_name = 'history'",

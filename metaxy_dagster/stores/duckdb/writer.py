@@ -413,12 +413,8 @@ class Writer:
             watermark=watermark,
             content=content,
         )
-        save(
-            self._connection,
-            spec.key,
-            self.entry,
-            known=self._catalog.entry(spec.key) is not NOTHING_KNOWN,
-        )
+        known = self._catalog.entry(spec.key) is not NOTHING_KNOWN
+        save(self._connection, spec.key, self.entry, known=known)
 
     def _log(
         self, result: WriteResult, kind: str, version: str | None, materialization_id: str | None
