@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -55,6 +56,14 @@ def settle(store: DuckDBMetadataStore) -> int:
     return increment.counts.pending
 
 
+# DuckDB 1.5 has no structs without entries, and calls entries of nothing but nulls numbers.
+TWO = not duckdb.__version__.startswith("1.")
+
+
+def has_type(values: list[Any]) -> bool:
+    return TWO or "struct<>" not in str(pa.array(values).type)
+
+
 INNER = st.fixed_dictionaries({}, optional={"n": st.integers(0, 3), "t": st.sampled_from("ab")})
 VALUES = st.none() | st.fixed_dictionaries(
     {},
@@ -70,7 +79,7 @@ VALUES = st.none() | st.fixed_dictionaries(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(VALUES, min_size=1, max_size=3), min_size=1, max_size=4))
+@given(st.lists(st.lists(VALUES, min_size=1, max_size=3).filter(has_type), min_size=1, max_size=4))
 def test_whatever_keys_each_increment_brings_every_value_comes_back(
     increments: list[list[Any]],
 ) -> None:
@@ -108,9 +117,13 @@ def test_whatever_keys_each_increment_brings_every_value_comes_back(
 def test_a_struct_has_the_entries_of_both(
     store: DuckDBMetadataStore, first: Any, second: Any, kind: str
 ) -> None:
+    if not (has_type([first]) and has_type([second])):
+        with pytest.raises(FrameError, match="'x' has a type that cannot be stored"):
+            store.write("clip", frame([{}]))
+        return
     store.write("clip", frame([first]))
     assert store.write("clip", frame([second], first=1)).new == 1
-    assert store.schema("clip")["x"] == kind
+    assert store.schema("clip")["x"] == (kind if TWO else kind.replace('L" VARCHAR', 'L" INTEGER'))
     kept = [without_nulls(one) for one in (first, second)]
     kept = [{"a": one["A"]} if "A" in one else one for one in kept]
     assert stored(store) == kept
