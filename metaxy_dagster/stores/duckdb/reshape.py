@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from metaxy_dagster.stores.duckdb.bulk import column_clauses
-from metaxy_dagster.stores.duckdb.identifiers import quote
+from metaxy_dagster.stores.duckdb.identifiers import literal, quote
 
 __all__ = ["Change", "add_entries", "reshape"]
 
@@ -101,7 +101,8 @@ def add_entries(
     present = [name for name, _ in kind.children]
     body = ", ".join(
         [
-            *(f"{quote(name)} := {quote(column)}.{quote(name)}" for name in present),
+            # Not by a dot: DuckDB 1.5 takes that here for a column of a table.
+            *(f"{quote(n)} := struct_extract({quote(column)}, {literal(n)})" for n in present),
             *(f"{quote(name)} := NULL::VARCHAR" for name in entries),
         ]
     )
