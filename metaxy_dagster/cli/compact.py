@@ -16,7 +16,7 @@ from metaxy_dagster.stores import DuckDBMetadataStore, load_config
 if TYPE_CHECKING:
     import argparse
 
-    from metaxy_dagster.stores.duckdb.compactable import CompactionResult
+    from metaxy_dagster.stores.compaction_result import CompactionResult
 
 __all__ = ["compact_store"]
 

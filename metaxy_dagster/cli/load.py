@@ -20,7 +20,7 @@ from metaxy_dagster.errors import ConfigError, MetaxyError
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from metaxy_dagster.definitions.plan import MetaxifyPlan
+    from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
 
 __all__ = ["Loaded", "Target", "importable_from", "load"]
 

@@ -6,17 +6,18 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 
 from metaxy_dagster import __version__
 from metaxy_dagster.definitions.decorator import metaxify
+from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
 from metaxy_dagster.definitions.plan import (
     AssetPlan,
     Change,
     DefinitionPlan,
-    MetaxifyPlan,
     Notice,
     NoticeKind,
 )
 from metaxy_dagster.definitions.settings import MetaxifySettings
 from metaxy_dagster.definitions.transform import metaxify_definitions, plan_definitions
-from metaxy_dagster.definitions.translator import MetaxyTranslator, MetaxyTranslatorData
+from metaxy_dagster.definitions.translator import MetaxyTranslator
+from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
 
 __all__ = [
     "AssetPlan",

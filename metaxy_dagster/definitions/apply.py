@@ -12,18 +12,20 @@ from metaxy_dagster.definitions.collector import collector_held
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from metaxy_dagster.definitions.plan import MetaxifyPlan
+    from metaxy_dagster.definitions.plan import RepositoryPlan
+    from metaxy_dagster.definitions.rewrite import Rewriter
 
 __all__ = ["apply_plan"]
 
 
 @collector_held()
 @_compat.quiet()
-def apply_plan(plan: MetaxifyPlan) -> dg.Definitions:
+def apply_plan(plan: RepositoryPlan, rewriter: Rewriter) -> dg.Definitions:
     """Build the new Definitions.
 
     Args:
         plan: a plan without faults.
+        rewriter: makes the new asset objects, each once.
 
     Returns:
         New Definitions with every field of the old ones; the same object when nothing changes.
@@ -35,7 +37,7 @@ def apply_plan(plan: MetaxifyPlan) -> dg.Definitions:
     if not plan.changes_anything:
         return plan.defs
     made: dict[int, Any] = {
-        id(each.unit.given): plan.rewriter.rewrite(each) for each in plan.definitions
+        id(each.unit.given): rewriter.rewrite(each) for each in plan.definitions
     }
     fields = dict(plan.scan.fields)
     # Rebuilt schedules and sensors no longer hold asset objects: what only they knew moves.

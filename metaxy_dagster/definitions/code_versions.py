@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from metaxy_dagster.definitions.collect import Asset, Scan
-    from metaxy_dagster.definitions.declare import Declared
+    from metaxy_dagster.definitions.declared import Declared
     from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.features.graph import FeatureGraph
     from metaxy_dagster.features.keys import FeatureKey

@@ -12,7 +12,7 @@ from metaxy_dagster.runtime.automation_condition import pending_samples
 if TYPE_CHECKING:
     from metaxy_dagster.definitions.collect import Asset
     from metaxy_dagster.definitions.merge import Filled
-    from metaxy_dagster.definitions.translator import MetaxyTranslatorData
+    from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
 
 __all__ = ["fill_condition"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from metaxy_dagster.definitions.collect import Asset, Scan
-    from metaxy_dagster.definitions.declare import Declared
+    from metaxy_dagster.definitions.declared import Declared
     from metaxy_dagster.features.keys import FeatureKey
 
 __all__ = ["with_default_inputs"]

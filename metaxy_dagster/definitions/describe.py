@@ -16,7 +16,7 @@ from metaxy_dagster.features.keys import FeatureKey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from metaxy_dagster.definitions.translator import MetaxyTranslatorData
+    from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
     from metaxy_dagster.features.keys import FieldKey
     from metaxy_dagster.features.specs import FeatureSpec
 

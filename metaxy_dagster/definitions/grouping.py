@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from metaxy_dagster.definitions.collect import Scan
-    from metaxy_dagster.definitions.declare import Declared
+    from metaxy_dagster.definitions.declared import Declared
     from metaxy_dagster.errors import MetaxyError
     from metaxy_dagster.features.plan import DepPlan, FeaturePlan
 

@@ -22,7 +22,7 @@ from metaxy_dagster.features.tags import TAG_VALUE_RULE, feature_tag, tag_value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from metaxy_dagster.definitions.translator import MetaxyTranslatorData
+    from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
 
 __all__ = ["Filled", "fill"]
 

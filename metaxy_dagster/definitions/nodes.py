@@ -8,12 +8,12 @@ its invocation had: step keys and run config stay what they were.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.node_plan import NodePlan
 from metaxy_dagster.runtime.batching import batching_op
 from metaxy_dagster.runtime.skipping import skipping_op
 
@@ -21,37 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from metaxy_dagster.definitions._compat import NodeDefinition
-    from metaxy_dagster.definitions.collect import Scan
 
-__all__ = ["NodePlan", "nodes_used_elsewhere", "rewritten"]
-
-
-@dataclass(frozen=True, eq=False)
-class NodePlan:
-    """How an op or a graph is rewritten; assets that share the node share this object.
-
-    Args:
-        nothing_inputs: names of new inputs that only order execution.
-        io_manager_keys: output name to IO manager resource.
-        loads: by input, the resource that loads it, and metadata that says of which feature.
-        ordered: inputs of the node that wait for the new ones already.
-        clone_suffix: what distinguishes the names of cloned inner ops and graphs.
-        skips: whether the body of its only op is left out while nothing is pending.
-        batch_size: how many samples the function of an op gets at once; None for all of them.
-    """
-
-    nothing_inputs: tuple[str, ...] = ()
-    io_manager_keys: Mapping[str, str] = field(default_factory=dict)
-    loads: Mapping[str, _compat.Loaded] = field(default_factory=dict)
-    ordered: frozenset[str] = frozenset()
-    clone_suffix: str = ""
-    skips: bool = False
-    batch_size: int | None = None
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to rewrite."""
-        routed = self.io_manager_keys or self.loads
-        return bool(self.nothing_inputs or routed or self.skips or self.batch_size)
+__all__ = ["rewritten"]
 
 
 def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) -> NodeDefinition:
@@ -81,22 +52,6 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
         io_manager_keys=plan.io_manager_keys,
         loads=plan.loads,
     )
-
-
-def nodes_used_elsewhere(scan: Scan) -> frozenset[int]:
-    """Ops and graphs that resolved jobs, or graphs behind assets, hold as inner nodes."""
-    found: set[int] = set()
-    jobs = list(scan.fields["jobs"] or ())
-    for automation in (*(scan.fields["schedules"] or ()), *(scan.fields["sensors"] or ())):
-        jobs += [t.job_def for t in _compat.targets_of(automation) if t.has_job_def]
-    for job in jobs:
-        if isinstance(job, dg.JobDefinition):
-            found.update(id(node) for node in job.all_node_defs)
-    for unit in scan.units:
-        node = unit.definition.node_def if unit.definition is not None and unit.executable else None
-        if isinstance(node, dg.GraphDefinition):
-            found.update(id(each) for each in _compat.inner_nodes(node))
-    return frozenset(found)
 
 
 def _rewritten_graph(graph: dg.GraphDefinition, plan: NodePlan, name: str) -> dg.GraphDefinition:

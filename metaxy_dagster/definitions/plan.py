@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from metaxy_dagster.definitions.rewrite import Rewriter
 from metaxy_dagster.errors import MetaxyError, MetaxyErrorGroup
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from metaxy_dagster.definitions.collect import Scan, Unit
-    from metaxy_dagster.definitions.nodes import NodePlan
+    from metaxy_dagster.definitions.node_plan import NodePlan
     from metaxy_dagster.features.graph import FeatureGraph
     from metaxy_dagster.features.keys import FeatureKey
 
@@ -24,9 +23,9 @@ __all__ = [
     "AutomationPlan",
     "Change",
     "DefinitionPlan",
-    "MetaxifyPlan",
     "Notice",
     "NoticeKind",
+    "RepositoryPlan",
 ]
 
 
@@ -134,8 +133,8 @@ class AutomationPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class MetaxifyPlan:
-    """Everything that :func:`metaxify_definitions` is going to do to a repository.
+class RepositoryPlan:
+    """What a pass is going to do to a repository, as data.
 
     Args:
         defs: the user's Definitions, which stay as they are.
@@ -148,17 +147,9 @@ class MetaxifyPlan:
         checks: asset checks to be added.
         check_notes: which assets they look at, and why they are there.
         sensors: sensors to be added; ``automations.notes`` says why.
-        rewriter: makes the new asset objects, each once.
         longest_chain: the number of assets on the longest path of deps.
         notices: warnings.
         errors: faults; a plan that has any is not applied.
-
-    Example:
-        >>> import dagster as dg
-        >>> from metaxy_dagster.definitions.transform import plan_definitions
-        >>> plan = plan_definitions(dg.Definitions(assets=[dg.AssetSpec("plain")]))
-        >>> plan.changes_anything, plan.errors
-        (False, ())
     """
 
     defs: dg.Definitions
@@ -172,20 +163,9 @@ class MetaxifyPlan:
     checks: tuple[dg.AssetChecksDefinition, ...] = ()
     check_notes: tuple[tuple[str, Change], ...] = ()
     sensors: tuple[dg.SensorDefinition, ...] = ()
-    rewriter: Rewriter = field(default_factory=Rewriter)
     longest_chain: int = 0
     notices: tuple[Notice, ...] = ()
     errors: tuple[MetaxyError, ...] = ()
-
-    def __str__(self) -> str:
-        """The plan as text, so that ``print(plan)`` shows it."""
-        return self.render()
-
-    def __repr__(self) -> str:
-        """One line: the parts hold whole repositories."""
-        from metaxy_dagster.definitions.report import summary  # noqa: PLC0415 (report imports us)
-
-        return f"<{type(self).__name__}: {summary(self)}>"
 
     @property
     def assets(self) -> tuple[AssetPlan, ...]:
@@ -215,29 +195,3 @@ class MetaxifyPlan:
             raise MetaxyErrorGroup(
                 f"{count} fault{'s' if count > 1 else ''} found; nothing was changed", self.errors
             )
-
-    def apply(self) -> dg.Definitions:
-        """Execute the plan.
-
-        Returns:
-            New Definitions; the same object when nothing changes.
-
-        Raises:
-            MetaxyErrorGroup: the plan holds faults.
-        """
-        from metaxy_dagster.definitions.apply import apply_plan  # noqa: PLC0415 (apply imports us)
-
-        return apply_plan(self)
-
-    def render(self, form: Literal["text", "markdown", "json"] = "text") -> str:
-        """The plan for people (text, Markdown) or programs (JSON).
-
-        Args:
-            form: which of the three.
-
-        Raises:
-            DefinitionsError: another form was asked for.
-        """
-        from metaxy_dagster.definitions.report import render  # noqa: PLC0415 (report imports us)
-
-        return render(self, form)

@@ -17,15 +17,17 @@ from metaxy_dagster.definitions.collect import Scan, collect
 from metaxy_dagster.definitions.collector import collector_held
 from metaxy_dagster.definitions.conditions import fill_condition
 from metaxy_dagster.definitions.config_versions import with_default_inputs
-from metaxy_dagster.definitions.declare import Declared, copied_graph, declare
+from metaxy_dagster.definitions.declare import copied_graph, declare
+from metaxy_dagster.definitions.declared import Declared
 from metaxy_dagster.definitions.grouping import grouping_faults
 from metaxy_dagster.definitions.loading import Loads, lacks_an_asset
 from metaxy_dagster.definitions.mapping_faults import mapping_faults
 from metaxy_dagster.definitions.merge import Filled, fill
+from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
 from metaxy_dagster.definitions.notices import general_notices
 from metaxy_dagster.definitions.parameters import parameter_faults
 from metaxy_dagster.definitions.partitions import partition_faults
-from metaxy_dagster.definitions.plan import MetaxifyPlan, Notice, NoticeKind
+from metaxy_dagster.definitions.plan import Notice, NoticeKind
 from metaxy_dagster.definitions.proposals import proposed_spec, translator_data
 from metaxy_dagster.definitions.references import (
     References,
@@ -44,7 +46,7 @@ from metaxy_dagster.definitions.resources import (
 )
 from metaxy_dagster.definitions.rewrite import Rewriter
 from metaxy_dagster.definitions.selections import Selections
-from metaxy_dagster.definitions.translator import MetaxyTranslatorData
+from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
 from metaxy_dagster.definitions.unit_context import UnitContext
 from metaxy_dagster.definitions.unit_plan import plan_units
 from metaxy_dagster.definitions.validate import chains
@@ -140,7 +142,7 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     rewriter = Rewriter()
     automations, additions = Automations(), Additions()
     if not work.errors and not work.asset_errors:
-        selections = Selections(definitions, externals, rewriter, context.renames)
+        selections = Selections(definitions, externals, rewriter.rewrite, context.renames)
         automations = plan_automations(
             scan, definitions, selections, context.renames, request.settings.selection_drift
         )

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
-from metaxy_dagster.definitions.translator import MetaxyTranslatorData, feature_asset_key
+from metaxy_dagster.definitions.translator import feature_asset_key
+from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
 from metaxy_dagster.errors import DefinitionsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from metaxy_dagster.definitions.declare import Declared
+    from metaxy_dagster.definitions.declared import Declared
     from metaxy_dagster.definitions.translator import MetaxyTranslator
     from metaxy_dagster.features.keys import FeatureKey
 

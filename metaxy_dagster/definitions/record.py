@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from metaxy_dagster.definitions.plan import MetaxifyPlan
+    from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
 
 __all__ = ["note_plan", "recorded_plans"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from metaxy_dagster.definitions.collect import Scan, Unit
-    from metaxy_dagster.definitions.declare import Declared
+    from metaxy_dagster.definitions.declared import Declared
 
 __all__ = ["References", "Relative", "find_references", "relative_targets", "renamed_lineage"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from metaxy_dagster.definitions.collect import Asset, Scan
-    from metaxy_dagster.definitions.declare import Declared
+    from metaxy_dagster.definitions.declared import Declared
     from metaxy_dagster.errors import MetaxyError
     from metaxy_dagster.features.graph import FeatureGraph
 

@@ -10,14 +10,14 @@ from metaxy_dagster.definitions.settings import checked_choice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from metaxy_dagster.definitions.plan import Change, MetaxifyPlan
+    from metaxy_dagster.definitions.plan import Change, RepositoryPlan
 
 __all__ = ["render", "summary"]
 
 FORMS: Final = ("text", "markdown", "json")
 
 
-def render(plan: MetaxifyPlan, form: str) -> str:
+def render(plan: RepositoryPlan, form: str) -> str:
     """A plan as text, Markdown or JSON; the same plan always gives the same text.
 
     Args:
@@ -33,7 +33,7 @@ def render(plan: MetaxifyPlan, form: str) -> str:
     return "\n".join(_markdown(plan) if form == "markdown" else _text(plan))
 
 
-def as_data(plan: MetaxifyPlan) -> dict[str, Any]:
+def as_data(plan: RepositoryPlan) -> dict[str, Any]:
     """The plan as JSON-able data: what ``--diff`` compares."""
     return {
         "assets": [
@@ -77,7 +77,7 @@ def _change(change: Change) -> dict[str, str]:
     return {"what": change.what, "value": change.value, "why": change.why}
 
 
-def summary(plan: MetaxifyPlan) -> str:
+def summary(plan: RepositoryPlan) -> str:
     """The plan in one line."""
     changed = sum(bool(asset.changes) for asset in plan.assets)
     left = len(plan.assets) - changed
@@ -87,7 +87,7 @@ def summary(plan: MetaxifyPlan) -> str:
     return ", ".join(parts) + f"; longest chain of deps: {plan.longest_chain}"
 
 
-def _text(plan: MetaxifyPlan) -> Iterator[str]:
+def _text(plan: RepositoryPlan) -> Iterator[str]:
     yield f"metaxify: {summary(plan)}"
     for asset in plan.assets:
         if asset.changes:
@@ -101,7 +101,7 @@ def _text(plan: MetaxifyPlan) -> Iterator[str]:
         yield from (f"    {line}" for line in lines)
 
 
-def _markdown(plan: MetaxifyPlan) -> Iterator[str]:
+def _markdown(plan: RepositoryPlan) -> Iterator[str]:
     yield "# metaxify plan\n"
     yield f"{summary(plan)}\n"
     changed = [asset for asset in plan.assets if asset.changes]
@@ -118,7 +118,7 @@ def _markdown(plan: MetaxifyPlan) -> Iterator[str]:
         yield from (f"- {_cell(line)}" for line in lines)
 
 
-def _others(plan: MetaxifyPlan) -> Iterator[tuple[str, list[str]]]:
+def _others(plan: RepositoryPlan) -> Iterator[tuple[str, list[str]]]:
     """Everything but the changed assets, as titled lists; empty ones are left out."""
     sections = {
         "external assets added": [spec.key.to_user_string() for spec in plan.externals],

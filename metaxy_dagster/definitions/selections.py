@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from metaxy_dagster.definitions.plan import DefinitionPlan
-    from metaxy_dagster.definitions.rewrite import Rewriter
 
 __all__ = ["Comparison", "Meaning", "Selections"]
 
@@ -74,7 +73,7 @@ class Selections:
     Args:
         definitions: the planned units.
         externals: external assets to be added.
-        rewriter: makes the new objects.
+        rewrite: makes the new object of a unit.
         renames: old to new keys.
     """
 
@@ -82,12 +81,12 @@ class Selections:
         self,
         definitions: Iterable[DefinitionPlan],
         externals: Iterable[dg.AssetSpec],
-        rewriter: Rewriter,
+        rewrite: Callable[[DefinitionPlan], Any],
         renames: Mapping[dg.AssetKey, dg.AssetKey],
     ) -> None:
         self._definitions = tuple(definitions)
         self._externals = tuple(externals)
-        self._rewriter = rewriter
+        self._rewrite = rewrite
         self._renames = renames
 
     def compare(self, selection: dg.AssetSelection) -> Comparison | None:
@@ -144,7 +143,7 @@ class Selections:
 
     @cached_property
     def _after(self) -> _compat.AssetGraph:
-        made = (self._rewriter.rewrite(each) for each in self._definitions)
+        made = (self._rewrite(each) for each in self._definitions)
         return _compat.asset_graph(_as_definitions([*made, *self._externals]))
 
 

@@ -24,7 +24,7 @@ from metaxy_dagster.definitions.translator import MetaxyTranslator
 from metaxy_dagster.errors import DefinitionsError
 
 if TYPE_CHECKING:
-    from metaxy_dagster.definitions.plan import MetaxifyPlan
+    from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
 
 __all__ = ["metaxify_definitions", "plan_definitions"]
 

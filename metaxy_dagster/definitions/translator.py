@@ -25,6 +25,7 @@ from metaxy_dagster.definitions.describe import (
     column_schema,
 )
 from metaxy_dagster.definitions.settings import MetaxifySettings
+from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import thaw
 from metaxy_dagster.features.tags import feature_tag, tag_value
@@ -32,12 +33,9 @@ from metaxy_dagster.features.tags import feature_tag, tag_value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from metaxy_dagster.features.graph import FeatureGraph
-    from metaxy_dagster.features.keys import FeatureKey
-    from metaxy_dagster.features.plan import FeaturePlan
     from metaxy_dagster.features.specs import FeatureSpec
 
-__all__ = ["MetaxyTranslator", "MetaxyTranslatorData", "attributes_of_feature", "feature_asset_key"]
+__all__ = ["MetaxyTranslator", "attributes_of_feature", "feature_asset_key"]
 
 _TEXT: Final = (str,)
 _LIST: Final = (list,)
@@ -50,33 +48,6 @@ _ATTRIBUTES: Final[Mapping[str, tuple[type, ...]]] = {
     "owners": _LIST,
     "tags": (dict,),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetaxyTranslatorData:
-    """All that is known of one asset that carries a feature.
-
-    Args:
-        asset_key: the asset's key in the user's repository.
-        graph: the features of this pass (a copy; not to be added to).
-        spec: the feature's spec.
-        plan: its joins, fields and parent fields.
-        feature_class: its Python class, if it has one.
-        feature_version: 32 hex digits over the feature and all that it depends on.
-        code_version: 32 hex digits over the feature's own code versions.
-        upstream: for each upstream feature the assets that carry it.
-        project: the project's name, if one is set.
-    """
-
-    asset_key: dg.AssetKey
-    graph: FeatureGraph
-    spec: FeatureSpec
-    plan: FeaturePlan
-    feature_class: type | None
-    feature_version: str
-    code_version: str
-    upstream: Mapping[FeatureKey, tuple[dg.AssetKey, ...]]
-    project: str | None = None
 
 
 @dataclass(frozen=True)

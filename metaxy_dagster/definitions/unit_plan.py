@@ -14,7 +14,7 @@ from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.batching import cannot_be_batched, plan_batches
 from metaxy_dagster.definitions.loading import load_changes, loaded_by_key
 from metaxy_dagster.definitions.merge import Filled
-from metaxy_dagster.definitions.nodes import NodePlan, nodes_used_elsewhere
+from metaxy_dagster.definitions.node_plan import NodePlan
 from metaxy_dagster.definitions.ordering import DepContext, input_names, merged_deps, unbound
 from metaxy_dagster.definitions.plan import (
     AssetPlan,
@@ -25,6 +25,7 @@ from metaxy_dagster.definitions.plan import (
 )
 from metaxy_dagster.definitions.references import renamed_lineage
 from metaxy_dagster.definitions.routing import Routes, route
+from metaxy_dagster.definitions.shared_nodes import nodes_used_elsewhere
 from metaxy_dagster.definitions.skipping import BODY, plan_body, why_not_pending
 
 if TYPE_CHECKING:

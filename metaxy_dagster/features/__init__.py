@@ -23,6 +23,7 @@ from metaxy_dagster.features.filters import (
     Or,
 )
 from metaxy_dagster.features.frozen import FrozenMapping, freeze, thaw
+from metaxy_dagster.features.given_filters import filter_of
 from metaxy_dagster.features.graph import FeatureGraph
 from metaxy_dagster.features.keys import (
     CoercibleToFeatureKey,
@@ -68,6 +69,7 @@ __all__ = [
     "ParentField",
     "SpecialFieldDep",
     "digest",
+    "filter_of",
     "freeze",
     "parse_filter",
     "thaw",

@@ -12,6 +12,7 @@ from metaxy_dagster.features.columns import Columns, columns, fold, in_order
 from metaxy_dagster.features.expressions import is_expression
 from metaxy_dagster.features.filters import Filter
 from metaxy_dagster.features.frozen import FrozenMapping
+from metaxy_dagster.features.given_filters import filter_of
 from metaxy_dagster.features.keys import CoercibleToFeatureKey, FeatureKey
 from metaxy_dagster.features.lineage import LineageRelationship
 from metaxy_dagster.features.mapping import FieldsMapping
@@ -30,7 +31,7 @@ def _filters(value: object) -> tuple[Filter, ...]:
         return ()
     one = isinstance(value, str | Filter) or is_expression(value)
     listed = (value,) if one else in_order(value, "filters")
-    return tuple(map(Filter.coerce, listed))
+    return tuple(map(filter_of, listed))
 
 
 def _rename(value: Mapping[str, str]) -> FrozenMapping[str, str]:

@@ -76,31 +76,13 @@ class Filter(abc.ABC):
     def __hash__(self) -> int:
         return hash(str(self))
 
-    @staticmethod
-    def coerce(value: object) -> Filter:
-        """Read a filter from its text or a narwhals expression; a filter stays as it is.
-
-        Raises:
-            FeatureError: it is none of these, or an expression that no filter can say.
-
-        Example:
-            >>> Filter.coerce("height > 720")
-            Compare(column='height', op='>', value=720)
-        """
-        from metaxy_dagster.features.expressions import is_expression, translate  # noqa: PLC0415 - a cycle
-        from metaxy_dagster.features.filter_parser import parse_filter  # noqa: PLC0415 - a cycle
-
-        if isinstance(value, Filter):
-            return value
-        return translate(value) if is_expression(value) else parse_filter(value)
-
     @classmethod
     def __get_pydantic_core_schema__(
         cls, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        """As a pydantic field: validated from text or a filter, dumped as canonical text."""
-        return core_schema.no_info_plain_validator_function(
-            cls.coerce,
+        """As a pydantic field: a filter, dumped as canonical text."""
+        return core_schema.is_instance_schema(
+            cls,
             serialization=core_schema.plain_serializer_function_ser_schema(
                 str, return_schema=core_schema.str_schema()
             ),

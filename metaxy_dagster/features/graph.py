@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Self
+from typing import Self
+
+from pydantic import BaseModel
 
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features.difference import difference
@@ -21,9 +23,6 @@ from metaxy_dagster.features.plan import FeaturePlan, ParentField
 from metaxy_dagster.features.planning import make_plan
 from metaxy_dagster.features.specs import FeatureSpec
 from metaxy_dagster.features.versions import code_version, feature_version
-
-if TYPE_CHECKING:
-    from metaxy_dagster.features.feature import BaseFeature
 
 __all__ = ["FeatureGraph"]
 
@@ -47,7 +46,7 @@ class FeatureGraph:
 
     def __init__(self) -> None:
         self._specs: dict[FeatureKey, FeatureSpec] = {}
-        self._classes: dict[FeatureKey, type[BaseFeature]] = {}
+        self._classes: dict[FeatureKey, type[BaseModel]] = {}
         self._inline: dict[FeatureKey, FeatureSpec] = {}
         self._downstream: dict[FeatureKey, list[FeatureKey]] = {}
         self._order: dict[FeatureKey, int] | None = None
@@ -57,7 +56,7 @@ class FeatureGraph:
         self._code_versions: dict[FeatureKey, str] = {}
 
     # ------------------------------------------------------------------------------- contents
-    def add(self, feature: FeatureSpec | type[BaseFeature], *, inline: bool = False) -> FeatureSpec:
+    def add(self, feature: FeatureSpec | type[BaseModel], *, inline: bool = False) -> FeatureSpec:
         """Add a feature; adding an equal spec again changes nothing.
 
         Args:
@@ -119,7 +118,7 @@ class FeatureGraph:
     def __repr__(self) -> str:
         return f"<FeatureGraph of {len(self)} features>"
 
-    def feature_class(self, key: CoercibleToFeatureKey) -> type[BaseFeature] | None:
+    def feature_class(self, key: CoercibleToFeatureKey) -> type[BaseModel] | None:
         """The class that declares a feature, if a class does.
 
         Raises:

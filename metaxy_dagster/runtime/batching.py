@@ -15,7 +15,8 @@ from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.batches import each_batch
 from metaxy_dagster.runtime.conversion import Source, empty_frame
 from metaxy_dagster.runtime.inputs import Loaded
-from metaxy_dagster.runtime.output import located, own_rows, write_output
+from metaxy_dagster.runtime.located import located
+from metaxy_dagster.runtime.output import own_rows, write_output
 from metaxy_dagster.runtime.skipping import why_body_always_runs
 from metaxy_dagster.runtime.work import StepWork, current_work, work_of
 from metaxy_dagster.stores import Increment, WriteResult

@@ -22,7 +22,8 @@ from metaxy_dagster.runtime.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.increments import StepIncrements
 from metaxy_dagster.runtime.inputs import is_optional, load_frame, produced, resolve_shared
 from metaxy_dagster.runtime.limits import Limits
-from metaxy_dagster.runtime.output import located, own_rows, write_output
+from metaxy_dagster.runtime.located import located
+from metaxy_dagster.runtime.output import own_rows, write_output
 from metaxy_dagster.runtime.parameters import UNANNOTATED, Parameter
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.pinning import pin

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import dagster as dg
-
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import DeletionRefusedError, FrameError, MetaxyError
+from metaxy_dagster.errors import DeletionRefusedError, FrameError
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
@@ -19,20 +15,9 @@ from metaxy_dagster.runtime.scope import Scope
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
 from metaxy_dagster.stores.frames import Rows, column_names, to_rows
 
-__all__ = ["located", "own_rows", "write_output"]
+__all__ = ["own_rows", "write_output"]
 
 _SHOWN = 5
-
-
-@contextmanager
-def located(asset_key: dg.AssetKey) -> Iterator[None]:
-    """Name the asset in errors of the floors below, which do not know it."""
-    try:
-        yield
-    except MetaxyError as error:
-        known = error.located(asset=asset_key.to_user_string())
-        # In place of the other one: a log that shows both says everything twice.
-        raise known.with_traceback(error.__traceback__) from error.__cause__
 
 
 def write_output(

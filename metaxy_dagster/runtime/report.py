@@ -14,7 +14,7 @@ from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.calling import run_of
 from metaxy_dagster.runtime.events import VersionedBy, feature_state, version_tags
 from metaxy_dagster.runtime.feature_asset import FeatureAsset
-from metaxy_dagster.runtime.output import located
+from metaxy_dagster.runtime.located import located
 from metaxy_dagster.runtime.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
 from metaxy_dagster.runtime.undecided import require_decided

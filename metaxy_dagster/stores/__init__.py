@@ -13,8 +13,8 @@ _HOMES = {
         "load_config",
     ),
     "metaxy_dagster.stores.counts": ("Counts",),
-    "metaxy_dagster.stores.duckdb.compactable": ("CompactionResult",),
-    "metaxy_dagster.stores.duckdb.migratable": ("IdMigration",),
+    "metaxy_dagster.stores.compaction_result": ("CompactionResult",),
+    "metaxy_dagster.stores.id_migration": ("IdMigration",),
     "metaxy_dagster.stores.duckdb.store": ("DuckDBMetadataStore",),
     "metaxy_dagster.stores.failures": ("FailureResult",),
     "metaxy_dagster.stores.increment": ("Increment",),
@@ -27,12 +27,12 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from metaxy_dagster.stores.compaction_result import CompactionResult
     from metaxy_dagster.stores.config import MetaxyConfig, StoreConfig, load_config
     from metaxy_dagster.stores.counts import Counts
-    from metaxy_dagster.stores.duckdb.compactable import CompactionResult
-    from metaxy_dagster.stores.duckdb.migratable import IdMigration
     from metaxy_dagster.stores.duckdb.store import DuckDBMetadataStore
     from metaxy_dagster.stores.failures import FailureResult
+    from metaxy_dagster.stores.id_migration import IdMigration
     from metaxy_dagster.stores.increment import Increment
     from metaxy_dagster.stores.project import init
     from metaxy_dagster.stores.protocol import AlterResult, MetadataStore, WriteResult

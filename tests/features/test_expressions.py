@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from metaxy_dagster.errors import FeatureError
-from metaxy_dagster.features import FeatureDep, FeatureSpec, Filter, parse_filter
+from metaxy_dagster.features import FeatureDep, FeatureSpec, filter_of, parse_filter
 
 COL = nw.col
 SAME = [
@@ -114,10 +114,10 @@ def test_no_expression_is_too_deep_or_too_long_for_an_error() -> None:
         chained = chained | (COL("a") > 1)
     for expression in (inverted, _nested(30), _nested(400)):
         with pytest.raises(FeatureError, match="nested too deeply"):
-            Filter.coerce(expression)
+            filter_of(expression)
     with pytest.raises(FeatureError, match="too long"):
-        Filter.coerce(chained)
-    assert len(Filter.coerce(_nested(20)).columns) == 2
+        filter_of(chained)
+    assert len(filter_of(_nested(20)).columns) == 2
 
 
 def test_a_dependency_filtered_by_an_expression_is_that_filtered_by_its_text() -> None:

@@ -33,7 +33,7 @@ from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identifiers import columns, literal
 from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.scratch import scratch
-from metaxy_dagster.stores.duckdb.staging import COL_CONTENT, Staged
+from metaxy_dagster.stores.duckdb.staged import COL_CONTENT, Staged
 from metaxy_dagster.stores.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames import check_ids, to_arrow, to_rows
 from metaxy_dagster.stores.given import own_versions

@@ -13,7 +13,7 @@ from metaxy_dagster.stores.duckdb import layout
 from metaxy_dagster.stores.duckdb.identifiers import quote, table_of
 from metaxy_dagster.stores.duckdb.passes import passes
 from metaxy_dagster.stores.duckdb.provenance import Literals, sample_provenance, struct_of
-from metaxy_dagster.stores.duckdb.staging import STAGE, Staged
+from metaxy_dagster.stores.duckdb.staged import STAGE, Staged
 
 __all__ = ["CHANGED", "mark_changed"]
 

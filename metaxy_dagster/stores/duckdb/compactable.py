@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metaxy_dagster.errors import StoreError, shown
-from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.stores.arguments import check_flags
+from metaxy_dagster.stores.compaction_result import CompactionResult
 from metaxy_dagster.stores.duckdb.failing import FailureStore
 
 if TYPE_CHECKING:
@@ -18,46 +16,9 @@ if TYPE_CHECKING:
 else:
     (compaction,) = late_modules(__package__, "compaction")
 
-__all__ = ["CompactableStore", "CompactionResult"]
+__all__ = ["CompactableStore"]
 
 _WEEK = dt.timedelta(days=7)
-
-
-@dataclass(frozen=True)
-class CompactionResult:
-    """What a compaction removed, or would remove.
-
-    Attributes:
-        commit: the number of the compaction's own commit; 0 if no row was removed.
-        horizon: everything can still be read as of this commit and of later ones.
-        removed: rows of history removed, by feature; features without any are left out.
-        kept: rows of history that are left, by feature.
-        commits_removed: entries of the list of commits that nothing needs any more.
-        bytes_before: size of the file.
-        bytes_after: size of the file afterwards.
-
-    Example:
-        >>> CompactionResult(3, 2, {FeatureKey("a"): 10}, {}, 1, 800, 300).bytes_freed
-        500
-    """
-
-    commit: int
-    horizon: int
-    removed: Mapping[FeatureKey, int]
-    kept: Mapping[FeatureKey, int]
-    commits_removed: int
-    bytes_before: int
-    bytes_after: int
-
-    @property
-    def rows_removed(self) -> int:
-        """Rows of history removed, of all features."""
-        return sum(self.removed.values())
-
-    @property
-    def bytes_freed(self) -> int:
-        """Bytes that the file is smaller by."""
-        return self.bytes_before - self.bytes_after
 
 
 class CompactableStore(FailureStore):

@@ -23,10 +23,10 @@ import duckdb
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.stores.compaction_result import CompactionResult
 from metaxy_dagster.stores.duckdb import layout, retention
 from metaxy_dagster.stores.duckdb.aftermath import once_stored
 from metaxy_dagster.stores.duckdb.commits import Commit, keep_tokens
-from metaxy_dagster.stores.duckdb.compactable import CompactionResult
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.forked import forked_error
 from metaxy_dagster.stores.duckdb.identifiers import (

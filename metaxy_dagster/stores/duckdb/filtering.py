@@ -22,6 +22,7 @@ from metaxy_dagster.features import (
 )
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.features.expressions import is_expression
+from metaxy_dagster.features.given_filters import filter_of
 from metaxy_dagster.features.operands import MAX_CONDITIONS, column_text, root
 from metaxy_dagster.features.spans import Within
 from metaxy_dagster.late import duckdb
@@ -59,7 +60,7 @@ def parsed(filters: object) -> tuple[Filter, ...]:
 
 def _parsed(given: object) -> Filter:
     if isinstance(given, str | Filter) or is_expression(given):
-        return Filter.coerce(given)
+        return filter_of(given)
     raise StoreError(
         "this filter cannot be used here",
         found=type(given).__qualname__,

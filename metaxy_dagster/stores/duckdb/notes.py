@@ -11,7 +11,7 @@ import duckdb
 from metaxy_dagster.stores.duckdb.entries import Entry
 from metaxy_dagster.stores.duckdb.identifiers import quote
 from metaxy_dagster.stores.duckdb.layout import Table
-from metaxy_dagster.stores.duckdb.staging import Staged
+from metaxy_dagster.stores.duckdb.staged import Staged
 from metaxy_dagster.stores.duckdb.types import Agreed
 from metaxy_dagster.stores.logical import Logical, merged, of_text, to_text
 

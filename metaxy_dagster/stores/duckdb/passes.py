@@ -8,7 +8,7 @@ from itertools import pairwise
 import duckdb
 
 from metaxy_dagster.stores.duckdb.identifiers import columns, quote
-from metaxy_dagster.stores.duckdb.staging import STAGE
+from metaxy_dagster.stores.duckdb.staged import STAGE
 from metaxy_dagster.stores.duckdb.widening import INTEGERS
 
 __all__ = ["passes"]

@@ -22,6 +22,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE, STATUS, Counts
+from metaxy_dagster.stores.duckdb.answered import Answered
 from metaxy_dagster.stores.duckdb.entries import set_failed
 from metaxy_dagster.stores.duckdb.identifiers import (
     CATALOG,
@@ -33,7 +34,6 @@ from metaxy_dagster.stores.duckdb.identifiers import (
 from metaxy_dagster.stores.duckdb.layout import COL_COMMIT
 from metaxy_dagster.stores.duckdb.query import Query, fetch
 from metaxy_dagster.stores.duckdb.registering import register
-from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.increment import IncrementSource
 from metaxy_dagster.stores.scan import Scan

@@ -28,11 +28,11 @@ from metaxy_dagster.stores.duckdb.identifiers import (
     table_of,
 )
 from metaxy_dagster.stores.duckdb.identity import stored_ids, with_ids
-from metaxy_dagster.stores.duckdb.migratable import IdMigration
 from metaxy_dagster.stores.duckdb.notes import renamed
 from metaxy_dagster.stores.duckdb.removal import Removal
 from metaxy_dagster.stores.duckdb.versions import moved
 from metaxy_dagster.stores.duckdb.views import sample_columns
+from metaxy_dagster.stores.id_migration import IdMigration
 
 __all__ = ["Wanted", "migrate"]
 

@@ -16,6 +16,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores import spool as spools
 from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts, having
+from metaxy_dagster.stores.duckdb.answered import Answered
 from metaxy_dagster.stores.duckdb.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.identity import checked_catalog
 from metaxy_dagster.stores.duckdb.quarantine import WithoutQuarantined
@@ -29,7 +30,6 @@ from metaxy_dagster.stores.duckdb.query import (
 )
 from metaxy_dagster.stores.duckdb.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.resolve import OpenResolve, Resolve
-from metaxy_dagster.stores.duckdb.watermark import Answered
 from metaxy_dagster.stores.increment import Increment, IncrementSource
 from metaxy_dagster.stores.logical import restore
 from metaxy_dagster.stores.scan import Scan

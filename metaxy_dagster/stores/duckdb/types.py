@@ -22,7 +22,7 @@ from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.widening import Path, Widening, has_value, storable
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb.staging import Staged
+    from metaxy_dagster.stores.duckdb.staged import Staged
 
 __all__ = ["Agreed", "stored_types"]
 

@@ -8,15 +8,15 @@ alone, and is void when history was erased: then the full resolve is taken, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import duckdb
-import pyarrow as pa
 
 from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE
 from metaxy_dagster.stores.duckdb import layout
+from metaxy_dagster.stores.duckdb.answered import Answered
 from metaxy_dagster.stores.duckdb.catalog import Catalog
 from metaxy_dagster.stores.duckdb.empties import Marks
 from metaxy_dagster.stores.duckdb.entries import Commits, Entry, Watermark, history_of
@@ -29,32 +29,11 @@ from metaxy_dagster.stores.duckdb.identifiers import (
 from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.encoding import hash_parts
 
-__all__ = ["Answered", "Done", "advance", "fingerprint", "is_behind", "read_watermark"]
+__all__ = ["Done", "advance", "fingerprint", "is_behind", "read_watermark"]
 
 _KNOWN = "metaxy_known"
 # Beyond this many unanswered samples, finding them again costs less than keeping note of them.
 _MAX_PENDING = 200_000
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The increment that a write answers, whole or in part.
-
-    Attributes:
-        fingerprint: of the feature's definition.
-        commit: as of which it was resolved.
-        sample_columns: what names its rows.
-        open_count: how many samples of it are not simply unchanged.
-        lists_unchanged: whether samples that need nothing may be listed too.
-        ids: gives the sample columns of samples with certain statuses.
-    """
-
-    fingerprint: str
-    commit: int
-    sample_columns: tuple[str, ...]
-    open_count: int
-    lists_unchanged: bool
-    ids: Callable[[Sequence[int]], pa.Table]
 
 
 def fingerprint(plan: FeaturePlan, feature_version: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from metaxy_dagster.stores.duckdb.watermark import Answered
+from metaxy_dagster.stores.duckdb.answered import Answered
 from metaxy_dagster.stores.empties import EmptySamples
 
 __all__ = ["Write"]

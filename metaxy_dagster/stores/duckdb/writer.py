@@ -28,7 +28,8 @@ from metaxy_dagster.stores.duckdb.identifiers import (
 from metaxy_dagster.stores.duckdb.notes import had_types, noted
 from metaxy_dagster.stores.duckdb.registering import register
 from metaxy_dagster.stores.duckdb.removal import ORPHANS, Removal
-from metaxy_dagster.stores.duckdb.staging import STAGE, Staged, check_asked_for, stage, unstage
+from metaxy_dagster.stores.duckdb.staged import STAGE, Staged
+from metaxy_dagster.stores.duckdb.staging import check_asked_for, stage, unstage
 from metaxy_dagster.stores.duckdb.types import stored_types
 from metaxy_dagster.stores.duckdb.versions import moved
 from metaxy_dagster.stores.duckdb.views import sample_columns
