@@ -12,9 +12,9 @@ import dagster as dg
 import pyarrow as pa
 
 import metaxy_dagster as mxd
-from metaxy_dagster.runtime.events import feature_state
-from metaxy_dagster.runtime.feature_asset import FeatureAsset
-from metaxy_dagster.runtime.undecided import require_decided
+from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.events.event_metadata import feature_state
+from metaxy_dagster.runtime.partitions.undecided import require_decided
 
 ROWS = 1_000
 CHANGED = 10

@@ -81,7 +81,7 @@ def test_definitions_load_neither_a_database_nor_frames(code):
     modules = loaded(code)
     assert not modules & HEAVY
     # The face of the embedded store is there; what opens its file is not.
-    assert "metaxy_dagster.stores.duckdb.connection" not in modules
+    assert "metaxy_dagster.stores.duckdb.file.connection" not in modules
 
 
 def test_a_store_brings_what_it_needs():

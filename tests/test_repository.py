@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import dagster as dg
+import grimp
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -95,6 +97,16 @@ def pins(name: str) -> dict[str, Version]:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
     pairs = (line.split("==") for line in lines)
     return {canonicalize_name(package): Version(version) for package, version in pairs}
+
+
+def test_no_module_imports_one_that_imports_it() -> None:
+    """Nor by way of others; what is imported for annotations alone counts as well."""
+    graph = grimp.build_graph("metaxy_dagster", cache_dir=None)
+    above = {
+        module: graph.find_modules_directly_imported_by(module) - {"metaxy_dagster"}
+        for module in graph.modules
+    }
+    TopologicalSorter(above).prepare()  # raises a CycleError that names the circle
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)

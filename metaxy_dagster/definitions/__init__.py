@@ -5,9 +5,11 @@ from __future__ import annotations
 from dagster_shared.libraries import DagsterLibraryRegistry
 
 from metaxy_dagster import __version__
+from metaxy_dagster.definitions.bindings.translator import MetaxyTranslator
+from metaxy_dagster.definitions.bindings.translator_data import MetaxyTranslatorData
 from metaxy_dagster.definitions.decorator import metaxify
 from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
-from metaxy_dagster.definitions.plan import (
+from metaxy_dagster.definitions.plan.plans import (
     AssetPlan,
     Change,
     DefinitionPlan,
@@ -16,8 +18,6 @@ from metaxy_dagster.definitions.plan import (
 )
 from metaxy_dagster.definitions.settings import MetaxifySettings
 from metaxy_dagster.definitions.transform import metaxify_definitions, plan_definitions
-from metaxy_dagster.definitions.translator import MetaxyTranslator
-from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
 
 __all__ = [
     "AssetPlan",

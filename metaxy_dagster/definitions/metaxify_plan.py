@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from metaxy_dagster.definitions.apply import apply_plan
-from metaxy_dagster.definitions.plan import RepositoryPlan
+from metaxy_dagster.definitions.apply.definitions import apply_plan
+from metaxy_dagster.definitions.apply.rewrite import Rewriter
+from metaxy_dagster.definitions.plan.plans import RepositoryPlan
 from metaxy_dagster.definitions.report import render, summary
-from metaxy_dagster.definitions.rewrite import Rewriter
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -9,56 +9,56 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
-from metaxy_dagster.definitions.additions import Additions, plan_additions
-from metaxy_dagster.definitions.asset_metadata import metadata_faults
-from metaxy_dagster.definitions.automations import Automations, plan_automations
-from metaxy_dagster.definitions.code_versions import bound_elsewhere, with_asset_versions
-from metaxy_dagster.definitions.collect import Scan, collect
-from metaxy_dagster.definitions.collector import collector_held
-from metaxy_dagster.definitions.conditions import fill_condition
-from metaxy_dagster.definitions.config_versions import with_default_inputs
-from metaxy_dagster.definitions.declare import copied_graph, declare
-from metaxy_dagster.definitions.declared import Declared
-from metaxy_dagster.definitions.grouping import grouping_faults
-from metaxy_dagster.definitions.loading import Loads, lacks_an_asset
-from metaxy_dagster.definitions.mapping_faults import mapping_faults
-from metaxy_dagster.definitions.merge import Filled, fill
-from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
-from metaxy_dagster.definitions.notices import general_notices
-from metaxy_dagster.definitions.parameters import parameter_faults
-from metaxy_dagster.definitions.partitions import partition_faults
-from metaxy_dagster.definitions.plan import Notice, NoticeKind
-from metaxy_dagster.definitions.proposals import proposed_spec, translator_data
-from metaxy_dagster.definitions.references import (
+from metaxy_dagster.definitions.apply.rewrite import Rewriter
+from metaxy_dagster.definitions.bindings.asset_metadata import metadata_faults
+from metaxy_dagster.definitions.bindings.code_versions import bound_elsewhere, with_asset_versions
+from metaxy_dagster.definitions.bindings.config_versions import with_default_inputs
+from metaxy_dagster.definitions.bindings.declare import copied_graph, declare
+from metaxy_dagster.definitions.bindings.declared import Declared
+from metaxy_dagster.definitions.bindings.merge import Filled, fill
+from metaxy_dagster.definitions.bindings.proposals import proposed_spec, translator_data
+from metaxy_dagster.definitions.bindings.references import (
     References,
     Regroup,
     Relative,
     find_references,
     relative_targets,
 )
-from metaxy_dagster.definitions.refusals import refusals
-from metaxy_dagster.definitions.remedies import in_keys
-from metaxy_dagster.definitions.resources import (
+from metaxy_dagster.definitions.bindings.remedies import in_keys
+from metaxy_dagster.definitions.bindings.translator_data import MetaxyTranslatorData
+from metaxy_dagster.definitions.bindings.unit_context import UnitContext
+from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
+from metaxy_dagster.definitions.plan.chains import chains
+from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
+from metaxy_dagster.definitions.repository.collect import Scan, collect
+from metaxy_dagster.definitions.repository.collector import collector_held
+from metaxy_dagster.definitions.rules.additions import Additions, plan_additions
+from metaxy_dagster.definitions.rules.automations import Automations, plan_automations
+from metaxy_dagster.definitions.rules.conditions import fill_condition
+from metaxy_dagster.definitions.rules.grouping import grouping_faults
+from metaxy_dagster.definitions.rules.loading import Loads, lacks_an_asset
+from metaxy_dagster.definitions.rules.mapping_faults import mapping_faults
+from metaxy_dagster.definitions.rules.notices import general_notices
+from metaxy_dagster.definitions.rules.parameters import parameter_faults
+from metaxy_dagster.definitions.rules.partitions import partition_faults
+from metaxy_dagster.definitions.rules.refusals import refusals
+from metaxy_dagster.definitions.rules.resources import (
     Resources,
     configured_project,
     plan_resources,
     stored_in,
 )
-from metaxy_dagster.definitions.rewrite import Rewriter
-from metaxy_dagster.definitions.selections import Selections
-from metaxy_dagster.definitions.translator_data import MetaxyTranslatorData
-from metaxy_dagster.definitions.unit_context import UnitContext
-from metaxy_dagster.definitions.unit_plan import plan_units
-from metaxy_dagster.definitions.validate import chains
+from metaxy_dagster.definitions.rules.selections import Selections
+from metaxy_dagster.definitions.rules.unit_plan import plan_units
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
 from metaxy_dagster.features.graph import FeatureGraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from metaxy_dagster.definitions.plan import DefinitionPlan
+    from metaxy_dagster.definitions.bindings.translator import MetaxyTranslator
+    from metaxy_dagster.definitions.plan.plans import DefinitionPlan
     from metaxy_dagster.definitions.settings import MetaxifySettings
-    from metaxy_dagster.definitions.translator import MetaxyTranslator
 
 __all__ = ["Request", "make_plan"]
 

@@ -10,7 +10,7 @@ from metaxy_dagster.definitions.settings import checked_choice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from metaxy_dagster.definitions.plan import Change, RepositoryPlan
+    from metaxy_dagster.definitions.plan.plans import Change, RepositoryPlan
 
 __all__ = ["render", "summary"]
 

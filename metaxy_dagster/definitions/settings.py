@@ -13,7 +13,7 @@ from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import FrozenMapping
 from metaxy_dagster.features.shares import SHARE_RULE, is_share
 from metaxy_dagster.keys import check_names
-from metaxy_dagster.runtime.parameters import UNANNOTATED
+from metaxy_dagster.runtime.loading.parameters import UNANNOTATED
 
 __all__ = [
     "AssetKeys",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.bindings.translator import MetaxyTranslator
 from metaxy_dagster.definitions.planner import Request, make_plan
 from metaxy_dagster.definitions.record import note_plan
 from metaxy_dagster.definitions.settings import (
@@ -20,7 +21,6 @@ from metaxy_dagster.definitions.settings import (
     PendingSensor,
     checked_choice,
 )
-from metaxy_dagster.definitions.translator import MetaxyTranslator
 from metaxy_dagster.errors import DefinitionsError
 
 if TYPE_CHECKING:

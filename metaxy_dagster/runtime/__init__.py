@@ -8,67 +8,67 @@ from metaxy_dagster.late import late_names
 from metaxy_dagster.stores.running import tell_inputs_by, tell_run_by
 
 _HOMES = {
-    "metaxy_dagster.runtime.automation_condition": ("pending_samples",),
-    "metaxy_dagster.runtime.batches": ("each_batch",),
-    "metaxy_dagster.runtime.batching": (
+    "metaxy_dagster.runtime.automation.automation_condition": ("pending_samples",),
+    "metaxy_dagster.runtime.work.batches": ("each_batch",),
+    "metaxy_dagster.runtime.io.batching": (
         "batching_op",
         "why_not_in_batches",
     ),
-    "metaxy_dagster.runtime.checks": ("build_feature_checks",),
-    "metaxy_dagster.runtime.dagster_type": ("feature_to_dagster_type",),
-    "metaxy_dagster.runtime.deletion": (
+    "metaxy_dagster.runtime.automation.checks": ("build_feature_checks",),
+    "metaxy_dagster.runtime.loading.dagster_type": ("feature_to_dagster_type",),
+    "metaxy_dagster.runtime.work.deletion": (
         "DeleteSamples",
         "delete",
     ),
-    "metaxy_dagster.runtime.empties": ("report_empty",),
-    "metaxy_dagster.runtime.failures": ("report_failures",),
-    "metaxy_dagster.runtime.io_manager": ("MetaxyIOManager",),
-    "metaxy_dagster.runtime.observable": ("observable_metaxy_asset",),
-    "metaxy_dagster.runtime.observation_job": (
+    "metaxy_dagster.runtime.work.empties": ("report_empty",),
+    "metaxy_dagster.runtime.work.failures": ("report_failures",),
+    "metaxy_dagster.runtime.io.io_manager": ("MetaxyIOManager",),
+    "metaxy_dagster.runtime.automation.observable": ("observable_metaxy_asset",),
+    "metaxy_dagster.runtime.automation.observation_job": (
         "build_metaxy_multi_observation_job",
         "build_metaxy_observation_job",
     ),
     "metaxy_dagster.runtime.resource": ("MetaxyStoreFromConfigResource",),
-    "metaxy_dagster.runtime.results": (
+    "metaxy_dagster.runtime.events.results": (
         "generate_materialize_results",
         "generate_observe_results",
     ),
-    "metaxy_dagster.runtime.retrying": (
+    "metaxy_dagster.runtime.work.retrying": (
         "RetrySamples",
         "retry",
     ),
-    "metaxy_dagster.runtime.selection": ("select_metaxy_assets",),
-    "metaxy_dagster.runtime.sensor": ("build_pending_sensor",),
-    "metaxy_dagster.runtime.skipping": ("skipping_op",),
+    "metaxy_dagster.runtime.automation.selection": ("select_metaxy_assets",),
+    "metaxy_dagster.runtime.automation.sensor": ("build_pending_sensor",),
+    "metaxy_dagster.runtime.work.skipping": ("skipping_op",),
 }
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from metaxy_dagster.features import FeatureKey
-    from metaxy_dagster.runtime.automation_condition import pending_samples
-    from metaxy_dagster.runtime.batches import each_batch
-    from metaxy_dagster.runtime.batching import batching_op, why_not_in_batches
-    from metaxy_dagster.runtime.checks import build_feature_checks
-    from metaxy_dagster.runtime.dagster_type import feature_to_dagster_type
-    from metaxy_dagster.runtime.deletion import DeleteSamples, delete
-    from metaxy_dagster.runtime.empties import report_empty
-    from metaxy_dagster.runtime.failures import report_failures
-    from metaxy_dagster.runtime.io_manager import MetaxyIOManager
-    from metaxy_dagster.runtime.observable import observable_metaxy_asset
-    from metaxy_dagster.runtime.observation_job import (
+    from metaxy_dagster.runtime.automation.automation_condition import pending_samples
+    from metaxy_dagster.runtime.automation.checks import build_feature_checks
+    from metaxy_dagster.runtime.automation.observable import observable_metaxy_asset
+    from metaxy_dagster.runtime.automation.observation_job import (
         build_metaxy_multi_observation_job,
         build_metaxy_observation_job,
     )
-    from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
-    from metaxy_dagster.runtime.results import (
+    from metaxy_dagster.runtime.automation.selection import select_metaxy_assets
+    from metaxy_dagster.runtime.automation.sensor import build_pending_sensor
+    from metaxy_dagster.runtime.events.results import (
         generate_materialize_results,
         generate_observe_results,
     )
-    from metaxy_dagster.runtime.retrying import RetrySamples, retry
-    from metaxy_dagster.runtime.selection import select_metaxy_assets
-    from metaxy_dagster.runtime.sensor import build_pending_sensor
-    from metaxy_dagster.runtime.skipping import skipping_op
+    from metaxy_dagster.runtime.io.batching import batching_op, why_not_in_batches
+    from metaxy_dagster.runtime.io.io_manager import MetaxyIOManager
+    from metaxy_dagster.runtime.loading.dagster_type import feature_to_dagster_type
+    from metaxy_dagster.runtime.resource import MetaxyStoreFromConfigResource
+    from metaxy_dagster.runtime.work.batches import each_batch
+    from metaxy_dagster.runtime.work.deletion import DeleteSamples, delete
+    from metaxy_dagster.runtime.work.empties import report_empty
+    from metaxy_dagster.runtime.work.failures import report_failures
+    from metaxy_dagster.runtime.work.retrying import RetrySamples, retry
+    from metaxy_dagster.runtime.work.skipping import skipping_op
 
 __all__ = [
     "DeleteSamples",
@@ -103,7 +103,7 @@ def _run_id() -> str | None:
 
 
 def _inputs() -> Mapping[FeatureKey, str]:
-    from metaxy_dagster.runtime.run_inputs import current_inputs  # noqa: PLC0415 - brings Dagster
+    from metaxy_dagster.runtime.work.run_inputs import current_inputs  # noqa: PLC0415 - brings Dagster
 
     return current_inputs()
 

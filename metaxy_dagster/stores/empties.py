@@ -9,8 +9,8 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan
 from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.frames.samples import named_samples, typed_as
 from metaxy_dagster.stores.increment import Increment
-from metaxy_dagster.stores.samples import named_samples, typed_as
 
 __all__ = ["EmptySamples", "empty_samples"]
 

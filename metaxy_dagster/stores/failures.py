@@ -10,7 +10,7 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError, shown
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.late import pyarrow as pa
-from metaxy_dagster.stores.samples import named_samples
+from metaxy_dagster.stores.frames.samples import named_samples
 
 __all__ = ["FailureResult", "SampleError", "failed_samples"]
 

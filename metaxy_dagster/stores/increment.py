@@ -23,9 +23,9 @@ from metaxy_dagster.stores.counts import (
     Counts,
     having,
 )
-from metaxy_dagster.stores.samples import typed_as
+from metaxy_dagster.stores.frames.samples import typed_as
+from metaxy_dagster.stores.frames.spool import Spool, SpooledColumns
 from metaxy_dagster.stores.scan import Scan
-from metaxy_dagster.stores.spool import Spool, SpooledColumns
 
 if TYPE_CHECKING:
     import narwhals as nw

@@ -14,9 +14,9 @@ import pytest
 from feature_runs import feature
 
 import metaxy_dagster as mxd
-from metaxy_dagster.stores import lazy, spool
-from metaxy_dagster.stores.duckdb import source
-from metaxy_dagster.stores.duckdb.snapshot import Snapshot
+from metaxy_dagster.stores.duckdb.read.snapshot import Snapshot
+from metaxy_dagster.stores.duckdb.resolve import source
+from metaxy_dagster.stores.frames import lazy, spool
 
 ROWS = 300
 TABLE = pa.table(

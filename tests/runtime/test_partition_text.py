@@ -20,8 +20,8 @@ import metaxy_dagster as mxd
 from metaxy_dagster.features import IsNull, Not, Or
 from metaxy_dagster.features.spans import Within
 from metaxy_dagster.features.text_ranges import text_ranges
-from metaxy_dagster.runtime.partition_choices import partition_choices
-from metaxy_dagster.runtime.scope import Scope
+from metaxy_dagster.runtime.partitions.partition_choices import partition_choices
+from metaxy_dagster.runtime.partitions.scope import Scope
 
 GRAPH = mxd.FeatureGraph()
 GRAPH.add(mxd.FeatureSpec("event", id_columns=["id"]))

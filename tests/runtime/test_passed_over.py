@@ -13,9 +13,9 @@ import pytest
 
 import metaxy_dagster as mxd
 from metaxy_dagster.features import Filter
-from metaxy_dagster.runtime.partition_choices import partition_choices
-from metaxy_dagster.runtime.undecided import require_decided
-from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.runtime.partitions.partition_choices import partition_choices
+from metaxy_dagster.runtime.partitions.undecided import require_decided
+from metaxy_dagster.stores.duckdb.file.connection import DuckDBFile
 
 #: As many as DuckDB stores together, and knows the least and greatest text of.
 BLOCK, BLOCKS = 122_880, 4

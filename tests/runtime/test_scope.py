@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 import metaxy_dagster as mxd
-from metaxy_dagster.runtime.partition_choices import partition_choices
-from metaxy_dagster.runtime.scope import Choice, Scope
+from metaxy_dagster.runtime.partitions.partition_choices import partition_choices
+from metaxy_dagster.runtime.partitions.scope import Choice, Scope
 
 BERLIN = dg.HourlyPartitionsDefinition("2024-06-01-00:00", timezone="Europe/Berlin")
 DAILY = dg.DailyPartitionsDefinition("2024-06-01")

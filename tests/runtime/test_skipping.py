@@ -13,7 +13,7 @@ import pytest
 from feature_runs import event, feature, images, stored
 
 import metaxy_dagster as mxd
-from metaxy_dagster.runtime.skipping import skipping_op
+from metaxy_dagster.runtime.work.skipping import skipping_op
 
 ROWS = {i: (f"p{i}", f"l{i}") for i in range(3)}
 

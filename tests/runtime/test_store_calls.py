@@ -11,7 +11,7 @@ from feature_runs import IO_MANAGER, feature, images
 
 import metaxy_dagster as mxd
 from metaxy_dagster.runtime.resource import bind_graph
-from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.file.connection import DuckDBFile
 
 ASKED = (
     *("read", "read_table", "count", "schema", "data_version", "summary", "failures", "failed"),

@@ -13,8 +13,8 @@ import pytest
 from feature_runs import feature
 
 import metaxy_dagster as mxd
-from metaxy_dagster.runtime import output
-from metaxy_dagster.stores import lazy, spool
+from metaxy_dagster.runtime.io import output
+from metaxy_dagster.stores.frames import lazy, spool
 
 DAYS = dg.StaticPartitionsDefinition(["mon", "tue"])
 ROWS = 400

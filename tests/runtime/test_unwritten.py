@@ -73,7 +73,7 @@ def without_the_parameter() -> dg.AssetsDefinition:
 
 def skipped() -> dg.AssetsDefinition:
     """As the pass leaves it: the body does not run where nothing is pending."""
-    from metaxy_dagster.runtime.skipping import skipping_op  # noqa: PLC0415
+    from metaxy_dagster.runtime.work.skipping import skipping_op  # noqa: PLC0415
 
     asset = derived("increment")
     attributes = {**asset.get_attributes_dict(), "node_def": skipping_op(asset.op)}

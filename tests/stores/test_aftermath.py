@@ -18,8 +18,8 @@ from filelock import ReadWriteLock
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureGraph, FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb.connection import DuckDBFile
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, quote
+from metaxy_dagster.stores.duckdb.file.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.sql.identifiers import CATALOG, quote
 
 Done = Callable[[DuckDBMetadataStore], object]
 NO_ROWS = pa.table({"id": pa.array([], pa.int64())})

@@ -15,7 +15,7 @@ from worlds import catch_up, rows, small_store, statuses
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb import writer
+from metaxy_dagster.stores.duckdb.write import writer
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 CLOCKS: dict[str, Callable[[int], dt.datetime]] = {

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
-from metaxy_dagster.stores import spool as spool_module
-from metaxy_dagster.stores.spool import Spool
+from metaxy_dagster.stores.frames import spool as spool_module
+from metaxy_dagster.stores.frames.spool import Spool
 
 # So many samples left open are more than a watermark keeps note of.
 MANY = 210_000

@@ -12,8 +12,8 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureGraph, FeatureSpec, FieldSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb.bulk import ROW_GROUP, even_batches
-from metaxy_dagster.stores.encoding import encode_all, hash_text
+from metaxy_dagster.stores.duckdb.file.bulk import ROW_GROUP, even_batches
+from metaxy_dagster.stores.frames.encoding import encode_all, hash_text
 
 ROWS = 150_000
 HAS_ZSTD = int(duckdb.__version__.split(".")[0]) >= 2

@@ -20,8 +20,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metaxy_dagster.errors import FrameError
-from metaxy_dagster.stores.content import content_versions
-from metaxy_dagster.stores.frames import to_arrow
+from metaxy_dagster.stores.frames.content import content_versions
+from metaxy_dagster.stores.frames.rows import to_arrow
 
 EXAMPLES = settings(max_examples=150, deadline=None)
 NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}

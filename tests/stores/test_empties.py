@@ -20,8 +20,8 @@ from metaxy_dagster.features import (
 )
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore
 from metaxy_dagster.stores.counts import STATUS
-from metaxy_dagster.stores.duckdb.empties import find_marks
-from metaxy_dagster.stores.duckdb.entries import Commits
+from metaxy_dagster.stores.duckdb.file.entries import Commits
+from metaxy_dagster.stores.duckdb.resolve.empties import find_marks
 
 NOTHING = Counts(0, 0, 0)
 STATUSES = ("new", "stale", "orphaned", "unchanged", "quarantined")

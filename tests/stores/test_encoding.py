@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from metaxy_dagster.stores.encoding import encode_all, hash_parts
+from metaxy_dagster.stores.frames.encoding import encode_all, hash_parts
 
 INPUTS: dict[str, tuple[list[str | None], str]] = {
     "nothing": ([], ""),

@@ -18,7 +18,7 @@ from worlds import IMAGES, catch_up, digest, rows, small_graph, small_store, sta
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb import layout, migration
+from metaxy_dagster.stores.duckdb.file import layout, migration
 
 FORMAT = layout.FORMAT_VERSION
 DOCUMENT = Path(__file__).parents[2] / "docs" / "store-format.md"
@@ -323,7 +323,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from worlds import small_graph
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb import layout, migration
+from metaxy_dagster.stores.duckdb.file import layout, migration
 
 def step(connection):
     connection.execute("DROP TABLE metaxy_store.main.image")

@@ -16,9 +16,9 @@ import pytest
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeatureGraph, FeaturePlan, FeatureSpec, FieldSpec
 from metaxy_dagster.features.class_columns import ClassColumns
-from metaxy_dagster.stores import checks, lazy
-from metaxy_dagster.stores import spool as spool_module
-from metaxy_dagster.stores.frames import check_ids, column_names, to_arrow, to_rows
+from metaxy_dagster.stores.frames import checks, lazy
+from metaxy_dagster.stores.frames import spool as spool_module
+from metaxy_dagster.stores.frames.rows import check_ids, column_names, to_arrow, to_rows
 
 T = pa.table
 STAMPS = "metaxy_provenance_by_field"

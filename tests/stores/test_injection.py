@@ -30,7 +30,7 @@ from metaxy_dagster.features import (
     LineageRelationship,
 )
 from metaxy_dagster.stores import DuckDBMetadataStore, load_config
-from metaxy_dagster.stores.duckdb.identifiers import table_name
+from metaxy_dagster.stores.duckdb.sql.identifiers import table_name
 
 HOSTILE = [
     "'",

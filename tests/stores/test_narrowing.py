@@ -15,7 +15,7 @@ from worlds import statuses
 from metaxy_dagster.constants import COL_FEATURE_VERSION, COL_PROVENANCE_BY_FIELD
 from metaxy_dagster.features import FeatureDep, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb.narrowing import Narrowing
+from metaxy_dagster.stores.duckdb.resolve.narrowing import Narrowing
 
 GROUPS = LineageRelationship.aggregation(on=["video"])
 PARTS = LineageRelationship.expansion()

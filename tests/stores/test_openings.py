@@ -12,7 +12,7 @@ from worlds import catch_up, small_store
 
 from metaxy_dagster.stores import DuckDBMetadataStore
 from metaxy_dagster.stores.counts import Counts
-from metaxy_dagster.stores.duckdb.connection import DuckDBFile
+from metaxy_dagster.stores.duckdb.file.connection import DuckDBFile
 
 IMAGE = {"id": [1], "path": ["changed"], "height": [1], "caption": ["changed"]}
 

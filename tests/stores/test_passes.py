@@ -12,7 +12,7 @@ from videos import store_of
 
 from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb import passes
+from metaxy_dagster.stores.duckdb.write import passes
 
 ROWS = 400
 DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

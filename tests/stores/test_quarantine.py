@@ -16,7 +16,7 @@ from metaxy_dagster.errors import ConfigError, FeatureError, FrameError, StoreEr
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore, Increment
 from metaxy_dagster.stores.counts import QUARANTINED, STATUS
-from metaxy_dagster.stores.duckdb import resolve as resolve_module
+from metaxy_dagster.stores.duckdb.resolve import full as resolve_module
 
 IDS = (1, 2, 3, 4)
 NAMES = ("new", "stale", "pending", "quarantined", "orphaned")

@@ -19,9 +19,9 @@ from worlds import scanned
 from metaxy_dagster.constants import COL_FEATURE_VERSION
 from metaxy_dagster.features import FeatureGraph, FeatureSpec
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore, Increment
-from metaxy_dagster.stores import spool as spool_module
-from metaxy_dagster.stores.duckdb import query as query_module
-from metaxy_dagster.stores.duckdb import source as source_module
+from metaxy_dagster.stores.duckdb.read import query as query_module
+from metaxy_dagster.stores.duckdb.resolve import source as source_module
+from metaxy_dagster.stores.frames import spool as spool_module
 
 Ask = Callable[[Increment], Any]
 

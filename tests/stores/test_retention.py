@@ -16,7 +16,7 @@ from worlds import changed_store, digest, image, rows, small_graph
 
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.stores import CompactionResult, DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb import compaction
+from metaxy_dagster.stores.duckdb.compact import compaction
 
 NOW = dt.timedelta()
 WEEK = dt.timedelta(days=7)

@@ -17,10 +17,10 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores import spool as spool_module
 from metaxy_dagster.stores.counts import NEW, ORPHANED, QUARANTINED, STALE, UNCHANGED
-from metaxy_dagster.stores.duckdb import source
-from metaxy_dagster.stores.spool import Spool, SpooledColumns
+from metaxy_dagster.stores.duckdb.resolve import source
+from metaxy_dagster.stores.frames import spool as spool_module
+from metaxy_dagster.stores.frames.spool import Spool, SpooledColumns
 
 ROWS = T({"i": range(100), "t": [f"text {i}" for i in range(100)], "x": [0.5] * 100})
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 
 import metaxy_dagster as mxd
-from metaxy_dagster.stores import lazy as lazy_module
-from metaxy_dagster.stores import spool as spool_module
-from metaxy_dagster.stores.duckdb import arrival
-from metaxy_dagster.stores.frames import to_rows
+from metaxy_dagster.stores.duckdb.write import arrival
+from metaxy_dagster.stores.frames import lazy as lazy_module
+from metaxy_dagster.stores.frames import spool as spool_module
+from metaxy_dagster.stores.frames.rows import to_rows
 
 Source: TypeAlias = Callable[[pa.Table], Any]
 ROWS = 500

@@ -12,7 +12,7 @@ from worlds import catch_up, scanned
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
-from metaxy_dagster.stores.duckdb import source as source_module
+from metaxy_dagster.stores.duckdb.resolve import source as source_module
 
 Rows = list[dict[str, Any]]
 Ask = Callable[[Increment, bool], Rows]

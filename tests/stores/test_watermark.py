@@ -13,8 +13,8 @@ import pytest
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore, Increment
 from metaxy_dagster.stores.counts import STATUS
-from metaxy_dagster.stores.duckdb import resolve as resolve_module
-from metaxy_dagster.stores.duckdb import watermark as watermark_module
+from metaxy_dagster.stores.duckdb.resolve import full as resolve_module
+from metaxy_dagster.stores.duckdb.resolve import watermark as watermark_module
 
 STATUSES = ("new", "stale", "orphaned")
 

@@ -15,8 +15,8 @@ from worlds import rows, versions
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureDep, FeatureSpec, FieldDep, FieldSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb.reshape import Change, reshape
-from metaxy_dagster.stores.encoding import encode_all, hash_text
+from metaxy_dagster.stores.duckdb.file.reshape import Change, reshape
+from metaxy_dagster.stores.frames.encoding import encode_all, hash_text
 
 MANY = 150
 TABLE = "metaxy_store.main.t"

@@ -13,7 +13,7 @@ import polars as pl
 from feature_runs import IO_MANAGER, feature, images
 
 import metaxy_dagster as mxd
-from metaxy_dagster.runtime.batching import batching_op
+from metaxy_dagster.runtime.io.batching import batching_op
 
 ROWS = {i: (f"p{i}", f"l{i}") for i in range(10)}
 SIZE = 3

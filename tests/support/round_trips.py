@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from metaxy_dagster.features import FeatureGraph, FeatureSpec
-from metaxy_dagster.runtime.conversion import Source, convert
+from metaxy_dagster.runtime.loading.conversion import Source, convert
 from metaxy_dagster.stores import DuckDBMetadataStore
 
 ZONE = "Europe/Brussels"

@@ -68,7 +68,7 @@ def become_nobody() -> None:
     import pyarrow.dataset  # noqa: F401, PLC0415
     import worlds  # noqa: F401, PLC0415
 
-    import metaxy_dagster.stores.duckdb.snapshot  # noqa: F401, PLC0415
+    import metaxy_dagster.stores.duckdb.read.snapshot  # noqa: F401, PLC0415
 
     if os.geteuid() == 0:
         os.setgroups([])

@@ -17,10 +17,12 @@ from metaxy_dagster.stores.protocol import MetadataStore
 from metaxy_dagster.stores.running import graph_of_run
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb import connection, pins, session
+    from metaxy_dagster.stores.duckdb.file import connection, pins, session
 else:
     # A repository names the class in every process; few of them make a store.
-    connection, pins, session = late_modules(__package__, "connection", "pins", "session")
+    connection, pins, session = late_modules(
+        __package__, "file.connection", "file.pins", "file.session"
+    )
 
 __all__ = ["FileStore"]
 

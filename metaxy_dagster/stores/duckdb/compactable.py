@@ -12,9 +12,9 @@ from metaxy_dagster.stores.compaction_result import CompactionResult
 from metaxy_dagster.stores.duckdb.failing import FailureStore
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb import compaction
+    from metaxy_dagster.stores.duckdb.compact import compaction
 else:
-    (compaction,) = late_modules(__package__, "compaction")
+    (compaction,) = late_modules(__package__, "compact.compaction")
 
 __all__ = ["CompactableStore"]
 

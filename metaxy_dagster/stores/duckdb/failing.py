@@ -10,33 +10,31 @@ from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.stores.arguments import check_run
 from metaxy_dagster.stores.duckdb.base import FileStore
-from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
-from metaxy_dagster.stores.duckdb.identifiers import quote
-from metaxy_dagster.stores.duckdb.provenance import Values
+from metaxy_dagster.stores.duckdb.sql.filtering import FilterLike, condition, parsed
+from metaxy_dagster.stores.duckdb.sql.identifiers import quote
+from metaxy_dagster.stores.duckdb.sql.provenance import Values
 from metaxy_dagster.stores.failures import FailureResult, SampleError, failed_samples
+from metaxy_dagster.stores.frames.samples import typed_as
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.running import run_id
-from metaxy_dagster.stores.samples import typed_as
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb import (
-        asked,
-        catalog,
-        commits,
-        failed_rows,
-        identity,
-        layout,
-        quarantine,
-        query,
-        source,
-        views,
-    )
+    from metaxy_dagster.stores.duckdb.failures import failed_rows, quarantine
+    from metaxy_dagster.stores.duckdb.file import catalog, commits, identity, layout
+    from metaxy_dagster.stores.duckdb.read import query
+    from metaxy_dagster.stores.duckdb.resolve import asked, source, views
 else:
     asked, catalog, commits, failed_rows, identity, layout = late_modules(
-        __package__, "asked", "catalog", "commits", "failed_rows", "identity", "layout"
+        __package__,
+        "resolve.asked",
+        "file.catalog",
+        "file.commits",
+        "failures.failed_rows",
+        "file.identity",
+        "file.layout",
     )
     quarantine, query, source, views = late_modules(
-        __package__, "quarantine", "query", "source", "views"
+        __package__, "failures.quarantine", "read.query", "resolve.source", "resolve.views"
     )
 
 __all__ = ["FailureStore"]

@@ -12,9 +12,9 @@ from metaxy_dagster.stores.duckdb.compactable import CompactableStore
 from metaxy_dagster.stores.id_migration import IdMigration
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb import rekeying
+    from metaxy_dagster.stores.duckdb.write import rekeying
 else:
-    (rekeying,) = late_modules(__package__, "rekeying")
+    (rekeying,) = late_modules(__package__, "write.rekeying")
 
 __all__ = ["MigratableStore"]
 

@@ -14,32 +14,33 @@ from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.arguments import check_flags, column_names, is_whole
-from metaxy_dagster.stores.duckdb.filtering import FilterLike, parsed
-from metaxy_dagster.stores.duckdb.identifiers import CATALOG, table_name
 from metaxy_dagster.stores.duckdb.migratable import MigratableStore
+from metaxy_dagster.stores.duckdb.sql.filtering import FilterLike, parsed
+from metaxy_dagster.stores.duckdb.sql.identifiers import CATALOG, table_name
 from metaxy_dagster.stores.protocol import CommitMark, FeatureSummary
 from metaxy_dagster.stores.scan import Scan
 
 if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb import (
-        catalog,
-        commit_marks,
-        entries,
-        identity,
-        query,
-        reader,
-        snapshot,
-        summary,
-        versions,
-        views,
-    )
+    from metaxy_dagster.stores.duckdb.file import catalog, commit_marks, entries, identity
+    from metaxy_dagster.stores.duckdb.read import query, reader, snapshot, versions
+    from metaxy_dagster.stores.duckdb.resolve import summary, views
 else:
     # The snapshot brings pandas.
     catalog, commit_marks, entries, identity, query, reader, snapshot = late_modules(
         __package__,
-        *("catalog", "commit_marks", "entries", "identity", "query", "reader", "snapshot"),
+        *(
+            "file.catalog",
+            "file.commit_marks",
+            "file.entries",
+            "file.identity",
+            "read.query",
+            "read.reader",
+            "read.snapshot",
+        ),
     )
-    summary, versions, views = late_modules(__package__, "summary", "versions", "views")
+    summary, versions, views = late_modules(
+        __package__, "resolve.summary", "read.versions", "resolve.views"
+    )
 
 __all__ = ["ReadableStore"]
 

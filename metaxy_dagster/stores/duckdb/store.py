@@ -19,13 +19,13 @@ from metaxy_dagster.features.run_inputs import has_unknown_inputs, inputs_within
 from metaxy_dagster.late import late_modules
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.stores.arguments import check_flags, check_mapping
-from metaxy_dagster.stores.checks import check_how, column_warnings
-from metaxy_dagster.stores.duckdb.chosen import chosen_rows
-from metaxy_dagster.stores.duckdb.filtering import FilterLike, condition, parsed
-from metaxy_dagster.stores.duckdb.identifiers import quote, table_of
-from metaxy_dagster.stores.duckdb.provenance import Values
 from metaxy_dagster.stores.duckdb.reading import ReadableStore
+from metaxy_dagster.stores.duckdb.sql.chosen import chosen_rows
+from metaxy_dagster.stores.duckdb.sql.filtering import FilterLike, condition, parsed
+from metaxy_dagster.stores.duckdb.sql.identifiers import quote, table_of
+from metaxy_dagster.stores.duckdb.sql.provenance import Values
 from metaxy_dagster.stores.empties import empty_samples
+from metaxy_dagster.stores.frames.checks import check_how, column_warnings
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.protocol import AlterResult, WriteMode, WriteResult
 from metaxy_dagster.stores.running import run_id
@@ -33,32 +33,37 @@ from metaxy_dagster.stores.running import run_id
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from metaxy_dagster.stores.duckdb import (
-        altering,
-        arrival,
-        catalog,
-        commits,
-        distinct_texts,
-        empties,
-        failed_rows,
-        identity,
-        layout,
-        pins,
-        quarantine,
-        resolve,
-        source,
-        views,
-        write,
-        writer,
-    )
+    from metaxy_dagster.stores.duckdb.failures import failed_rows, quarantine
+    from metaxy_dagster.stores.duckdb.file import catalog, commits, identity, layout, pins
+    from metaxy_dagster.stores.duckdb.resolve import empties, source, views
+    from metaxy_dagster.stores.duckdb.resolve import full as resolve
+    from metaxy_dagster.stores.duckdb.sql import distinct_texts
+    from metaxy_dagster.stores.duckdb.write import altering, arrival, drop, writer
+    from metaxy_dagster.stores.duckdb.write import options as write
 else:
     arrival, catalog, commits, empties, layout, pins, quarantine = late_modules(
         __package__,
-        *("arrival", "catalog", "commits", "empties", "layout", "pins", "quarantine"),
+        *(
+            "write.arrival",
+            "file.catalog",
+            "file.commits",
+            "resolve.empties",
+            "file.layout",
+            "file.pins",
+            "failures.quarantine",
+        ),
     )
-    resolve, source, views = late_modules(__package__, "resolve", "source", "views")
+    drop, resolve, source, views = late_modules(
+        __package__, "write.drop", "resolve.full", "resolve.source", "resolve.views"
+    )
     altering, distinct_texts, failed_rows, identity, write, writer = late_modules(
-        __package__, "altering", "distinct_texts", "failed_rows", "identity", "write", "writer"
+        __package__,
+        "write.altering",
+        "sql.distinct_texts",
+        "failures.failed_rows",
+        "file.identity",
+        "write.options",
+        "write.writer",
     )
 
 __all__ = ["DuckDBMetadataStore"]
@@ -279,7 +284,7 @@ class DuckDBMetadataStore(ReadableStore):
             return
         with self._file.connect("w") as connection:
             known = catalog.read_catalog(connection, [key])
-            writer.Writer(connection, key, known).drop(key)
+            drop.drop(connection, key, known)
 
     # Resolving
 

@@ -1,0 +1,1 @@
+"""From the plan to new Definitions, one rewrite an object."""

@@ -1,0 +1,64 @@
+"""Executes a plan: the same Definitions with the planned objects in place of the old ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.repository.collector import collector_held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from metaxy_dagster.definitions.apply.rewrite import Rewriter
+    from metaxy_dagster.definitions.plan.plans import RepositoryPlan
+
+__all__ = ["apply_plan"]
+
+
+@collector_held()
+@_compat.quiet()
+def apply_plan(plan: RepositoryPlan, rewriter: Rewriter) -> dg.Definitions:
+    """Build the new Definitions.
+
+    Args:
+        plan: a plan without faults.
+        rewriter: makes the new asset objects, each once.
+
+    Returns:
+        New Definitions with every field of the old ones; the same object when nothing changes.
+
+    Raises:
+        MetaxyErrorGroup: the plan holds faults.
+    """
+    plan.raise_errors()
+    if not plan.changes_anything:
+        return plan.defs
+    made: dict[int, Any] = {
+        id(each.unit.given): rewriter.rewrite(each) for each in plan.definitions
+    }
+    fields = dict(plan.scan.fields)
+    # Rebuilt schedules and sensors no longer hold asset objects: what only they knew moves.
+    moved = [made[id(each.unit.given)] for each in plan.definitions if not each.unit.listed]
+    fields["assets"] = _exchanged(fields["assets"], made, [*moved, *plan.externals])
+    fields["asset_checks"] = _exchanged(fields["asset_checks"], made)
+    if plan.resources:
+        fields["resources"] = {**(fields["resources"] or {}), **plan.resources}
+    if plan.checks:
+        fields["asset_checks"] = [*(fields["asset_checks"] or ()), *plan.checks]
+    replaced = plan.automations.replaced
+    for name in ("jobs", "schedules", "sensors"):
+        added = plan.sensors if name == "sensors" else ()
+        fields[name] = _exchanged(fields[name], replaced, added)
+    return dg.Definitions(**fields)
+
+
+def _exchanged(
+    entries: Iterable[Any] | None, made: Mapping[int, Any], added: Iterable[Any] = ()
+) -> list[Any] | None:
+    more = list(added)
+    if entries is None:
+        return more or None
+    return [*(made.get(id(entry), entry) for entry in entries), *more]

@@ -1,0 +1,1 @@
+"""Which asset carries which feature, and what the feature says of it."""

@@ -1,0 +1,1 @@
+"""What a pass is going to do, as frozen data."""

@@ -1,0 +1,1 @@
+"""What there is: a Definitions, read once."""

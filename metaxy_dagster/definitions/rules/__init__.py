@@ -1,0 +1,1 @@
+"""What the pass decides, a file a rule."""

@@ -1,0 +1,114 @@
+"""Asset checks that the pass attaches to feature assets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECK, KEY_CHECKS
+from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.plan.plans import Change
+from metaxy_dagster.keys import check_names
+from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.automation.checks import feature_checks, op_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from metaxy_dagster.definitions.plan.plans import DefinitionPlan
+    from metaxy_dagster.definitions.repository.collect import Scan
+    from metaxy_dagster.definitions.settings import MetaxifySettings
+    from metaxy_dagster.features.graph import FeatureGraph
+
+__all__ = ["plan_checks"]
+
+#: What makes sense of features that are computed from others only.
+_DERIVED = frozenset({"pending", "orphaned"})
+
+
+def plan_checks(
+    scan: Scan,
+    definitions: Sequence[DefinitionPlan],
+    graph: FeatureGraph,
+    settings: MetaxifySettings,
+    store_key: str,
+) -> Iterator[tuple[dg.AssetChecksDefinition, str, Change]]:
+    """The checks that assets or the settings ask for, where they are not there yet.
+
+    A check of the user's own keeps its name: the one that is attached beside it takes another.
+
+    Args:
+        scan: the repository.
+        definitions: its planned units.
+        graph: the features.
+        settings: the checks of assets that do not say which they want.
+        store_key: the resource that is, or holds, the store.
+
+    Yields:
+        Per asset its checks, its key, and what to say about them.
+    """
+    wanted = [
+        (asset, scan.assets[asset.key].keys)
+        for plan in definitions
+        for asset in plan.assets
+        if asset.feature is not None
+    ]
+    if settings.checks == CHECKS_NONE and all(own.checks is None for _, own in wanted):
+        return
+    present = _present(definitions)
+    taken = _node_names(definitions)
+    for asset, own in wanted:
+        tied = FeatureAsset.tied(asset.spec.key, own)
+        if tied is None:
+            continue
+        kinds = check_names(settings.checks) if own.checks is None else own.checks
+        if own.checks is None and graph.plan(tied.feature).is_root:
+            kinds = tuple(kind for kind in kinds if kind not in _DERIVED)
+        there = present[asset.spec.key]
+        names = {
+            kind if kind not in there else f"metaxy_{kind}": kind
+            for kind in kinds
+            if kind not in there.values()
+        }
+        if names:
+            name = op_name(asset.spec.key, taken)
+            made = feature_checks(tied, names, store_resource_key=store_key, op_name=name)
+            why = "the setting checks" if own.checks is None else KEY_CHECKS
+            yield made, asset.spec.key.to_user_string(), Change("checks", ", ".join(names), why)
+
+
+def _present(
+    definitions: Sequence[DefinitionPlan],
+) -> defaultdict[dg.AssetKey, dict[str, object]]:
+    """Per asset the names of its checks, and which of ours each of them is."""
+    found: defaultdict[dg.AssetKey, dict[str, object]] = defaultdict(dict)
+    for plan in definitions:
+        definition = plan.unit.definition
+        if definition is None or not plan.unit.executable:
+            continue
+        specs: Mapping[str, dg.AssetCheckSpec] = {
+            **definition.node_check_specs_by_output_name,
+            **plan.checks,
+        }
+        for spec in specs.values():
+            kind = spec.metadata.get(KEY_CHECK)
+            found[spec.asset_key][spec.name] = getattr(kind, "value", kind)
+    return found
+
+
+def _node_names(definitions: Sequence[DefinitionPlan]) -> set[str]:
+    """The names of all ops and graphs: a run cannot have two of one name."""
+    nodes = [
+        plan.unit.definition.node_def
+        for plan in definitions
+        if plan.unit.definition is not None and plan.unit.executable
+    ]
+    inner = (
+        each
+        for node in nodes
+        if isinstance(node, dg.GraphDefinition)
+        for each in _compat.inner_nodes(node)
+    )
+    return {node.name for node in (*nodes, *inner)}

@@ -1,0 +1,1 @@
+"""What looks at features from outside of their runs: checks, sensors, conditions, jobs."""

@@ -1,0 +1,1 @@
+"""The IO manager: features in, features out."""

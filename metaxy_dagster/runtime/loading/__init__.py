@@ -1,0 +1,1 @@
+"""From a store to what a parameter is annotated with."""

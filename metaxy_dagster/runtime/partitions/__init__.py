@@ -1,0 +1,1 @@
+"""Partitions of Dagster as choices of samples."""

@@ -1,0 +1,1 @@
+"""What a step does with samples: increments, batches, failures, empties, skipping."""

@@ -1,0 +1,98 @@
+"""What a running step works on, for code that is called while its function runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from metaxy_dagster.errors import RunError
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.runtime import _compat
+from metaxy_dagster.runtime._compat import Step
+from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.partitions.scope import Scope
+from metaxy_dagster.runtime.work.limits import Limits
+from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
+
+__all__ = ["StepWork", "begin_work", "current_work", "increment_of", "work_of"]
+
+
+@dataclass
+class StepWork:
+    """The increments of a step, from the loading of its inputs to the writing of its outputs.
+
+    Attributes:
+        step: the step.
+        store: where its features are.
+        outputs: the feature assets that it produces, each with its samples of this run.
+        increments: what they were resolved to, by asset.
+        limits: how much a replace may delete.
+        inputs: by parameter, how to load it for a part of the increment.
+        written: what the batches that are done, and reports of empty samples, have changed.
+    """
+
+    step: Step
+    store: MetadataStore
+    outputs: Mapping[FeatureAsset, Scope]
+    increments: Mapping[dg.AssetKey, Increment]
+    limits: Limits
+    inputs: dict[str, Callable[[Increment], Any]] = field(default_factory=dict)
+    written: list[WriteResult] = field(default_factory=list)
+
+
+_WORK: ContextVar[StepWork | None] = ContextVar("metaxy_step_work", default=None)
+
+
+def begin_work(work: StepWork) -> StepWork:
+    """Note what the running step works on; again for its next inputs, which add to it."""
+    found = work_of(work.step)
+    if found is not None:
+        return found
+    _WORK.set(work)
+    return work
+
+
+def work_of(step: Step) -> StepWork | None:
+    """What a step works on; ``None`` if no increment is its input."""
+    found = _WORK.get()
+    return found if found is not None and _is_same(found.step, step) else None
+
+
+def current_work() -> StepWork | None:
+    """What the step that runs this very call works on; ``None`` if no increment is its input."""
+    step = None if _WORK.get() is None else _compat.current_step()
+    return None if step is None else work_of(step)
+
+
+def increment_of(work: StepWork, feature: CoercibleToFeatureKey | None, said: str) -> Increment:
+    """The increment of a feature that a step computes; of its only one where none is named.
+
+    Args:
+        work: what the step works on.
+        feature: the feature; ``None`` if the caller named none.
+        said: what the caller says of samples, for the error, such as ``"failed"``.
+
+    Raises:
+        RunError: the step does not compute it, or computes several and none is named.
+    """
+    by_feature = {increment.feature: increment for increment in work.increments.values()}
+    if feature is not None and FeatureKey(feature) in by_feature:
+        return by_feature[FeatureKey(feature)]
+    if feature is None and len(by_feature) == 1:
+        return next(iter(by_feature.values()))
+    raise RunError(
+        f"nothing says for which feature the samples {said}"
+        if feature is None
+        else "the running step does not compute this feature from its inputs",
+        found=None if feature is None else str(FeatureKey(feature)),
+        allowed=sorted(map(str, by_feature)),
+        remedy="pass feature=, one of these",
+    )
+
+
+def _is_same(one: Step, other: Step) -> bool:
+    return (one.run_id, one.attempt) == (other.run_id, other.attempt)

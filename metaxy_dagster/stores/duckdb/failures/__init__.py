@@ -1,0 +1,1 @@
+"""Samples that could not be computed."""

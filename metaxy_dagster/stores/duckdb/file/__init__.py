@@ -1,0 +1,1 @@
+"""The file: who may open it, what it looks like inside, which commits it knows."""

@@ -1,0 +1,1 @@
+"""From the file to frames."""

@@ -1,0 +1,1 @@
+"""Which samples are new, stale or orphaned, and why."""

@@ -1,0 +1,1 @@
+"""What the embedded store says to its engine: names, values, conditions, types."""
