@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import dagster as dg
 import polars as pl
 import pytest
@@ -118,6 +120,26 @@ def test_a_feature_of_other_definitions_is_known_by_features(instance, tmp_path)
     merged = dg.Definitions.merge(sales, rest)
     assert ran(instance, merged).success
     assert len(merged.resources["store"].get_store().read("report").collect()) == 2
+
+
+def test_passes_that_store_in_two_places_are_told_of_both(tmp_path):
+    first, second = (
+        mxd.metaxify_definitions(
+            dg.Definitions(assets=[part(name)]), features=[], store=str(tmp_path / name)
+        )
+        for name in ("sales", "stock")
+    )
+    with pytest.raises(mxd.DefinitionsError, match="in different places") as caught:
+        dg.Definitions.merge(first, second)
+    assert all(str(tmp_path / name) in str(caught.value) for name in ("sales", "stock"))
+    assert "store=" in caught.value.remedy
+    # Elsewhere the names are names, and what the user exchanges is the user's.
+    assert list(first.resources) == list(second.resources) == ["store", "metaxy_io_manager"]
+    assert type(copy.deepcopy(list(first.resources))[0]) is str
+    one = {**second.resources, **first.resources}
+    other = dg.Definitions(resources={**first.resources, "mine": 1})
+    merged = dg.Definitions.merge(dg.Definitions(resources=one), other)
+    assert {*merged.resources} == {"store", "metaxy_io_manager", "mine"}
 
 
 def takes_a_value(seen):

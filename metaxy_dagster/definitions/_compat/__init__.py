@@ -49,6 +49,7 @@ from metaxy_dagster.definitions._compat.definitions import (
     quiet,
     rebuilt,
 )
+from metaxy_dagster.definitions._compat.merging import with_told_conflicts
 from metaxy_dagster.definitions._compat.missing import may_lack_assets
 from metaxy_dagster.definitions._compat.nodes import (
     Loaded,
@@ -119,5 +120,6 @@ __all__ = [
     "targets_of",
     "watched_by",
     "watches_code_versions",
+    "with_told_conflicts",
     "words_of",
 ]

@@ -45,7 +45,8 @@ def apply_plan(plan: RepositoryPlan, rewriter: Rewriter) -> dg.Definitions:
     fields["assets"] = _exchanged(fields["assets"], made, [*moved, *plan.externals])
     fields["asset_checks"] = _exchanged(fields["asset_checks"], made)
     if plan.resources:
-        fields["resources"] = {**(fields["resources"] or {}), **plan.resources}
+        merged = {**(fields["resources"] or {}), **plan.resources}
+        fields["resources"] = _compat.with_told_conflicts(merged, plan.resources)
     if plan.checks:
         fields["asset_checks"] = [*(fields["asset_checks"] or ()), *plan.checks]
     replaced = plan.automations.replaced
