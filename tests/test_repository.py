@@ -19,10 +19,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from places import ROOT
 
 import metaxy_dagster
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "metaxy_dagster"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -9,15 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
 import pytest
+from places import ROOT
 
 import metaxy_dagster as mxd
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs" / "make_screenshots.py"
 TOUR = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
 # Nothing can be pending of a feature that is computed from no other.

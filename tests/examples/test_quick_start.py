@@ -13,10 +13,11 @@ from types import ModuleType
 
 import dagster as dg
 import pytest
+from places import ROOT
 
 import metaxy_dagster as mxd
 
-QUICK_START = Path(__file__).parents[2] / "examples" / "quick_start"
+QUICK_START = ROOT / "examples" / "quick_start"
 PASSES: dict[str, Callable[[dg.Definitions], dg.Definitions]] = {
     "without the pass": lambda defs: defs,
     "with the pass": mxd.metaxify_definitions,

@@ -6,8 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 LEGACY, RETROFITTED = EXAMPLES / "digits_legacy", EXAMPLES / "digits"
 MODULES = sorted(path.name for path in LEGACY.glob("*.py"))
 OUR_KEYS = ("metaxy/", "partition_by")

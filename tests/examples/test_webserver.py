@@ -18,8 +18,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from places import ROOT
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 START_SECONDS = 120
 
 QUERY = """

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from metaxy_dagster.keys import parse, reference
 from metaxy_dagster.keys.asset_keys import FIELDS_BY_KEY
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_what_the_documentation_says_of_the_keys_is_up_to_date() -> None:

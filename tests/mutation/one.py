@@ -1,7 +1,7 @@
 """Single faults of a mutation run: show what is left, try it with some tests, say why it may stay.
 
     one.py show stores.duckdb.views                     # what no test noticed, and is not explained
-    one.py try stores.duckdb.views join_order:3,4 tests/stores/test_semantics.py -k join
+    one.py try stores.duckdb.views join_order:3,4 tests/stores/duckdb/resolve -k join
     one.py explain stores.duckdb.views join_order:3,4 "another order of the same joins"
 
 Tests are those of the working tree: they are copied to where the faults are. Of a file that was

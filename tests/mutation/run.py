@@ -101,7 +101,7 @@ def run(command: list[str], folder: Path, more: dict[str, str]) -> str:
 def tests_of(room: str) -> list[str]:
     """The files of tests that were copied."""
     folder = COPY / room
-    files = (path.relative_to(folder) for path in (folder / "tests" / room).glob("test_*.py"))
+    files = (path.relative_to(folder) for path in (folder / "tests" / room).rglob("test_*.py"))
     return sorted(str(path) for path in files if path.stem not in LEFT_OUT)
 
 

@@ -1,14 +1,13 @@
 """The page that compares names says what is so."""
 
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT, TESTS
 
 import metaxy_dagster as mxd
 from metaxy_dagster import constants
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
 BOX = (
     "MetaxyIOManager",
@@ -75,7 +74,7 @@ def test_every_test_that_the_page_names_exists() -> None:
     named = re.findall(r"`((?:tests/)?[\w/]*test_\w+\.py)(?:::(\w+))?`", PAGE)
     assert len(named) > 20
     for path, function in named:
-        file = ROOT / path if path.startswith("tests/") else Path(__file__).parent / path
+        [file] = [ROOT / path] if path.startswith("tests/") else (TESTS / "runtime").rglob(path)
         assert file.exists(), path
         assert not function or f"def {function}(" in file.read_text(encoding="utf-8"), function
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import ROOT
 from round_trips import (
     LOADERS,
     MOMENT,
@@ -32,7 +33,7 @@ from round_trips import (
 from metaxy_dagster.errors import FrameError
 
 COLUMNS = columns()
-DOCUMENT = Path(__file__).parents[2] / "docs" / "types.md"
+DOCUMENT = ROOT / "docs" / "types.md"
 # The table is of these; others may call a type otherwise.
 CURRENT = [(pl, "2"), (pd, "3"), (duckdb, "2")]
 

@@ -17,12 +17,13 @@ import pytest
 from feature_runs import IO_MANAGER, event, feature, images, stored
 from killed_batches import ROWS, in_batches, open_store
 from killed_batches import run as run_in_batches
+from places import SUPPORT
 
 import metaxy_dagster as mxd
 from metaxy_dagster.runtime.io.batching import batching_op, why_not_in_batches
 
 IMAGE = dg.AssetSpec("image", metadata={"metaxy/feature": "image"}).with_io_manager_key(IO_MANAGER)
-SCRIPT = Path(__file__).parents[1] / "support" / "killed_batches.py"
+SCRIPT = SUPPORT / "killed_batches.py"
 
 
 class CrashError(Exception): ...

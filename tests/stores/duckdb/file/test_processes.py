@@ -19,6 +19,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from places import SUPPORT
 from workers import hold, hold_raw, wait_for, write_many
 from worlds import rows, small_graph, small_store
 
@@ -186,9 +187,8 @@ print(codes, store.count("plain"))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_store_survives_a_fork(tmp_path: Path) -> None:
-    support = Path(__file__).parent.parent / "support"
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", FORK, str(tmp_path), str(support)],
+        [sys.executable, "-c", FORK, str(tmp_path), str(SUPPORT)],
         capture_output=True,
         text=True,
         timeout=120,

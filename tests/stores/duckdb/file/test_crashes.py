@@ -19,6 +19,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from places import SUPPORT
 from workers import CRASH_ROWS, crash_table, wait_for, write_until_killed
 from worlds import IMAGES, digest, rows, small_store, statuses
 
@@ -28,7 +29,6 @@ from metaxy_dagster.stores import DuckDBMetadataStore
 
 KILLS = int(os.environ.get("METAXY_TEST_KILLS", "5"))
 SPAWN = multiprocessing.get_context("spawn")
-SUPPORT = Path(__file__).parent.parent / "support"
 
 
 def crash_graph() -> FeatureGraph:

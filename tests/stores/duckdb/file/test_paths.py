@@ -14,6 +14,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from filelock import ReadWriteLock
+from places import SUPPORT
 from worlds import small_graph
 
 import metaxy_dagster as mxd
@@ -75,7 +76,7 @@ def test_a_killed_writer_of_an_odd_name_loses_nothing(
         "manager = store.connected('w'); manager.__enter__();"
         "store.write('plain', pa.table({'id': [1]})); os._exit(9)"
     )
-    folders = [str(Path(__file__).parents[1] / "support"), *sys.path]
+    folders = [str(SUPPORT), *sys.path]
     done = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", code, str(path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},

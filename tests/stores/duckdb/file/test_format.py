@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from places import ROOT, SUPPORT
 from worlds import IMAGES, catch_up, digest, rows, small_graph, small_store, statuses
 
 from metaxy_dagster.errors import StoreError
@@ -21,7 +22,7 @@ from metaxy_dagster.stores import DuckDBMetadataStore
 from metaxy_dagster.stores.duckdb.file import layout, migration
 
 FORMAT = layout.FORMAT_VERSION
-DOCUMENT = Path(__file__).parents[2] / "docs" / "store-format.md"
+DOCUMENT = ROOT / "docs" / "store-format.md"
 
 
 @contextmanager
@@ -339,9 +340,8 @@ store.open("w").__enter__()
 def test_a_killed_migration_did_not_happen(tmp_path: Path) -> None:
     store = small_store(tmp_path)
     before = digest(store.path)
-    support = Path(__file__).parent.parent / "support"
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", KILLED, str(store.path), str(support)], timeout=120, check=False
+        [sys.executable, "-c", KILLED, str(store.path), str(SUPPORT)], timeout=120, check=False
     )
     assert done.returncode == -signal.SIGKILL
     assert digest(store.path) == before

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import SUPPORT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -145,7 +146,7 @@ assert ended(*children) == [0, 0]
     ids=["used by all at once", "waits for its turn", "killed", "without another name"],
 )
 def test_a_store_that_was_held_at_a_fork(script: str, mode: str, tmp_path: Path) -> None:
-    folders = [str(Path(__file__).parents[1] / "support"), *sys.path]
+    folders = [str(SUPPORT), *sys.path]
     done = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", BEGIN + script, str(tmp_path), mode],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},

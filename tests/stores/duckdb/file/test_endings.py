@@ -15,6 +15,7 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 import pytest
+from places import SUPPORT
 from worlds import small_graph, small_store
 
 from metaxy_dagster.errors import MetaxyError, StoreError
@@ -159,7 +160,7 @@ print(stored)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no limits and no fork")
 def test_a_full_disk(tmp_path: Path) -> None:
     """What raised is not stored, and what is stored did not raise."""
-    folders = [str(Path(__file__).parents[1] / "support"), *sys.path]
+    folders = [str(SUPPORT), *sys.path]
     done = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", FULL_DISK, str(tmp_path / "m.duckdb")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
