@@ -19,11 +19,8 @@ _HOMES = {
     "metaxy_dagster.stores.failures": ("FailureResult",),
     "metaxy_dagster.stores.increment": ("Increment",),
     "metaxy_dagster.stores.project": ("init",),
-    "metaxy_dagster.stores.protocol": (
-        "AlterResult",
-        "MetadataStore",
-        "WriteResult",
-    ),
+    "metaxy_dagster.stores.protocol": ("MetadataStore",),
+    "metaxy_dagster.stores.results": ("AlterResult", "WriteResult"),
 }
 
 if TYPE_CHECKING:
@@ -35,7 +32,8 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.id_migration import IdMigration
     from metaxy_dagster.stores.increment import Increment
     from metaxy_dagster.stores.project import init
-    from metaxy_dagster.stores.protocol import AlterResult, MetadataStore, WriteResult
+    from metaxy_dagster.stores.protocol import MetadataStore
+    from metaxy_dagster.stores.results import AlterResult, WriteResult
 
 __all__ = [
     "AlterResult",

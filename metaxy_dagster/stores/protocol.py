@@ -1,149 +1,33 @@
-"""What every metadata store does, whatever holds the rows."""
+"""The metadata store: what every store does, whatever holds the rows."""
 
 from __future__ import annotations
 
 import abc
-import datetime as dt
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, TypeAlias
 
-from metaxy_dagster.features import CoercibleToFeatureKey, FeatureGraph, FeatureKey
+from metaxy_dagster import constants as c
+from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, FeaturePlan, Filter
+from metaxy_dagster.features.class_columns import ClassColumns
+from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.stores.arguments import check_flags, check_run
+from metaxy_dagster.stores.engine import Writing
+from metaxy_dagster.stores.failures import FailureResult, SampleError
+from metaxy_dagster.stores.frames.checks import check_how
+from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.readable import ReadableStore
+from metaxy_dagster.stores.results import AlterResult, WriteMode, WriteResult
+from metaxy_dagster.stores.running import run_id
 
-if TYPE_CHECKING:
-    import narwhals as nw
-    import pyarrow as pa
+__all__ = ["MetadataStore"]
 
-    from metaxy_dagster.stores.failures import FailureResult, SampleError
-    from metaxy_dagster.stores.increment import Increment
-from metaxy_dagster.stores.scan import Scan
-
-__all__ = [
-    "AlterResult",
-    "CommitMark",
-    "FeatureSummary",
-    "MetadataStore",
-    "WriteMode",
-    "WriteResult",
-]
-
-WriteMode = Literal["upsert", "replace"]
+_Filters: TypeAlias = "str | Filter | nw.Expr | Sequence[str | Filter | nw.Expr] | None"
+_ByFeature: TypeAlias = (
+    "str | Filter | nw.Expr | Sequence[str | Filter | nw.Expr] | Mapping[Any, Any] | None"
+)
 
 
-@dataclass(frozen=True)
-class WriteResult:
-    """What one write changed.
-
-    Attributes:
-        feature: the feature written.
-        commit: the number of the commit; 0 if nothing had to change.
-        new: samples that were not stored before.
-        updated: samples that were stored and differ now.
-        unchanged: samples of the frame that were stored just so; they are left alone.
-        deleted: samples that are stored no more.
-        empty: samples that are known now to yield nothing, and were not before.
-        warnings: what should be looked at though it was written: columns that the feature class
-            declares and the frame lacks.
-
-    Example:
-        >>> WriteResult(FeatureKey("a"), 1, new=2, updated=1, unchanged=7, deleted=0).written
-        3
-    """
-
-    feature: FeatureKey
-    commit: int
-    new: int
-    updated: int
-    unchanged: int
-    deleted: int
-    empty: int = 0
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def written(self) -> int:
-        """Rows that this write put into the store."""
-        return self.new + self.updated
-
-
-@dataclass(frozen=True)
-class AlterResult:
-    """What a change of types does, or would do.
-
-    Attributes:
-        feature: the feature.
-        columns: type before and after, of each column that changes.
-        changed: of each of these, how many current values are other ones than before: they do not
-            come back when they are cast back (0.5 to a whole number, ``"007"`` to 7).
-        dry_run: whether nothing was changed.
-
-    Example:
-        >>> AlterResult(FeatureKey("a"), {"x": ("VARCHAR", "BIGINT")}, {"x": 0}).columns
-        {'x': ('VARCHAR', 'BIGINT')}
-    """
-
-    feature: FeatureKey
-    columns: Mapping[str, tuple[str, str]]
-    changed: Mapping[str, int]
-    dry_run: bool = False
-
-
-@dataclass(frozen=True)
-class CommitMark:
-    """A commit of a feature, as it is known outside of the store.
-
-    Attributes:
-        number: of the commit. A store that was put back to a backup gives numbers again.
-        at: when it was made; ``None`` if that is not known any more.
-        first: when the feature was written first, as far as the store remembers.
-
-    Example:
-        >>> mark = CommitMark(7, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
-        >>> str(mark), CommitMark.of(str(mark)) == mark
-        ('7 2026-01-01T00:00:00+00:00', True)
-        >>> CommitMark.of("yesterday") is None
-        True
-    """
-
-    number: int
-    at: dt.datetime | None = None
-    first: dt.datetime | None = field(default=None, compare=False)
-
-    def __str__(self) -> str:
-        return str(self.number) if self.at is None else f"{self.number} {self.at.isoformat()}"
-
-    @classmethod
-    def of(cls, text: str) -> CommitMark | None:
-        """What :meth:`__str__` gave; ``None`` for anything else."""
-        number, _, at = text.partition(" ")
-        try:
-            return cls(int(number), dt.datetime.fromisoformat(at) if at else None)
-        except ValueError:
-            return None
-
-
-@dataclass(frozen=True)
-class FeatureSummary:
-    """What is stored of a feature, as an event tells it.
-
-    Attributes:
-        schema: the user's columns and their types; empty if the feature was never written.
-        rows: how many samples are stored.
-        chosen: how many of them the filters hold for.
-        data_version: of the chosen ones.
-        preview: the first rows, by id; ``None`` if the feature was never written.
-        failed: samples that failed and were not computed since.
-    """
-
-    schema: Mapping[str, str]
-    rows: int
-    chosen: int
-    data_version: str
-    preview: pa.Table | None
-    failed: FailureResult
-
-
-class MetadataStore(abc.ABC):
+class MetadataStore(ReadableStore):
     """A place that remembers samples and what they were computed from.
 
     ``with store:`` reads, all from one snapshot; ``with store.open("w"):`` also writes. Outside
@@ -155,41 +39,8 @@ class MetadataStore(abc.ABC):
         True
     """
 
-    @property
-    @abc.abstractmethod
-    def graph(self) -> FeatureGraph:
-        """The features that this store knows; by default the current graph."""
+    # Writing
 
-    @property
-    @abc.abstractmethod
-    def has_graph(self) -> bool:
-        """Whether the store was given a graph of its own."""
-
-    @abc.abstractmethod
-    def with_graph(self, graph: FeatureGraph) -> Self:
-        """The same store for other features."""
-
-    @abc.abstractmethod
-    def open(self, mode: Literal["r", "w"] = "r") -> AbstractContextManager[Self]:
-        """A session."""
-
-    @abc.abstractmethod
-    def without_session(self) -> AbstractContextManager[Self]:
-        """Let calls stand for themselves, as if no session were open around them."""
-
-    @abc.abstractmethod
-    def connected(self, mode: Literal["r", "w"] = "r") -> AbstractContextManager[Self]:
-        """Let several calls in a row share what they need of the store."""
-
-    @abc.abstractmethod
-    def __enter__(self) -> Self:
-        """Begin a session that reads."""
-
-    @abc.abstractmethod
-    def __exit__(self, *exc: object) -> None:
-        """End the session."""
-
-    @abc.abstractmethod
     def write(
         self,
         feature: CoercibleToFeatureKey,
@@ -202,93 +53,80 @@ class MetadataStore(abc.ABC):
         delete_failed: bool = False,
         max_deleted_share: float | None = None,
         materialization_id: str | None = None,
-        scope: Any = None,
+        scope: _Filters = None,
+        versioned: bool = False,
     ) -> WriteResult:
-        """Write samples in one transaction."""
+        """Write samples, all or none of them, in one transaction.
 
-    @abc.abstractmethod
-    def read(
-        self,
-        feature: CoercibleToFeatureKey,
-        *,
-        filters: Any = None,
-        columns: Sequence[str] | None = None,
-        history: bool = False,
-    ) -> nw.LazyFrame[Any]:
-        """Read samples lazily; the frame outlives the session."""
+        Args:
+            feature: key, spec or class.
+            frame: one row per sample, anything narwhals accepts: the id columns, any others, and
+                for a derived feature the provenance columns of its increment, unless
+                ``increment`` is given. A root's provenance is the content of its columns.
+            increment: the increment that the frame was computed from; its provenance is
+                brought to the rows by id.
+            empty: samples of the increment that were computed and yielded nothing: a frame or
+                dictionaries with the increment's sample columns, or ``"rest"`` for all pending
+                ones that the frame lacks and that were not reported as failed. Rows that are
+                stored of them end. They are pending again when what they are computed from
+                changes.
+            mode: ``"upsert"`` adds and updates; with ``"replace"`` the frame is the whole state
+                and stored samples that it lacks are deleted.
+            delete_orphaned: also delete the increment's orphaned samples; those of the whole, if
+                it is a batch.
+            delete_failed: also delete the rows that an earlier computation made of samples of
+                the increment that failed, and were not computed since.
+            max_deleted_share: refuse a replace that would delete more than this share.
+            materialization_id: stored with each written row; by default the Dagster run in
+                which the call is made.
+            scope: with ``"replace"``, only stored samples for which this holds are deleted.
+            versioned: note the data version of the feature, however many rows must be hashed for
+                it; by default this is done while few are. Later looks at it cost nothing then.
 
-    @abc.abstractmethod
-    def read_table(
-        self,
-        feature: CoercibleToFeatureKey,
-        *,
-        filters: Any = None,
-        columns: Sequence[str] | None = None,
-    ) -> pa.Table:
-        """Read samples at once, as an Arrow table."""
+        Returns:
+            What changed; rows that are stored just so are left alone.
 
-    @abc.abstractmethod
-    def scan(
-        self,
-        feature: CoercibleToFeatureKey,
-        *,
-        filters: Any = None,
-        columns: Sequence[str] | None = None,
-    ) -> Scan:
-        """Read samples whenever an engine asks for batches of some columns."""
+        Raises:
+            FrameError: the frame is refused; nothing was written.
+            StoreError: the store cannot be written, or was put back to a backup, deleted or made
+                anew since the increment was resolved.
+        """
+        key, plan = self._writable(feature)
+        flags = (delete_orphaned, delete_failed, versioned)
+        check_how(key, mode, max_deleted_share, materialization_id, flags)
+        asked = Writing(
+            plan=plan,
+            version=self.graph.feature_version(key),
+            declared=ClassColumns.of(self.graph.feature_class(key)),
+            increment=increment,
+            empty=empty,
+            replace=mode == c.WRITE_REPLACE,
+            scope=scope,
+            delete_orphaned=delete_orphaned,
+            delete_failed=delete_failed,
+            max_deleted_share=max_deleted_share,
+            materialization_id=materialization_id or run_id(),
+            versioned=versioned,
+        )
+        return self._engine.writer.write(frame, asked)
 
-    @abc.abstractmethod
-    def resolve_update(
-        self,
-        feature: CoercibleToFeatureKey,
-        *,
-        samples: Any = None,
-        filters: Any = None,
-        stale_when: Any = None,
-        keep_unchanged: bool = False,
-        as_of: int | None = None,
-    ) -> Increment:
-        """Ask what must be computed."""
-
-    @abc.abstractmethod
-    def pin(self, name: str) -> int:
-        """Give a name to the newest commit, unless it was given to one before; tell which."""
-
-    @abc.abstractmethod
-    def pinned(self, name: str) -> int | None:
-        """The commit that a name was given to."""
-
-    @abc.abstractmethod
-    def record_failures(
-        self,
-        feature: CoercibleToFeatureKey,
-        samples: Any,
-        error: SampleError | Sequence[SampleError],
-        *,
-        increment: Increment,
-        materialization_id: str | None = None,
-    ) -> FailureResult:
-        """Note samples that could not be computed."""
-
-    @abc.abstractmethod
-    def failures(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> nw.LazyFrame[Any]:
-        """The samples that failed and were not computed since."""
-
-    @abc.abstractmethod
-    def failed(
-        self, feature: CoercibleToFeatureKey, *, increment: Increment | None = None
-    ) -> FailureResult:
-        """How many samples failed and were not computed since."""
-
-    @abc.abstractmethod
-    def retry(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> int:
-        """Forget failures, so that quarantined samples become pending again."""
-
-    @abc.abstractmethod
     def delete(
-        self, feature: CoercibleToFeatureKey, *, filters: Any = None, soft: bool = True
+        self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
     ) -> WriteResult:
-        """Delete samples."""
+        """Delete the stored samples for which the filters hold (all of them without filters).
+
+        Samples that were found empty are pending again if the filters hold for them: they have
+        no other columns than those of the increment, so a filter on others holds for none.
+
+        Args:
+            feature: key, spec or class.
+            filters: as in :meth:`read`.
+            soft: keep them in the history; else erase them there too.
+        """
+        key, plan = self._writable(feature)
+        check_flags(soft=soft)
+        version = self.graph.feature_version(key)
+        return self._engine.writer.delete(plan, version, filters, soft=soft)
 
     @abc.abstractmethod
     def alter(
@@ -300,51 +138,157 @@ class MetadataStore(abc.ABC):
     ) -> AlterResult:
         """Change the types of stored columns, without dropping their history."""
 
-    @abc.abstractmethod
     def drop(self, feature: CoercibleToFeatureKey) -> None:
-        """Forget a feature with all its samples and history."""
+        """Forget a feature with all its samples and history; a feature not stored is no error."""
+        key = FeatureKey(feature)
+        self._engine.sessions.require_writable(key)
+        self._engine.writer.drop(key)
 
-    @abc.abstractmethod
-    def features(self) -> list[FeatureKey]:
-        """The features that were written."""
+    # Resolving
 
-    @abc.abstractmethod
-    def newest_commits(
-        self, features: Sequence[CoercibleToFeatureKey], *, filters: Any = None
-    ) -> Mapping[FeatureKey, CommitMark]:
-        """The newest commit of each of these features that was ever written."""
+    def resolve_update(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        samples: Any = None,
+        filters: _ByFeature = None,
+        stale_when: _Filters = None,
+        keep_unchanged: bool = False,
+        as_of: int | None = None,
+    ) -> Increment:
+        """Find the samples that are new, stale or orphaned, as of now.
 
-    @abc.abstractmethod
-    def has_commit(self, mark: CommitMark) -> bool:
-        """Whether the store may have seen a commit; not if it was put back to an older state."""
+        Args:
+            feature: key, spec or class.
+            samples: for a feature without upstreams, a frame with the samples that there should
+                be; their provenance is ``metaxy_provenance_by_field`` or the content of the
+                columns.
+            filters: look only at samples for which these hold. Or a mapping of features to
+                filters, each in that feature's own columns: samples are expected of those rows of
+                an upstream for which its filters hold, and those of the feature itself tell which
+                stored samples are orphaned when nothing calls for them.
+            stale_when: stored samples for which these hold count as stale.
+            keep_unchanged: list samples that need nothing too, so that a full recompute can be
+                written with its provenance.
+            as_of: a commit, to look at the store as it was then; see :meth:`pin`.
 
-    @abc.abstractmethod
-    def count(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> int:
-        """How many samples are stored."""
+        Raises:
+            FrameError: a root without samples, or samples that are not valid.
+            FeatureError: the feature or one of its upstreams is not known.
+            StoreError: there is no such commit yet, or a mapping names another feature.
 
-    @abc.abstractmethod
-    def data_version(self, feature: CoercibleToFeatureKey, *, filters: Any = None) -> str:
-        """One version for the feature: moves with any addition, deletion or change."""
+        Example:
+            >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+            >>> graph = mxd.FeatureGraph()
+            >>> _ = graph.add(mxd.FeatureSpec("event", id_columns=["id"]))
+            >>> _ = graph.add(mxd.FeatureSpec("clean", id_columns=["id"], deps=["event"]))
+            >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+            >>> _ = store.write("event", pa.table({"id": [1, 2, 3], "hour": [7, 7, 8]}))
+            >>> store.resolve_update("clean", filters={"event": "hour = 7"}).counts.new
+            2
+        """
+        key = FeatureKey(feature)
+        check_flags(keep_unchanged=keep_unchanged)
+        return self._engine.resolver.resolve(
+            self.graph,
+            key,
+            samples=samples,
+            filters=filters,
+            stale_when=stale_when,
+            keep_unchanged=keep_unchanged,
+            as_of=as_of,
+        )
 
-    @abc.abstractmethod
-    def summary(
-        self, feature: CoercibleToFeatureKey, *, filters: Any = None, preview: int = 5
-    ) -> FeatureSummary:
-        """Schema, number, data version and first samples of a feature, found out at once."""
+    # Samples that failed
 
-    @abc.abstractmethod
-    def schema(self, feature: CoercibleToFeatureKey) -> Mapping[str, str]:
-        """The user's columns and their types."""
+    def record_failures(
+        self,
+        feature: CoercibleToFeatureKey,
+        samples: Any,
+        error: SampleError | Sequence[SampleError],
+        *,
+        increment: Increment,
+        materialization_id: str | None = None,
+    ) -> FailureResult:
+        """Note samples that could not be computed.
 
-    @abc.abstractmethod
-    def table_name(self, feature: CoercibleToFeatureKey) -> str:
-        """Where a person finds the feature inside the store."""
+        A sample that has failed ``max_attempts`` times is quarantined: increments leave it out
+        until what it is computed from changes, or :meth:`retry` is called. Writing it ends that.
 
-    @property
-    @abc.abstractmethod
-    def uri(self) -> str:
-        """Where the store is; never holds a secret."""
+        Args:
+            feature: key, spec or class.
+            samples: a frame, or rows as dictionaries, with the increment's sample columns.
+            error: what went wrong, as text or an exception; one for all, or one per sample.
+            increment: for which the samples were to be computed.
+            materialization_id: stored with each failure; by default the Dagster run in which
+                the call is made.
 
-    @abc.abstractmethod
-    def display(self) -> str:
-        """The store for people; never holds a secret."""
+        Raises:
+            FrameError: samples that the increment did not ask for, or not one error per sample.
+            StoreError: the store cannot be written, or was put back to a backup, deleted or made
+                anew since the increment was resolved.
+        """
+        key, plan = self._writable(feature)
+        check_run(materialization_id)
+        return self._engine.failures.record(
+            plan,
+            self.graph.feature_version(key),
+            samples,
+            error,
+            increment=increment,
+            materialization_id=materialization_id or run_id(),
+        )
+
+    def failures(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: _Filters = None,
+    ) -> nw.LazyFrame[Any]:
+        """The samples that failed and were not computed since, the most recent first.
+
+        Args:
+            feature: key, spec or class.
+            filters: as for :meth:`retry`: those that it would forget.
+
+        Returns:
+            Sample columns, ``metaxy_error_type``, ``metaxy_error``, ``metaxy_attempts``,
+            ``metaxy_quarantined`` (left out of increments while nothing changes),
+            ``metaxy_failed_at`` and ``metaxy_materialization_id``.
+        """
+        return self._engine.failures.list(self._plan(feature)[1], filters)
+
+    def failed(
+        self, feature: CoercibleToFeatureKey, *, increment: Increment | None = None
+    ) -> FailureResult:
+        """How many samples failed and were not computed since; reads none of them.
+
+        Args:
+            feature: key, spec or class.
+            increment: count only samples that it lists as stale or quarantined: those that may
+                have rows of an earlier computation.
+        """
+        return self._engine.failures.count(self._plan(feature)[1], increment)
+
+    def retry(
+        self,
+        feature: CoercibleToFeatureKey,
+        *,
+        filters: _Filters = None,
+    ) -> int:
+        """Forget failures, so that quarantined samples become pending again.
+
+        Args:
+            feature: key, spec or class.
+            filters: only those for which these hold, by the columns of :meth:`failures`, such as
+                ``"metaxy_error_type = 'TimeoutError'"``.
+
+        Returns:
+            How many failures were forgotten.
+        """
+        return self._engine.failures.forget(self._writable(feature)[1], filters)
+
+    def _writable(self, feature: CoercibleToFeatureKey) -> tuple[FeatureKey, FeaturePlan]:
+        key, plan = self._plan(feature)
+        self._engine.sessions.require_writable(key)
+        return key, plan

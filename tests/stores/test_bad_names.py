@@ -22,7 +22,7 @@ from metaxy_dagster.features import (
 )
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.protocol import WriteMode
+from metaxy_dagster.stores.results import WriteMode
 
 T = pa.table
 

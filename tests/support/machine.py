@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
     def newest(self) -> int:
         """The newest commit."""
         with self.full:
-            return self.full._sessions.snapshot or 0  # quicker than any other way
+            return self.full._engine.sessions.snapshot or 0  # quicker than any other way
 
     @property
     def moment(self) -> tuple[int, object]:

@@ -20,7 +20,7 @@ from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.keys import named_feature
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.stores import MetadataStore
-from metaxy_dagster.stores.protocol import CommitMark
+from metaxy_dagster.stores.results import CommitMark
 
 __all__ = [
     "Assets",

@@ -16,7 +16,7 @@ from metaxy_dagster.features.tags import feature_tag
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime.partitions.scope import Scope
 from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
-from metaxy_dagster.stores.protocol import FeatureSummary
+from metaxy_dagster.stores.results import FeatureSummary
 
 __all__ = [
     "FeatureState",

@@ -72,7 +72,7 @@ def compact(
     rewrite: bool,
     dry_run: bool,
 ) -> CompactionResult:
-    """Compact a file; the arguments are those of :meth:`CompactableStore.compact`."""
+    """Compact a file; the arguments are those of :meth:`DuckDBMetadataStore.compact`."""
     size = file.place.stat().st_size if file.exists else 0
     if not size:
         return CompactionResult(0, 0, {}, {}, 0, 0, 0)

@@ -17,7 +17,7 @@ from metaxy_dagster.stores.duckdb.sql.identifiers import (
     table_of,
 )
 from metaxy_dagster.stores.duckdb.sql.provenance import Values
-from metaxy_dagster.stores.protocol import CommitMark
+from metaxy_dagster.stores.results import CommitMark
 
 __all__ = ["has_commit", "newest_commits", "within"]
 

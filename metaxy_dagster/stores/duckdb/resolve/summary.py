@@ -21,7 +21,7 @@ from metaxy_dagster.stores.duckdb.sql.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.sql.provenance import Values
 from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.frames.logical import restore
-from metaxy_dagster.stores.protocol import FeatureSummary
+from metaxy_dagster.stores.results import FeatureSummary
 
 __all__ = ["Summarise"]
 

@@ -21,7 +21,7 @@ from metaxy_dagster.stores.duckdb.write.notes import altered
 from metaxy_dagster.stores.frames.arrays import physical
 from metaxy_dagster.stores.frames.checks import SHOWN
 from metaxy_dagster.stores.frames.logical import Logical
-from metaxy_dagster.stores.protocol import AlterResult
+from metaxy_dagster.stores.results import AlterResult
 
 __all__ = ["alter"]
 

@@ -30,7 +30,6 @@ from metaxy_dagster.stores.frames.checks import (
     SeenProvenance,
     check_columns,
     check_id_values,
-    check_provenance,
     is_struct_of_text,
     not_unique,
 )
@@ -38,11 +37,12 @@ from metaxy_dagster.stores.frames.encoding import HASH_LENGTH
 from metaxy_dagster.stores.frames.given import own_versions
 from metaxy_dagster.stores.frames.logical import Logical
 from metaxy_dagster.stores.frames.noting import KIND, logicals_of
-from metaxy_dagster.stores.frames.rows import check_ids, to_arrow, to_rows
+from metaxy_dagster.stores.frames.root_samples import with_content_versions
+from metaxy_dagster.stores.frames.rows import check_ids, to_rows
 from metaxy_dagster.stores.frames.spool import Spool
 from metaxy_dagster.stores.increment import Increment
 
-__all__ = ["arrived_types", "prepare", "prepare_samples"]
+__all__ = ["arrived_types", "prepare"]
 
 _IDS = "metaxy_ids"
 # The type of what has no value.
@@ -172,7 +172,7 @@ class _Arrival:
             rows = self._with_content(rows)
             kept.add(COL_CONTENT)
         else:
-            rows, self.by_content = _with_content_versions(rows, self.plan), True
+            rows, self.by_content = with_content_versions(rows, self.plan), True
         if self._asked is None and rows.num_rows:
             known = _known_hashes(rows, [str(field.key) for field in self.plan.fields])
             before = self._known or known
@@ -190,7 +190,7 @@ class _Arrival:
         ):
             return rows
         bare = rows.drop_columns([c.COL_PROVENANCE_BY_FIELD])
-        content = _with_content_versions(bare, self.plan).column(c.COL_PROVENANCE_BY_FIELD)
+        content = with_content_versions(bare, self.plan).column(c.COL_PROVENANCE_BY_FIELD)
         return rows.append_column(COL_CONTENT, content)
 
     def check(self) -> None:
@@ -289,40 +289,6 @@ def _known_hashes(table: pa.Table, names: list[str]) -> tuple[bool, bool]:
     return all(span == same for span in spans), [f.name for f in column.type] == names
 
 
-def prepare_samples(plan: FeaturePlan, feature_version: str, samples: Any) -> pa.Table | None:
-    """The samples that a root should have, with their provenance.
-
-    Raises:
-        FrameError: a root without samples, samples for a derived feature, or a bad frame.
-    """
-    if plan.is_root is (samples is not None):
-        if samples is None:
-            return None
-        return _with_provenance(samples, plan, feature_version)
-    if plan.is_root:
-        problem, remedy = (
-            "a feature without upstreams cannot tell by itself what has changed",
-            "pass samples=, a frame with the samples that there should be",
-        )
-    else:
-        problem, remedy = (
-            "the samples of a derived feature follow from its upstreams",
-            "leave samples= out, or narrow the increment by filters=",
-        )
-    raise FrameError(problem, feature=str(plan.key), remedy=remedy)
-
-
-def _with_provenance(samples: Any, plan: FeaturePlan, feature_version: str) -> pa.Table:
-    table = to_arrow(samples, str(plan.key))
-    check_ids(table, plan.spec)
-    check_id_values(table, plan)
-    table = own_versions(table, plan, {feature_version})
-    if c.COL_PROVENANCE_BY_FIELD in table.column_names:
-        check_provenance(table, plan, feature_version)
-        return table
-    return _with_content_versions(table, plan)
-
-
 def arrived_types(empty: pa.Table, feature: str) -> dict[str, str]:
     """The DuckDB types of columns; of no rows, which tell nothing of them."""
     if not empty.column_names:
@@ -353,37 +319,3 @@ def _arrived_type(
             remedy=f"cast {name!r} to a plain type before it is written",
         ) from error
     return kind
-
-
-def _with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
-    """A root's provenance: the content of each field's columns, hashed row by row."""
-    ids = {fold(name) for name in plan.spec.id_columns}
-    everything = tuple(
-        name
-        for name in table.column_names
-        if fold(name) not in ids and not name.startswith(c.PREFIX)
-    )
-    from metaxy_dagster.stores.frames.content import content_versions  # noqa: PLC0415 - slow to import
-
-    known, arrays, names = set(table.column_names), [], []
-    # Fields that are made of the same columns have the same content.
-    hashed: dict[tuple[str, ...], pa.Array] = {}
-    for field in plan.spec.fields:
-        wanted = everything if field.columns is None else field.columns
-        missing = [name for name in wanted if name not in known]
-        if missing:
-            raise FrameError(
-                f"field {str(field.key)!r} is made of columns that the frame lacks",
-                feature=str(plan.key),
-                found=f"missing {missing}; the frame has {table.column_names}",
-                remedy="return these columns, or correct the columns of the field",
-            )
-        try:
-            if wanted not in hashed:
-                hashed[wanted] = content_versions(table, wanted)
-        except FrameError as error:
-            raise error.located(feature=str(plan.key)) from error
-        arrays.append(hashed[wanted])
-        names.append(str(field.key))
-    struct = pa.StructArray.from_arrays(arrays, names=names)
-    return table.append_column(c.COL_PROVENANCE_BY_FIELD, struct)

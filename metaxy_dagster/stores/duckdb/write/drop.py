@@ -18,7 +18,7 @@ from metaxy_dagster.stores.duckdb.sql.identifiers import (
     table_of,
 )
 from metaxy_dagster.stores.duckdb.write.log import Log
-from metaxy_dagster.stores.protocol import WriteResult
+from metaxy_dagster.stores.results import WriteResult
 
 __all__ = ["drop"]
 

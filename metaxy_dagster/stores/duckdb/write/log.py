@@ -10,7 +10,7 @@ import duckdb
 from metaxy_dagster.stores.duckdb.file import layout
 from metaxy_dagster.stores.duckdb.file.commits import Commit
 from metaxy_dagster.stores.duckdb.sql.identifiers import CATALOG
-from metaxy_dagster.stores.protocol import WriteResult
+from metaxy_dagster.stores.results import WriteResult
 
 __all__ = ["Log"]
 

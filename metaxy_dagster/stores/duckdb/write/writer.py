@@ -40,7 +40,7 @@ from metaxy_dagster.stores.duckdb.write.removal import ORPHANS, Removal
 from metaxy_dagster.stores.duckdb.write.staged import STAGE, Staged
 from metaxy_dagster.stores.duckdb.write.staging import check_asked_for, stage, unstage
 from metaxy_dagster.stores.duckdb.write.types import stored_types
-from metaxy_dagster.stores.protocol import WriteResult
+from metaxy_dagster.stores.results import WriteResult
 
 __all__ = ["Writer"]
 

@@ -124,7 +124,7 @@ ASKED: dict[str, Done] = {
 def state(store: DuckDBMetadataStore) -> dict[str, Any]:
     """All that the file holds, but for times and random numbers."""
     found: dict[str, Any] = {}
-    with store._file.connect("r") as connection:
+    with store._engine.file.connect("r") as connection:
         columns = connection.execute(
             "SELECT schema_name, table_name, column_name FROM duckdb_columns()"
             " WHERE database_name = ? AND NOT starts_with(data_type, 'TIMESTAMP')"

@@ -198,7 +198,7 @@ def test_the_next_answer_makes_the_watermark_anew(store: DuckDBMetadataStore) ->
             increment = store.resolve_update("score")
             assert increment.counts.pending == 0
             found = increment.source.resolve.open  # type: ignore[attr-defined]  # not for users
-            with store._file.connect("r") as connection:
+            with store._engine.file.connect("r") as connection:
                 assert found(connection, compare=True).is_settled is wanted
         store.write("score", NOTHING, increment=increment)
 

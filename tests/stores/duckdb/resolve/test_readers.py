@@ -133,10 +133,10 @@ def test_a_forked_process_has_a_connection_for_frames_of_its_own(
     store: DuckDBMetadataStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DuckDB's threads do not survive a fork."""
-    before = query_module._frames(store._file, None)
-    assert query_module._frames(store._file, None) is before
+    before = query_module._frames(store._engine.file, None)
+    assert query_module._frames(store._engine.file, None) is before
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    assert query_module._frames(store._file, None) is not before
+    assert query_module._frames(store._engine.file, None) is not before
 
 
 @pytest.mark.parametrize("columns", [None, ["id"], ["x"], ["x", "id"]])

@@ -303,7 +303,7 @@ def test_secrets_of_a_store_are_never_shown(tmp_path: Path) -> None:
     with pytest.raises(MetaxyError) as caught:
         store.write("plain", pa.table({"id": [1]}))
     assert SECRET not in shown(caught.value)
-    for part in (store.display(), repr(store), str(store), store.uri, repr(store._file)):
+    for part in (store.display(), repr(store), str(store), store.uri, repr(store._engine.file)):
         assert SECRET not in part
     assert pickle.loads(pickle.dumps(store)).path == store.path  # noqa: S301
 

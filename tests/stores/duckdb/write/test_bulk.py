@@ -129,7 +129,7 @@ def test_a_load_that_fails_leaves_no_setting_behind(tmp_path: Path) -> None:
     store.write("root", pa.table({"id": [1], "path": ["a"]}))
     with pytest.raises(FrameError, match="does not fit"):
         store.write("root", given().set_column(1, "path", pa.array(range(ROWS))))
-    with store.connected("w"), store._file.connect("w") as connection:
+    with store.connected("w"), store._engine.file.connect("w") as connection:
         found = connection.execute("SELECT current_setting('force_compression')").fetchall()
     assert found[0][0].lower() == "auto"
 
