@@ -16,7 +16,7 @@ from metaxy_dagster.stores.duckdb.file.catalog import Catalog, remember
 from metaxy_dagster.stores.duckdb.file.entries import save
 from metaxy_dagster.stores.duckdb.file.layout import Table, number
 from metaxy_dagster.stores.duckdb.sql.identifiers import quote, table_of
-from metaxy_dagster.stores.duckdb.write.arrival import arrived_types
+from metaxy_dagster.stores.duckdb.write.arrived import arrived_types
 from metaxy_dagster.stores.duckdb.write.notes import altered
 from metaxy_dagster.stores.frames.arrays import physical
 from metaxy_dagster.stores.frames.checks import SHOWN
