@@ -7,6 +7,7 @@ import textwrap
 import typing
 
 import pytest
+from patience import patient
 
 import metaxy_dagster as mxd
 
@@ -39,7 +40,7 @@ def loaded(code: str) -> set[str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))

@@ -19,6 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from patience import patient
 from places import ROOT
 
 import metaxy_dagster
@@ -44,7 +45,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patient(120),
         check=False,
     )
 
@@ -248,7 +249,7 @@ def test_the_picture_of_the_lineage_is_in_step(tmp_path: Path) -> None:
     subprocess.run(  # noqa: S603 (our own script)
         [sys.executable, str(ROOT / "docs" / "make_lineage.py"), str(drawn)],
         check=True,
-        timeout=120,
+        timeout=patient(120),
     )
     assert drawn.read_text() == (ROOT / "docs" / "lineage.svg").read_text(), "run `make docs`"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 ASSETS = """
 raw = dg.AssetSpec("raw", metadata={"metaxy/feature": "raw", "metaxy/id_columns": ["id"]})
@@ -216,7 +217,7 @@ def test_in_a_process_of_its_own(way: str, repo: Callable[..., Path]) -> None:
     path = repo(FAULTY)
     command = [*PROCESSES[way], "plan", "-m", path.stem, "-d", str(path.parent)]
     done = subprocess.run(  # noqa: S603 (our own command)
-        command, capture_output=True, text=True, timeout=120, check=False
+        command, capture_output=True, text=True, timeout=patient(120), check=False
     )
     assert done.returncode == 1
     assert done.stdout.count("to fix:") == 2

@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 from dagster.components.testing.utils import component_defs, create_defs_folder_sandbox
 from dagster_shared.libraries import DagsterLibraryRegistry
+from patience import patient
 
 import metaxy_dagster as mxd
 from metaxy_dagster.components import MetaxyComponent
@@ -307,7 +308,7 @@ def test_dg_lists_the_component(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patient(120),
         check=True,
     )
     assert f'"{TYPE}"' in done.stdout

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import dagster as dg
 import pytest
+from patience import patient
 from places import ROOT
 
 import metaxy_dagster as mxd
@@ -144,7 +145,7 @@ def test_the_script_says_what_is_missing(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert done.returncode == 1

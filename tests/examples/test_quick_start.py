@@ -13,6 +13,7 @@ from types import ModuleType
 
 import dagster as dg
 import pytest
+from patience import patient
 from places import ROOT
 
 import metaxy_dagster as mxd
@@ -85,7 +86,7 @@ def test_dagster_runs_the_file(folder: Path, tmp_path: Path) -> None:
         env={**os.environ, "DAGSTER_HOME": str(home), "PYTHONPATH": str(QUICK_START.parents[1])},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=patient(300),
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

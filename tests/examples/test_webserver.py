@@ -18,10 +18,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from patience import patient
 from places import ROOT
 
 EXAMPLES = ROOT / "examples"
-START_SECONDS = 120
+START_SECONDS = patient(120)
+CODE_SERVERS = f"code_servers:\n  local_startup_timeout: {int(patient(180))}\n"
 
 QUERY = """
 {
@@ -80,10 +82,10 @@ def running_server(home: Path) -> Iterator[str]:
         # The server ends its code server on SIGTERM; the process group is for when it cannot.
         server.terminate()
         with suppress(subprocess.TimeoutExpired):
-            server.wait(timeout=20)
+            server.wait(timeout=patient(20))
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
-        server.wait(timeout=20)
+        server.wait(timeout=patient(20))
 
 
 def await_answer(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
@@ -92,7 +94,7 @@ def await_answer(server: subprocess.Popen[bytes], address: str, log: Path) -> No
         assert server.poll() is None, log.read_text()
         with (
             suppress(urllib.error.URLError, ConnectionError),
-            urllib.request.urlopen(f"{address}/server_info", timeout=5) as answer,  # noqa: S310
+            urllib.request.urlopen(f"{address}/server_info", timeout=patient(5)) as answer,  # noqa: S310
         ):
             if answer.status == 200:
                 return
@@ -106,7 +108,7 @@ def ask(address: str, query: str) -> dict[str, Any]:
         data=json.dumps({"query": query}).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=patient(60)) as answer:  # noqa: S310
         reply = json.load(answer)
     assert "errors" not in reply, reply["errors"]
     return dict(reply["data"])
@@ -116,7 +118,7 @@ def ask(address: str, query: str) -> dict[str, Any]:
 def assets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the web server says of every asset, after one finished run."""
     home = tmp_path_factory.mktemp("home")
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    (home / "dagster.yaml").write_text(f"telemetry:\n  enabled: false\n{CODE_SERVERS}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(home))
         patch.setenv("DIGITS_WORKSPACE", str(home / "workspace"))
@@ -135,7 +137,11 @@ def run_the_job() -> None:
         "    defs.resolve_job_def('refresh').execute_in_process(instance=instance)\n"
     )
     subprocess.run(  # noqa: S603 (our own interpreter)
-        [sys.executable, "-c", program], cwd=EXAMPLES, check=True, capture_output=True, timeout=120
+        [sys.executable, "-c", program],
+        cwd=EXAMPLES,
+        check=True,
+        capture_output=True,
+        timeout=patient(120),
     )
 
 

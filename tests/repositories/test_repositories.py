@@ -13,6 +13,7 @@ from types import ModuleType
 
 import dagster as dg
 import pytest
+from patience import patient
 
 import metaxy_dagster as mxd
 
@@ -173,7 +174,7 @@ def test_dagster_validates_them(name: str, tmp_path: Path) -> None:
         env={**environment, "DAGSTER_DISABLE_TELEMETRY": "yes"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=patient(180),
         check=False,
     )
     assert done.returncode == 0, done.stderr

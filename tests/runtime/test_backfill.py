@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import backfills
 import dagster as dg
 import pytest
 from backfills import DAYS, KillAt, definitions, run_days
+from patience import patient, program
 from workers import wait_for
 
 import metaxy_dagster as mxd
 
 KILLS = int(os.environ.get("METAXY_TEST_BACKFILL_KILLS", "1"))
-SECONDS = 120
+SECONDS = patient(120)
 # Each in a run that resumes the one before: in a body, and between the store and Dagster.
 PLACES: dict[int, list[KillAt]] = {
     1: [("written", "reading", DAYS[2]), ("body", "level", DAYS[4]), ("written", "daily", DAYS[5])],
@@ -79,32 +81,29 @@ class Backfill:
         self.home, self.log, self.per_run = folder / "home", folder / "log", per_run
         self.store = Path(shutil.copy(before, folder / "m.duckdb"))
 
-    def start(self, *kill_at: str) -> subprocess.Popen[bytes]:
+    def started(self, *kill_at: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
         self.log.unlink(missing_ok=True)
         arguments = [self.home, self.store, self.log, self.per_run, *kill_at]
-        return subprocess.Popen(  # noqa: S603 (our own interpreter)
-            [sys.executable, backfills.__file__, *map(str, arguments)]
-        )
+        return program(sys.executable, backfills.__file__, *map(str, arguments))
 
     def killed_at_a_place(self, kill_at: KillAt) -> None:
-        assert self.start(*kill_at).wait(SECONDS) == -signal.SIGKILL, kill_at
+        with self.started(*kill_at) as process:
+            assert process.wait(SECONDS) == -signal.SIGKILL, kill_at
 
     def killed_after(self, seconds: float) -> bool:
         """Killed so long after it began, wherever it is by then; false if it had ended."""
-        process = self.start()
-        try:
-            wait_for(self.log, SECONDS)
+        with self.started() as process:
+            wait_for(self.log, 120)
             time.sleep(seconds)
-        finally:
-            process.kill()
-        return process.wait(SECONDS) != 0
+        return process.returncode != 0
 
     def missing(self) -> list[str]:
         with backfills.opened(self.home) as instance:
             return backfills.missing(instance, DAYS)
 
     def resumed(self) -> None:
-        assert self.start().wait(SECONDS) == 0
+        with self.started() as process:
+            assert process.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize("per_run", [1, 6], ids=["a run a day", "a run for six days"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import elsewhere, patient
 
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
@@ -161,17 +161,14 @@ def test_batches_written_one_by_one_leave_nothing_pending(store: DuckDBMetadataS
 
 
 def write_elsewhere(path: Path) -> None:
-    made = DuckDBMetadataStore(path, graph=graph(), lock_timeout=20)
+    made = DuckDBMetadataStore(path, graph=graph(), lock_timeout=patient(20))
     made.write("video", pa.table({"id": [1], "x": ["changed"]}))
 
 
 def test_others_may_write_between_batches(store: DuckDBMetadataStore) -> None:
     batches = store.resolve_update("crop").batches(2)
     seen = ids(iter([next(batches)]))
-    other = multiprocessing.get_context("spawn").Process(target=write_elsewhere, args=(store.path,))
-    other.start()
-    other.join(60)
-    assert other.exitcode == 0
+    assert elsewhere(write_elsewhere, store.path) == 0
     assert seen + ids(batches) == [[2, 6], [7, 8], [9]], "the snapshot of the resolve"
     assert store.resolve_update("crop").counts.stale == 2
 

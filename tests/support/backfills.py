@@ -16,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from patience import patient
 
 import metaxy_dagster as mxd
 
@@ -80,7 +81,7 @@ def definitions(store: Path, generation: int, kill_at: KillAt | None = None) -> 
             asset = context.asset_key.to_user_string()
             killed_here(kill_at, "written", asset, list(context.asset_partition_keys))
 
-    file = mxd.DuckDBMetadataStore(store, lock_timeout=30)
+    file = mxd.DuckDBMetadataStore(store, lock_timeout=patient(30))
     defs = dg.Definitions(
         assets=[reading, level, daily],
         jobs=[dg.define_asset_job("days")],

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 from feature_runs import IO_MANAGER, feature
+from patience import patient
 
 import metaxy_dagster as mxd
 
@@ -33,7 +34,7 @@ def content(number: int) -> dict[str, list[int]]:
 def wait_for_all(folder: Path, number: int, name: str) -> None:
     """Go on when every asset has come as far, so that all of them write at once."""
     (folder / f"{name}.{number}").touch()
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + patient(SECONDS)
     while len(list(folder.glob(f"f*.{number}"))) < COUNT:
         if time.monotonic() > deadline:
             raise TimeoutError(name)

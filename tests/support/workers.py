@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from patience import patient
 
 from metaxy_dagster.constants import COL_STATUS
 from metaxy_dagster.errors import MetaxyError
@@ -122,7 +123,7 @@ def hold_raw(path: Path, ready: Path, go: Path) -> int:
 
 def wait_for(path: Path, seconds: float = 60, lines: int = 1) -> str:
     """The content of a file, once it is there and has so many lines."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while time.monotonic() < deadline:
         if path.is_file() and len((text := path.read_text()).splitlines()) >= lines:
             return text

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from patience import patient
 from pydantic import ConfigDict
 
 from metaxy_dagster import constants as c
@@ -78,7 +79,7 @@ def small_graph() -> FeatureGraph:
 
 def small_store(folder: Path) -> DuckDBMetadataStore:
     """A store with three images, and scores for them."""
-    store = DuckDBMetadataStore(folder / "m.duckdb", graph=small_graph(), lock_timeout=10)
+    store = DuckDBMetadataStore(folder / "m.duckdb", graph=small_graph(), lock_timeout=patient(10))
     store.write("image", pa.Table.from_pylist(IMAGES))
     increment = store.resolve_update("score")
     store.write("score", pa.table({"id": [1, 2, 3], "score": [0.1, 0.2, 0.3]}), increment=increment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from feature_runs import feature
+from patience import elsewhere, patient
 
 import metaxy_dagster as mxd
 from metaxy_dagster.stores.duckdb.read.snapshot import Snapshot
@@ -161,7 +161,7 @@ def test_two_of_them_are_collected_together(run: Callable[..., Any]) -> None:
 
 
 def _write_elsewhere(path: Path, graph: mxd.FeatureGraph) -> None:
-    made = mxd.DuckDBMetadataStore(path, graph=graph, lock_timeout=20)
+    made = mxd.DuckDBMetadataStore(path, graph=graph, lock_timeout=patient(20))
     made.write("image", TABLE.slice(0, 2))
 
 
@@ -172,11 +172,7 @@ def test_others_may_write_while_rows_are_computed_with(
     written: list[int | None] = []
 
     def slow(part: pl.DataFrame) -> pl.DataFrame:
-        spawn = multiprocessing.get_context("spawn")
-        other = spawn.Process(target=_write_elsewhere, args=(store.path, store.graph))
-        other.start()
-        other.join(60)
-        written.append(other.exitcode)
+        written.append(elsewhere(_write_elsewhere, store.path, store.graph))
         return part
 
     kinds = frame.collect_schema()

@@ -17,6 +17,7 @@ import pytest
 from feature_runs import IO_MANAGER, event, feature, images, stored
 from killed_batches import ROWS, in_batches, open_store
 from killed_batches import run as run_in_batches
+from patience import patient
 from places import SUPPORT
 
 import metaxy_dagster as mxd
@@ -118,7 +119,7 @@ def test_a_killed_process_loses_one_batch(tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603 (our own script)
         [sys.executable, str(SCRIPT), str(tmp_path), "2"],
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parent)},
-        timeout=120,
+        timeout=patient(120),
         check=False,
         capture_output=True,
     )

@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import multiprocessing
 import os
 import random
 import shutil
-import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from patience import SPAWN, child, patient
 from workers import compact_until_killed, wait_for, write_many
 from worlds import changed_store, digest, image, rows, small_graph, small_store, statuses
 
@@ -28,7 +27,6 @@ from metaxy_dagster.stores import DuckDBMetadataStore
 
 NOW = dt.timedelta()
 KILLS = int(os.environ.get("METAXY_TEST_KILLS", "5"))
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -325,16 +323,15 @@ def test_what_cannot_be_replaced_stays(
 
 def test_a_killed_compaction_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     chance = random.Random(20261124)  # noqa: S311 - when to kill need not be secret
-    store = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=small_graph(), lock_timeout=30)
+    store = DuckDBMetadataStore(
+        tmp_path / "m.duckdb", graph=small_graph(), lock_timeout=patient(30)
+    )
     log = tmp_path / "log"
     for attempt in range(KILLS):
         log.unlink(missing_ok=True)
-        child = SPAWN.Process(target=compact_until_killed, args=(store, log))
-        child.start()
-        wait_for(log, lines=1 + attempt % 3)
-        time.sleep(chance.uniform(0, 0.2))
-        os.kill(child.pid, signal.SIGKILL)
-        child.join(30)
+        with child(compact_until_killed, store, log):
+            wait_for(log, lines=1 + attempt % 3)
+            time.sleep(chance.uniform(0, 0.2))
         acknowledged = int(log.read_text().split()[-1])
         table = store.read("plain", columns=["id", "x"]).collect().to_native()
         (found,) = set(table.column("x").to_pylist())
@@ -366,7 +363,9 @@ def test_a_log_that_a_killed_writer_did_not_finish_is_cleared_away(tmp_path: Pat
 
 def test_readers_and_writers_wait(tmp_path: Path) -> None:
     """Two processes write and read while a third compacts: nothing is lost, nobody fails."""
-    store = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=small_graph(), lock_timeout=60)
+    store = DuckDBMetadataStore(
+        tmp_path / "m.duckdb", graph=small_graph(), lock_timeout=patient(60)
+    )
     store.write("plain", pa.table({"id": ["first"], "x": [0]}))
     with ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
         work = [pool.submit(write_many, store, worker, 12) for worker in range(2)]

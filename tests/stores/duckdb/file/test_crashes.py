@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from patience import child, patient
 from places import SUPPORT
 from workers import CRASH_ROWS, crash_table, wait_for, write_until_killed
 from worlds import IMAGES, digest, rows, small_store, statuses
@@ -28,7 +27,6 @@ from metaxy_dagster.features import FeatureGraph, FeatureSpec
 from metaxy_dagster.stores import DuckDBMetadataStore
 
 KILLS = int(os.environ.get("METAXY_TEST_KILLS", "5"))
-SPAWN = multiprocessing.get_context("spawn")
 
 
 def crash_graph() -> FeatureGraph:
@@ -41,19 +39,17 @@ def crash_graph() -> FeatureGraph:
 def test_a_killed_write_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     """Killed at random points, over and over on one file, each time checked by a new process."""
     chance = random.Random(20261123)  # noqa: S311 - where to kill need not be secret
-    store = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=crash_graph(), lock_timeout=30)
+    store = DuckDBMetadataStore(
+        tmp_path / "m.duckdb", graph=crash_graph(), lock_timeout=patient(30)
+    )
     log = tmp_path / "acknowledged"
     generation, computed = 0, False
     for attempt in range(KILLS):
         log.unlink(missing_ok=True)
-        args = (store, generation + 1, log)
-        child = SPAWN.Process(target=write_until_killed, args=args)
-        child.start()
-        # Every other child gets as far as a first acknowledgement, however slow the machine is.
-        wait_for(log, lines=1 + attempt % 2)
-        time.sleep(chance.uniform(0, 0.4))
-        os.kill(child.pid, signal.SIGKILL)
-        child.join(30)
+        with child(write_until_killed, store, generation + 1, log):
+            # Every other child gets as far as a first acknowledgement, however slow the machine is.
+            wait_for(log, lines=1 + attempt % 2)
+            time.sleep(chance.uniform(0, 0.4))
         acknowledged = [int(line) for line in log.read_text().split()[1:]]
         table = store.read("plain").collect().to_native()
         found = set(table.column("x").to_pylist()) if table.num_rows else set()
@@ -125,7 +121,7 @@ def test_a_full_disk_is_an_error_and_damages_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", DISK_FULL, str(store.path), str(SUPPORT)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patient(120),
         check=False,
     )
     assert done.stdout.startswith("refused"), done.stderr
@@ -235,10 +231,7 @@ def test_the_clock_orders_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_kill_leaves_no_lock(tmp_path: Path) -> None:
     store = small_store(tmp_path)
     log = tmp_path / "log"
-    child = SPAWN.Process(target=write_until_killed, args=(store, 1, log))
-    child.start()
-    wait_for(log)
-    os.kill(child.pid, signal.SIGKILL)
-    child.join(30)
+    with child(write_until_killed, store, 1, log):
+        wait_for(log)
     quick = DuckDBMetadataStore(store.path, graph=store.graph, lock_timeout=0.5)
     assert quick.write("plain", crash_table(7)).commit > 0

@@ -15,6 +15,7 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 import pytest
+from patience import patient
 from places import SUPPORT
 from worlds import small_graph, small_store
 
@@ -167,7 +168,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=patient(200),
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) >= 1

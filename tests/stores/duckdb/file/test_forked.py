@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import patient
 from places import SUPPORT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -153,6 +154,6 @@ def test_a_store_that_was_held_at_a_fork(script: str, mode: str, tmp_path: Path)
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=patient(240),
     )
     assert done.returncode == 0, done.stderr[-3000:]

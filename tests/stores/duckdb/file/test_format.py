@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from patience import patient
 from places import ROOT, SUPPORT
 from worlds import IMAGES, catch_up, digest, rows, small_graph, small_store, statuses
 
@@ -341,7 +342,9 @@ def test_a_killed_migration_did_not_happen(tmp_path: Path) -> None:
     store = small_store(tmp_path)
     before = digest(store.path)
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", KILLED, str(store.path), str(SUPPORT)], timeout=120, check=False
+        [sys.executable, "-c", KILLED, str(store.path), str(SUPPORT)],
+        timeout=patient(120),
+        check=False,
     )
     assert done.returncode == -signal.SIGKILL
     assert digest(store.path) == before

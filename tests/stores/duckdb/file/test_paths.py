@@ -14,6 +14,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from filelock import ReadWriteLock
+from patience import patient
 from places import SUPPORT
 from worlds import small_graph
 
@@ -29,7 +30,7 @@ NAMES = [
 
 
 def made(path: Any, **options: Any) -> DuckDBMetadataStore:
-    return DuckDBMetadataStore(path, graph=small_graph(), lock_timeout=20, **options)
+    return DuckDBMetadataStore(path, graph=small_graph(), lock_timeout=patient(20), **options)
 
 
 @pytest.mark.parametrize("where", ["file", "directory"])

@@ -5,7 +5,6 @@ All calls are made by another process, which is nobody in particular: the root m
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import stat
@@ -17,12 +16,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from patience import SPAWN
 from workers import attempt, become_nobody, hold, read_until, wait_for, write_many
 from worlds import digest, small_store
 
 from metaxy_dagster.stores import DuckDBMetadataStore
 
-SPAWN = multiprocessing.get_context("spawn")
 ROOT = os.geteuid() == 0
 READS = {
     "read": "3",

@@ -6,10 +6,8 @@ figure); the default keeps the suite short.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from patience import SPAWN, child, patient
 from places import SUPPORT
 from workers import hold, hold_raw, wait_for, write_many
 from worlds import rows, small_graph, small_store
@@ -28,7 +27,6 @@ from metaxy_dagster.stores import DuckDBMetadataStore
 
 PROCESSES = 8
 WRITES = int(os.environ.get("METAXY_TEST_WRITES", "3"))
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -47,7 +45,9 @@ def impatient(store: DuckDBMetadataStore) -> DuckDBMetadataStore:
 
 
 def test_no_acknowledged_write_is_lost_between_processes(tmp_path: Path) -> None:
-    store = DuckDBMetadataStore(tmp_path / "m.duckdb", graph=small_graph(), lock_timeout=300)
+    store = DuckDBMetadataStore(
+        tmp_path / "m.duckdb", graph=small_graph(), lock_timeout=patient(300)
+    )
     with ProcessPoolExecutor(PROCESSES, mp_context=SPAWN) as executor:
         jobs = [executor.submit(write_many, store, i, WRITES) for i in range(PROCESSES)]
         found = [job.result() for job in jobs]
@@ -140,10 +140,8 @@ def test_a_connection_of_this_process_is_no_riddle(store: DuckDBMetadataStore) -
 
 def test_a_killed_holder_holds_nothing(store: DuckDBMetadataStore, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    child = SPAWN.Process(target=hold, args=(store, "w", ready, tmp_path / "never"))
-    child.start()
-    os.kill(int(wait_for(ready)), signal.SIGKILL)
-    child.join(30)
+    with child(hold, store, "w", ready, tmp_path / "never"):
+        wait_for(ready)
     assert impatient(store).write("plain", pa.table({"id": ["a"]})).new == 1
 
 
@@ -191,7 +189,7 @@ def test_a_store_survives_a_fork(tmp_path: Path) -> None:
         [sys.executable, "-c", FORK, str(tmp_path), str(SUPPORT)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patient(120),
         check=False,
     )
     assert done.stdout.strip() == "[0, 0, 0] 5", done.stderr

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from patience import patient
 from worlds import catch_up, image, small_graph, small_store, statuses
 
 from metaxy_dagster.errors import StoreError
@@ -76,7 +77,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(prepared: Path, tmp_path: Path) -> DuckDBMetadataStore:
     folder = Path(shutil.copytree(prepared, tmp_path / "store"))
-    return DuckDBMetadataStore(folder / "m.duckdb", graph=small_graph(), lock_timeout=10)
+    return DuckDBMetadataStore(folder / "m.duckdb", graph=small_graph(), lock_timeout=patient(10))
 
 
 def asked(store: DuckDBMetadataStore) -> Any:

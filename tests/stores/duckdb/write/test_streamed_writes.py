@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +11,7 @@ import narwhals as nw
 import polars as pl
 import pyarrow as pa
 import pytest
+from patience import elsewhere, patient
 
 import metaxy_dagster as mxd
 from metaxy_dagster.stores.duckdb.write import arrival
@@ -395,7 +395,7 @@ def test_the_increment_of_a_write_stays_in_its_file(
 
 
 def _write_elsewhere(path: Path) -> None:
-    made = mxd.DuckDBMetadataStore(path, graph=graph(), lock_timeout=20)
+    made = mxd.DuckDBMetadataStore(path, graph=graph(), lock_timeout=patient(20))
     made.write("image", pa.table({"id": [10_000], "k": [1], "text": ["other"]}))
 
 
@@ -405,11 +405,7 @@ def test_others_may_write_while_a_frame_is_collected(store: mxd.DuckDBMetadataSt
     def give() -> Iterator[pa.RecordBatch]:
         for number, batch in enumerate(batches(table)):
             if number == 5:
-                spawn = multiprocessing.get_context("spawn")
-                other = spawn.Process(target=_write_elsewhere, args=(store.path,))
-                other.start()
-                other.join(60)
-                assert other.exitcode == 0
+                assert elsewhere(_write_elsewhere, store.path) == 0
             yield batch
 
     reader = pa.RecordBatchReader.from_batches(table.schema, give())
