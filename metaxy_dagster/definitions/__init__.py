@@ -1,4 +1,4 @@
-"""The pass: collect, plan, validate, apply, report."""
+"""The pass: repository, bindings, rules, plan, apply, report."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ import dagster as dg
 from metaxy_dagster.constants import KEY_FEATURE
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.bindings.declare import copied_graph
+from metaxy_dagster.definitions.bindings.request import Request
 from metaxy_dagster.definitions.bindings.translator import MetaxyTranslator
-from metaxy_dagster.definitions.planner import Request, make_plan
+from metaxy_dagster.definitions.planner import make_plan
 from metaxy_dagster.definitions.record import note_plan
 from metaxy_dagster.definitions.transform import chosen_translator
 from metaxy_dagster.errors import DefinitionsError

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.bindings.request import Request
 from metaxy_dagster.definitions.bindings.translator import MetaxyTranslator
-from metaxy_dagster.definitions.planner import Request, make_plan
+from metaxy_dagster.definitions.planner import make_plan
 from metaxy_dagster.definitions.record import note_plan
 from metaxy_dagster.definitions.settings import (
     AssetKeys,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from metaxy_dagster.constants import KEY_INFO
 from metaxy_dagster.definitions.bindings.translator import attributes_of_feature
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.features.graph import FeatureGraph
     from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["bound_elsewhere", "with_asset_versions"]
+__all__ = ["some_names", "with_asset_versions"]
 
 _SHOWN: Final = 3
 
@@ -63,30 +63,6 @@ def with_asset_versions(
         else replace(declared, graph=graph, plain=declared.graph)
     )
     return made, list(_notices(scan, declared, by_feature, versions))
-
-
-def bound_elsewhere(resource: object, declared: Declared) -> Iterator[Notice]:
-    """A warning for a store with features of its own, which does not see the assets' versions.
-
-    Args:
-        resource: the store.
-        declared: the features with the versions of their assets.
-
-    Yields:
-        At most one.
-    """
-    graph, before = declared.graph, declared.plain
-    own: Any = getattr(resource, "graph", None)
-    if before is None or own is None or own is graph:
-        return
-    changed = [key for key in graph if graph[key] != before[key]]
-    unseen = [str(key) for key in changed if key in own and own[key] == before[key]]
-    if unseen:
-        message = (
-            "the store has features of its own, which do not know the code versions of the assets "
-            f"of {_some(unseen)}: leave graph= out, or give their fields code versions"
-        )
-        yield Notice(NoticeKind.CODE_VERSION, message)
 
 
 def _own_version(
@@ -161,9 +137,12 @@ def _notices(
 
 def _counted(names: list[str]) -> str:
     return (
-        f"asset {names[0]} has" if len(names) == 1 else f"{len(names)} assets ({_some(names)}) have"
+        f"asset {names[0]} has"
+        if len(names) == 1
+        else f"{len(names)} assets ({some_names(names)}) have"
     )
 
 
-def _some(names: list[str]) -> str:
+def some_names(names: list[str]) -> str:
+    """The first few of them."""
     return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

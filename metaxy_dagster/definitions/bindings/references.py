@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from metaxy_dagster.constants import KEY_COLUMN_LINEAGE, KEY_TABLE_NAME
+from metaxy_dagster.constants import KEY_TABLE_NAME
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.repository.collect import UnitKind
 from metaxy_dagster.errors import DefinitionsError, MetaxyError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.bindings.declared import Declared
     from metaxy_dagster.definitions.repository.collect import Scan, Unit
 
-__all__ = ["References", "Relative", "find_references", "relative_targets", "renamed_lineage"]
+__all__ = ["References", "Relative", "find_references", "relative_targets"]
 
 #: Per unit (by index): the relative keys that it names and the assets that they mean.
 Relative = dict[int, dict["dg.AssetKey", "dg.AssetKey"]]
@@ -56,36 +56,6 @@ class Regroup:
 
     keys: Mapping[dg.AssetKey, dg.AssetKey] = field(default_factory=dict)
     groups: Mapping[dg.AssetKey, str] = field(default_factory=dict)
-
-
-def renamed_lineage(
-    metadata: Mapping[str, Any], renames: Mapping[dg.AssetKey, dg.AssetKey]
-) -> dict[str, dg.TableColumnLineage] | None:
-    """The column lineage of an asset by the new keys of the assets that it names.
-
-    Args:
-        metadata: the asset's.
-        renames: old to new keys.
-
-    Returns:
-        A metadata entry; None where nothing changes.
-    """
-    value = metadata.get(KEY_COLUMN_LINEAGE)
-    lineage = getattr(value, "column_lineage", value)
-    if not renames or not isinstance(lineage, dg.TableColumnLineage):
-        return None
-    renamed = {
-        column: [
-            dg.TableColumnDep(
-                asset_key=renames.get(dep.asset_key, dep.asset_key), column_name=dep.column_name
-            )
-            for dep in deps
-        ]
-        for column, deps in lineage.deps_by_column.items()
-    }
-    if renamed == {column: list(deps) for column, deps in lineage.deps_by_column.items()}:
-        return None
-    return {KEY_COLUMN_LINEAGE: dg.TableColumnLineage(renamed)}
 
 
 def relative_targets(scan: Scan, change: Regroup | None = None) -> Relative:

@@ -1,1 +1,1 @@
-"""What the pass decides, a file a rule."""
+"""What a pass decides: one rule a file, all of one shape; ``order`` lists them."""

@@ -2,98 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.plan.plans import AutomationPlan, Change, Notice, NoticeKind
-from metaxy_dagster.errors import DefinitionsError, MetaxyError
+from metaxy_dagster.errors import DefinitionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from metaxy_dagster.definitions.plan.plans import DefinitionPlan
-    from metaxy_dagster.definitions.repository.collect import Scan
-    from metaxy_dagster.definitions.rules.selections import Comparison, Selections
-    from metaxy_dagster.definitions.settings import Drift
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.draft import Draft
+    from metaxy_dagster.definitions.draft.selections import Comparison
+    from metaxy_dagster.errors import MetaxyError
 
-__all__ = ["Automations", "plan_automations"]
-
-
-@dataclass(eq=False)
-class Automations:
-    """What becomes of everything that starts runs.
-
-    Args:
-        plan: the replacements.
-        notices: what was only reported.
-        errors: drift, where the settings make it an error.
-    """
-
-    plan: AutomationPlan = field(default_factory=AutomationPlan)
-    notices: list[Notice] = field(default_factory=list)
-    errors: list[MetaxyError] = field(default_factory=list)
+__all__ = ["automations"]
 
 
-def plan_automations(
-    scan: Scan,
-    definitions: Sequence[DefinitionPlan],
-    selections: Selections,
-    renames: Mapping[dg.AssetKey, dg.AssetKey],
-    drift: Drift,
-) -> Automations:
-    """Plan jobs, schedules and sensors.
-
-    Args:
-        scan: the repository.
-        definitions: its planned asset objects.
-        selections: resolves selections before and after.
-        renames: old to new keys.
-        drift: what to do about a selection that would change its meaning.
-
-    Returns:
-        Replacements by identity: a job that several hold is replaced by one new object.
-    """
-    if not any(each.touched for each in definitions):
-        return Automations()
-    return _Planner(scan, definitions, selections, renames, drift).run()
+@partial(RepositoryRule, sound=True)
+def automations(
+    bindings: Bindings, draft: Draft
+) -> Iterator[AutomationPlan | Notice | MetaxyError]:
+    """Replacements by identity: a job that several hold is replaced by one new object."""
+    if any(each.touched for each in draft.definitions):
+        yield from _Planner(bindings, draft).run()
 
 
 class _Planner:
-    def __init__(
-        self,
-        scan: Scan,
-        definitions: Sequence[DefinitionPlan],
-        selections: Selections,
-        renames: Mapping[dg.AssetKey, dg.AssetKey],
-        drift: Drift,
-    ) -> None:
-        self._scan = scan
-        self._selections = selections
-        self._renames = renames
-        self._drift = drift
-        self._touched = {id(each.unit.given) for each in definitions if each.touched}
-        self._new_keys = {
-            asset.key for each in definitions if each.touched for asset in each.assets
-        }
+    def __init__(self, bindings: Bindings, draft: Draft) -> None:
+        self._fields = bindings.scan.fields
+        self._selections = draft.selections
+        self._renames = bindings.renames
+        self._drift = bindings.settings.selection_drift
+        touched = [each for each in draft.definitions if each.touched]
+        self._touched = {id(each.unit.given) for each in touched}
+        self._new_keys = {asset.key for each in touched for asset in each.assets}
         self._jobs: dict[int, Any] = {}
         self._replaced: dict[int, Any] = {}
         self._notes: list[tuple[str, Change]] = []
-        self._found = Automations()
+        self._found: list[Notice | MetaxyError] = []
 
-    def run(self) -> Automations:
-        fields = self._scan.fields
-        for job in fields["jobs"] or ():
+    def run(self) -> Iterator[AutomationPlan | Notice | MetaxyError]:
+        for job in self._fields["jobs"] or ():
             if self._job(job) is not job:
                 self._replaced[id(job)] = self._job(job)
-        for schedule in fields["schedules"] or ():
+        for schedule in self._fields["schedules"] or ():
             self._schedule(schedule)
-        for sensor in fields["sensors"] or ():
+        for sensor in self._fields["sensors"] or ():
             self._sensor(sensor)
-        self._found.plan = AutomationPlan(self._replaced, tuple(self._notes))
-        return self._found
+        yield from self._found
+        yield AutomationPlan(self._replaced, tuple(self._notes))
 
     # ------------------------------------------------------------------------------------ jobs
     def _job(self, job: Any) -> Any:
@@ -131,7 +93,7 @@ class _Planner:
 
     def _drifted(self, name: str, compared: Comparison) -> dg.AssetSelection | None:
         if self._drift == "error":
-            self._found.errors.append(
+            self._found.append(
                 DefinitionsError(
                     f"the selection of {name} would change its meaning",
                     found=f"it {compared.drift}",
@@ -213,4 +175,4 @@ class _Planner:
         self._notes.append((name, Change("target", "the new objects", "rewritten assets")))
 
     def _notice(self, kind: NoticeKind, name: str, message: str) -> None:
-        self._found.notices.append(Notice(kind, message, name))
+        self._found.append(Notice(kind, message, name))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECK, KEY_CHECKS
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.draft.findings import Added
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.plan.plans import Change
 from metaxy_dagster.keys import check_names
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
@@ -17,40 +20,25 @@ from metaxy_dagster.runtime.automation.checks import feature_checks, op_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.draft import Draft
     from metaxy_dagster.definitions.plan.plans import DefinitionPlan
-    from metaxy_dagster.definitions.repository.collect import Scan
-    from metaxy_dagster.definitions.settings import MetaxifySettings
-    from metaxy_dagster.features.graph import FeatureGraph
 
-__all__ = ["plan_checks"]
+__all__ = ["checks"]
 
 #: What makes sense of features that are computed from others only.
 _DERIVED = frozenset({"pending", "orphaned"})
 
 
-def plan_checks(
-    scan: Scan,
-    definitions: Sequence[DefinitionPlan],
-    graph: FeatureGraph,
-    settings: MetaxifySettings,
-    store_key: str,
-) -> Iterator[tuple[dg.AssetChecksDefinition, str, Change]]:
+@partial(RepositoryRule, sound=True, whole=True)
+def checks(bindings: Bindings, draft: Draft) -> Iterator[Added]:
     """The checks that assets or the settings ask for, where they are not there yet.
 
     A check of the user's own keeps its name: the one that is attached beside it takes another.
-
-    Args:
-        scan: the repository.
-        definitions: its planned units.
-        graph: the features.
-        settings: the checks of assets that do not say which they want.
-        store_key: the resource that is, or holds, the store.
-
-    Yields:
-        Per asset its checks, its key, and what to say about them.
     """
+    assets, definitions, settings = bindings.scan.assets, draft.definitions, bindings.settings
     wanted = [
-        (asset, scan.assets[asset.key].keys)
+        (asset, assets[asset.key].keys)
         for plan in definitions
         for asset in plan.assets
         if asset.feature is not None
@@ -64,7 +52,7 @@ def plan_checks(
         if tied is None:
             continue
         kinds = check_names(settings.checks) if own.checks is None else own.checks
-        if own.checks is None and graph.plan(tied.feature).is_root:
+        if own.checks is None and bindings.graph.plan(tied.feature).is_root:
             kinds = tuple(kind for kind in kinds if kind not in _DERIVED)
         there = present[asset.spec.key]
         names = {
@@ -74,9 +62,10 @@ def plan_checks(
         }
         if names:
             name = op_name(asset.spec.key, taken)
-            made = feature_checks(tied, names, store_resource_key=store_key, op_name=name)
+            made = feature_checks(tied, names, store_resource_key=draft.stored.key, op_name=name)
             why = "the setting checks" if own.checks is None else KEY_CHECKS
-            yield made, asset.spec.key.to_user_string(), Change("checks", ", ".join(names), why)
+            change = Change("checks", ", ".join(names), why)
+            yield Added("checks", asset.spec.key.to_user_string(), made, change)
 
 
 def _present(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metaxy_dagster.constants import KEY_COLUMN_SCHEMA
+from metaxy_dagster.definitions.draft.rule import AssetRule
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.columns import fold
@@ -12,35 +13,28 @@ from metaxy_dagster.features.columns import fold
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from metaxy_dagster.definitions.bindings.declared import Declared
-    from metaxy_dagster.definitions.repository.collect import Scan
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.drafts import TiedDraft
     from metaxy_dagster.errors import MetaxyError
     from metaxy_dagster.features.plan import DepPlan, FeaturePlan
 
-__all__ = ["grouping_faults"]
+__all__ = ["grouping"]
 
 
-def grouping_faults(
-    asset: str, plan: FeaturePlan, declared: Declared, scan: Scan
-) -> Iterator[MetaxyError | Notice]:
+@AssetRule
+def grouping(bindings: Bindings, tied: TiedDraft) -> Iterator[MetaxyError | Notice]:
     """Columns to group by that an upstream does not have, as far as its columns are known.
 
-    Args:
-        asset: the asset of the feature.
-        plan: the feature.
-        declared: the features and their assets.
-        scan: the repository.
-
-    Yields:
-        An error where the upstream can have no such column; a warning where it is declared
-        without it, but may return more than it declares.
+    A fault where the upstream can have no such column; a warning where it is declared without it,
+    but may return more than it declares.
     """
+    plan, asset = tied.data.plan, tied.asset.name
     for dep in plan.deps:
         ids = set(map(fold, dep.upstream.id_columns))
         missing = [there for there in dep.source_columns.values() if fold(there) not in ids]
         if dep.lineage_type != "aggregation" or not missing:
             continue
-        known, closed = _columns(dep, declared, scan)
+        known, closed = _columns(dep, bindings)
         lacking = [name for name in missing if fold(name) not in set(map(fold, known))]
         if not lacking:
             continue
@@ -63,13 +57,14 @@ def grouping_faults(
             yield Notice(NoticeKind.METADATA, message, asset)
 
 
-def _columns(dep: DepPlan, declared: Declared, scan: Scan) -> tuple[list[str], bool]:
+def _columns(dep: DepPlan, bindings: Bindings) -> tuple[list[str], bool]:
     """The columns that an upstream is known to have, and whether it can have no others."""
+    declared, assets = bindings.declared, bindings.scan.assets
     cls = declared.graph.feature_class(dep.upstream.key)
     fields = getattr(cls, "model_fields", {})
     known = [info.alias or name for name, info in fields.items()]
     for key in declared.carriers.get(dep.upstream.key, ()):
-        schema = scan.assets[key].spec.metadata.get(KEY_COLUMN_SCHEMA)
+        schema = assets[key].spec.metadata.get(KEY_COLUMN_SCHEMA)
         schema = getattr(schema, "schema", schema)
         known += [column.name for column in getattr(schema, "columns", ())]
     closed = getattr(cls, "model_config", {}).get("extra") == "forbid"

@@ -7,17 +7,19 @@ from types import CodeType
 from typing import TYPE_CHECKING, Final
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     import dagster as dg
 
-    from metaxy_dagster.definitions.repository.collect import Scan
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.draft import Draft
 
-__all__ = ["hardcoded_keys"]
+__all__ = ["hardcoded"]
 
 #: A function that uses one of these may name assets when it runs.
 _MAKERS: Final = frozenset(
@@ -32,16 +34,13 @@ _MAKERS: Final = frozenset(
 )
 
 
-def hardcoded_keys(scan: Scan, renames: Mapping[dg.AssetKey, dg.AssetKey]) -> Iterator[Notice]:
+@RepositoryRule
+def hardcoded(bindings: Bindings, _: Draft) -> Iterator[Notice]:
     """Renamed keys that function bodies or automation conditions seem to name.
 
-    Args:
-        scan: the repository.
-        renames: old to new keys.
-
-    Yields:
-        One warning per place; a string that only looks like a key is warned of as well.
+    One warning per place; a string that only looks like a key is warned of as well.
     """
+    scan, renames = bindings.scan, bindings.renames
     if not renames:
         return
     # A key may be written whole, or as the list of its parts.

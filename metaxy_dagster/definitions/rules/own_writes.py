@@ -15,7 +15,7 @@ from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from metaxy_dagster.definitions.bindings.unit_context import UnitContext
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
     from metaxy_dagster.definitions.plan.plans import AssetPlan, DefinitionPlan
     from metaxy_dagster.definitions.repository.collect import Unit
 
@@ -25,13 +25,13 @@ __all__ = ["ASKING", "gives_nothing", "needed_resources", "own_write", "words_of
 ASKING: Final = frozenset({"resolve_update", COL_PROVENANCE_BY_FIELD})
 
 
-def own_write(context: UnitContext, plan: DefinitionPlan, each: AssetPlan) -> Iterator[Notice]:
+def own_write(bindings: Bindings, plan: DefinitionPlan, each: AssetPlan) -> Iterator[Notice]:
     """What to say of a derived feature whose function gives nothing back.
 
     A write without an increment is refused, but code that cannot be seen may bring one.
 
     Args:
-        context: what the units were planned from.
+        bindings: the repository and its features.
         plan: the unit.
         each: the asset, for which nothing is returned.
 
@@ -40,10 +40,10 @@ def own_write(context: UnitContext, plan: DefinitionPlan, each: AssetPlan) -> It
         takes pending samples, or the store and something to write.
     """
     words = words_of(plan.unit)
-    if not plan.unit.materializable or not context.upstreams[each.key] or words & ASKING:
+    if not plan.unit.materializable or not bindings.upstreams[each.key] or words & ASKING:
         return
     written = f"store.write(..., increment=store.resolve_update({str(each.feature)!r}))"
-    if context.scan.assets[each.key].keys.takes_increment:
+    if bindings.scan.assets[each.key].keys.takes_increment:
         if "report_empty" in words:
             return
         message = (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.runtime.loading.conversion import can_convert
@@ -20,12 +22,13 @@ if TYPE_CHECKING:
 
     import dagster as dg
 
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.draft import Draft
+    from metaxy_dagster.definitions.draft.loads import Load
     from metaxy_dagster.definitions.plan.plans import AssetPlan, DefinitionPlan
-    from metaxy_dagster.definitions.rules.loading import Load, Loads
-    from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.errors import MetaxyError
 
-__all__ = ["parameter_faults"]
+__all__ = ["parameters"]
 
 #: What is written in code for the types of ``UNANNOTATED``, and how a module is recognised.
 _WRITTEN: Final = {
@@ -39,24 +42,16 @@ _WRITTEN: Final = {
 _LIBRARIES: Final = ("pandas", "polars", "pyarrow", "duckdb")
 
 
-def parameter_faults(
-    definitions: Sequence[DefinitionPlan],
-    loads: Loads,
-    settings: MetaxifySettings,
-    resources: Mapping[str, Any],
-) -> Iterator[MetaxyError | Notice]:
+@partial(RepositoryRule, of_assets=True)
+def parameters(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | Notice]:
     """What the IO manager of this library cannot hand to a function, or only a guess.
 
-    Args:
-        definitions: the planned units.
-        loads: what is loaded for their arguments.
-        settings: the policy.
-        resources: those of the repository, for what loaded the arguments so far.
-
-    Yields:
-        An error per argument whose type no feature can be loaded as; one warning per asset with
-        arguments that are not annotated and come from the store from now on.
+    A fault per argument whose type no feature can be loaded as; one warning per asset with
+    arguments that are not annotated and come from the store from now on.
     """
+    if not draft.stored.ours:
+        return
+    definitions, loads, settings = draft.definitions, draft.loads, bindings.settings
     makers = {
         asset.spec.key: plan
         for plan in definitions
@@ -72,13 +67,15 @@ def parameter_faults(
                 yield from _faults(plan, load, op, each)
                 annotation = annotation_of(op, each.name, each.dagster_type)
                 if annotation is None and _rerouted(load):
-                    where = each.name if op.name == plan_name(plan) else f"{each.name} of {op.name}"
+                    where = (
+                        each.name if op.name == _plan_name(plan) else f"{each.name} of {op.name}"
+                    )
                     silent.append((load, where))
         if silent and settings.unannotated is None:
-            yield _unannotated(plan, silent, makers, resources)
+            yield _unannotated(plan, silent, makers, bindings.resources)
 
 
-def plan_name(plan: DefinitionPlan) -> str:
+def _plan_name(plan: DefinitionPlan) -> str:
     """The name of the op or graph of a unit."""
     return "" if plan.unit.definition is None else str(plan.unit.definition.node_def.name)
 

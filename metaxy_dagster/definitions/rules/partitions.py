@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
+from metaxy_dagster.definitions.draft.storage import stored_by
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
-from metaxy_dagster.definitions.rules.routing import stored_by
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from metaxy_dagster.definitions.plan.plans import DefinitionPlan
-    from metaxy_dagster.definitions.repository.collect import Asset
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.draft import Draft
     from metaxy_dagster.errors import MetaxyError
 
-__all__ = ["partition_faults"]
+__all__ = ["partitions"]
 
 
-def partition_faults(
-    definitions: Sequence[DefinitionPlan], assets: Mapping[Any, Asset], io_manager_key: str
-) -> Iterator[MetaxyError | Notice]:
+@partial(RepositoryRule, of_assets=True)
+def partitions(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | Notice]:
     """Partitioned feature assets of which nothing says which samples a partition has.
 
-    Args:
-        definitions: the planned units.
-        assets: the assets as the user wrote them.
-        io_manager_key: the IO manager that would refuse to run them.
-
-    Yields:
-        An error where a run would fail; a warning where only some uses of the asset would.
+    A fault where a run would fail; a warning where only some uses of the asset would.
     """
-    for plan in definitions:
+    if not draft.stored.ours:
+        return
+    io_manager_key, assets = bindings.settings.io_manager_key, bindings.scan.assets
+    for plan in draft.definitions:
         for each in plan.assets:
             definition = each.spec.partitions_def
             if each.feature is None or definition is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,8 +14,9 @@ from metaxy_dagster.constants import (
     RESOURCE_STORE,
 )
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.draft.loads import handler_of
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
-from metaxy_dagster.definitions.rules.loading import handler_of
 from metaxy_dagster.definitions.rules.own_writes import (
     ASKING,
     gives_nothing,
@@ -27,32 +29,28 @@ from metaxy_dagster.errors import DefinitionsError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from metaxy_dagster.definitions.bindings.unit_context import UnitContext
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.draft import Draft
+    from metaxy_dagster.definitions.draft.loads import Load
     from metaxy_dagster.definitions.plan.plans import AssetPlan, DefinitionPlan
     from metaxy_dagster.definitions.repository.collect import Asset
-    from metaxy_dagster.definitions.rules.loading import Load, Loads
     from metaxy_dagster.errors import MetaxyError
     from metaxy_dagster.features.keys import FeatureKey
 
 __all__ = ["refusals"]
 
 
-def refusals(
-    context: UnitContext, definitions: Sequence[DefinitionPlan], loads: Loads
-) -> Iterator[MetaxyError | Notice]:
+@partial(RepositoryRule, of_assets=True)
+def refusals(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | Notice]:
     """Feature assets that could never do what they say.
 
-    Args:
-        context: what the units were planned from.
-        definitions: the planned units.
-        loads: what is loaded for their arguments.
-
-    Yields:
-        An error where no run can succeed, or a key can have no effect; a warning where that
-        depends on code that cannot be seen.
+    A fault where no run can succeed, or a key can have no effect; a warning where that depends on
+    code that cannot be seen.
     """
-    io_manager_key = context.settings.io_manager_key
-    for plan in definitions:
+    if not draft.stored.ours:
+        return
+    io_manager_key = bindings.settings.io_manager_key
+    for plan in draft.definitions:
         tied = [each for each in plan.assets if each.feature is not None]
         if not tied:
             continue
@@ -60,33 +58,33 @@ def refusals(
         ours = [each for each in tied if handlers[each.key] == io_manager_key]
         upstreams = {
             load.feature: load
-            for load in loads.of(plan)
+            for load in draft.loads.of(plan)
             if load.feature is not None and load.manager == io_manager_key
         }
-        internal = {each.asset: each for each in _internal(context, plan, ours)}
+        internal = {each.asset: each for each in _internal(bindings, plan, ours)}
         yield from internal.values()
         for each in tied:
-            asset = context.scan.assets[each.key]
+            asset = bindings.scan.assets[each.key]
             handler = handlers[each.key]
             yield from _unpartitioned(asset, each, handler, io_manager_key)
             # Said already: what cannot be called in batches for one of the reasons below, too.
             if asset.name in internal or asset.keys.samples_per_batch is not None:
                 continue
             if asset.keys.takes_increment:
-                yield from _vain_increment(context, plan, each, handler, upstreams)
+                yield from _vain_increment(bindings, plan, each, handler, upstreams)
             elif handler is None or gives_nothing(plan.unit):
-                yield from own_write(context, plan, each)
+                yield from own_write(bindings, plan, each)
             elif handler == io_manager_key:
-                yield from _without_provenance(context, plan, each, upstreams)
+                yield from _without_provenance(bindings, plan, each, upstreams)
 
 
 def _internal(
-    context: UnitContext, plan: DefinitionPlan, ours: Sequence[AssetPlan]
+    bindings: Bindings, plan: DefinitionPlan, ours: Sequence[AssetPlan]
 ) -> Iterator[MetaxyError | Notice]:
     """Assets of one op that are computed from each other: what is pending is looked up before."""
     by_feature = {each.feature: each for each in ours}
     for each in ours:
-        above = [by_feature[up] for up in sorted(context.upstreams[each.key]) if up in by_feature]
+        above = [by_feature[up] for up in sorted(bindings.upstreams[each.key]) if up in by_feature]
         if not above or gives_nothing(plan.unit):
             continue
         names = ", ".join(other.key.to_user_string() for other in above)
@@ -130,15 +128,15 @@ def _unpartitioned(
 
 
 def _vain_increment(
-    context: UnitContext,
+    bindings: Bindings,
     plan: DefinitionPlan,
     each: AssetPlan,
     handler: str | None,
     upstreams: Mapping[FeatureKey, Load],
 ) -> Iterator[MetaxyError | Notice]:
     """``"metaxy/input": "increment"`` where nothing could give or take one."""
-    mine = context.upstreams[each.key]
-    key, wanted = context.settings.io_manager_key, f'"{KEY_INPUT}": "{INPUT_INCREMENT}"'
+    mine = bindings.upstreams[each.key]
+    key, wanted = bindings.settings.io_manager_key, f'"{KEY_INPUT}": "{INPUT_INCREMENT}"'
     about = f"metadata {wanted} does nothing"
     if not plan.unit.materializable:
         message = f"{wanted} does nothing: no function of this repository computes the asset"
@@ -183,21 +181,21 @@ def _vain_increment(
             "store.resolve_update(...) in the function",
         )
     elif handler is None or gives_nothing(plan.unit):
-        yield from own_write(context, plan, each)
+        yield from own_write(bindings, plan, each)
 
 
 def _without_provenance(
-    context: UnitContext,
+    bindings: Bindings,
     plan: DefinitionPlan,
     each: AssetPlan,
     upstreams: Mapping[FeatureKey, Load],
 ) -> Iterator[MetaxyError | Notice]:
     """A derived feature whose function sees no upstream: nobody knows what its rows are made of."""
-    mine = context.upstreams[each.key]
+    mine = bindings.upstreams[each.key]
     if not mine or mine & upstreams.keys() or gives_nothing(plan.unit):
         return
     names = ", ".join(sorted(map(str, mine)))
-    needed = needed_resources(plan.unit) - {context.settings.io_manager_key}
+    needed = needed_resources(plan.unit) - {bindings.settings.io_manager_key}
     remedy = (
         "take the upstream assets as arguments; or take the resource "
         f'"{RESOURCE_STORE}" and return what store.resolve_update(...) gave, with its '

@@ -344,7 +344,7 @@ def test_conditions_of_the_users_own_get_a_sensor_where_none_evaluates_them(
 
 
 def test_no_sensor_has_more_assets_than_dagster_evaluates(graph, tmp_path, monkeypatch):
-    monkeypatch.setattr("metaxy_dagster.definitions.rules.sensors._MOST", 2)
+    monkeypatch.setattr("metaxy_dagster.definitions.rules.condition_sensors._MOST", 2)
     names = [f"x{number}" for number in range(5)]
     for name in names:
         graph.add(FeatureSpec(name, id_columns=["id"], deps=["f/a"]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from metaxy_dagster.constants import KEY_FEATURE, TAG_FEATURE
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 from metaxy_dagster.definitions.repository.collect import UnitKind
 from metaxy_dagster.errors import FeatureError, MetaxyError
@@ -15,28 +17,23 @@ from metaxy_dagster.keys.unread import stray_keys, unread_keys
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from metaxy_dagster.definitions.bindings.declared import Declared
-    from metaxy_dagster.definitions.repository.collect import Asset, Scan
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.draft import Draft
+    from metaxy_dagster.definitions.repository.collect import Asset
     from metaxy_dagster.features.graph import FeatureGraph
     from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["metadata_faults", "value_faults"]
+__all__ = ["metadata_values"]
 
 
-def metadata_faults(scan: Scan, declared: Declared) -> Iterator[MetaxyError | Notice]:
-    """Everything that is wrong with the metadata of any asset, all of it at once.
-
-    Args:
-        scan: the repository.
-        declared: the features and their assets.
-
-    Yields:
-        Errors and warnings, asset by asset.
-    """
+@partial(RepositoryRule, of_assets=True)
+def metadata_values(bindings: Bindings, _: Draft) -> Iterator[MetaxyError | Notice]:
+    """Everything that is wrong with the metadata of any asset, all of it at once."""
+    scan, declared = bindings.scan, bindings.declared
     for key, asset in scan.assets.items():
         yield from _unread(asset)
         if asset.names_feature:
-            yield from value_faults(asset, declared.named.get(key), declared.graph)
+            yield from _value_faults(asset, declared.named.get(key), declared.graph)
         elif stray := stray_keys(asset.metadata):
             message = f"{', '.join(stray)} without {KEY_FEATURE}: the asset is left alone"
             yield Notice(NoticeKind.LEFT_ALONE, message, asset.name)
@@ -47,7 +44,7 @@ def metadata_faults(scan: Scan, declared: Declared) -> Iterator[MetaxyError | No
             yield Notice(NoticeKind.LEFT_ALONE, message, name)
 
 
-def value_faults(
+def _value_faults(
     asset: Asset, feature: FeatureKey | None, graph: FeatureGraph
 ) -> Iterator[MetaxyError | Notice]:
     """Metadata keys of a feature asset that say what a run would refuse, or what looks misspelt.

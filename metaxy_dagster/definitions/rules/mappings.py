@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.repository.planned_assets import PlannedAssets, some_keys
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.assets.upstream_assets import upstream_assets
 from metaxy_dagster.runtime.assets.upstream_partitions import Share, mapping_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import dagster as dg
 
-    from metaxy_dagster.definitions.plan.plans import DefinitionPlan
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.draft import Draft
     from metaxy_dagster.errors import MetaxyError
-    from metaxy_dagster.features.graph import FeatureGraph
     from metaxy_dagster.features.plan import FeaturePlan
 
-__all__ = ["mapping_faults"]
+__all__ = ["mappings"]
 
 
-def mapping_faults(
-    definitions: Sequence[DefinitionPlan], graph: FeatureGraph
-) -> Iterator[MetaxyError]:
-    """Partition mappings that would make one sample a sample of several partitions.
-
-    Args:
-        definitions: the planned units.
-        graph: the features.
-
-    Yields:
-        An error per asset.
-    """
+@partial(RepositoryRule, sound=True, of_assets=True)
+def mappings(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError]:
+    """Partition mappings that would make one sample a sample of several partitions."""
+    definitions, graph = draft.definitions, bindings.graph
     assets = PlannedAssets({each.key: each.spec for plan in definitions for each in plan.assets})
     for plan in definitions:
         for each in plan.assets:

@@ -9,8 +9,8 @@ import dagster as dg
 
 from metaxy_dagster.constants import KEY_FEATURE
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.draft.storage import stored_by
 from metaxy_dagster.definitions.plan.plans import Change
-from metaxy_dagster.definitions.rules.routing import stored_by
 from metaxy_dagster.keys import named_feature
 
 if TYPE_CHECKING:

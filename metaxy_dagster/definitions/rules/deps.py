@@ -1,76 +1,55 @@
-"""Deps that order execution: which are wanted, and which inputs bind them to an op."""
+"""Deps: on whichever assets carry the upstream features, so that they order execution, too."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.draft.drafts import TiedDraft
+from metaxy_dagster.definitions.draft.findings import Fill
+from metaxy_dagster.definitions.draft.rule import UnitRule
 from metaxy_dagster.definitions.plan.plans import Change, Notice, NoticeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.drafts import AssetDraft, DepContext, UnitDraft
     from metaxy_dagster.definitions.repository.collect import Asset, Unit
 
-__all__ = ["DepContext", "Deps", "input_names", "merged_deps", "unbound"]
-
-_PREFIX: Final = "metaxy_dep__"
-_NOT_IDENTIFIER: Final = re.compile(r"[^A-Za-z0-9_]")
+__all__ = ["deps"]
 
 
-@dataclass(frozen=True, eq=False)
-class DepContext:
-    """What the deps of a unit's assets are merged with.
+@UnitRule
+def deps(bindings: Bindings, draft: UnitDraft) -> Iterator[Fill | Notice]:
+    """The user's own deps, with references resolved, and those of the features that are missing.
 
-    Args:
-        replaced: dep keys to be replaced.
-        relative: what the remaining relative keys mean, so that they are not doubled.
-        mappings: partition mappings that the user set on any asset of the same op.
-        assets: all assets, for their partitions.
+    A dep that no input of the op is bound to yet gets an input of its own, which orders execution.
     """
-
-    replaced: Mapping[dg.AssetKey, tuple[dg.AssetKey, ...]]
-    relative: Mapping[dg.AssetKey, dg.AssetKey]
-    mappings: Mapping[dg.AssetKey, dg.PartitionMapping]
-    assets: Mapping[dg.AssetKey, Asset]
-
-
-@dataclass(frozen=True, eq=False)
-class Deps:
-    """The deps of one asset after the pass.
-
-    Args:
-        deps: all of them, the user's own first and in their order.
-        changes: what was added or replaced.
-        notices: partition mappings that had to be chosen.
-    """
-
-    deps: tuple[dg.AssetDep, ...]
-    changes: list[Change] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
+    bound = {draft.deps.relative.get(key, key) for key in draft.inputs.values()}
+    for asset in draft.assets:
+        wanted = _wanted(asset)
+        wanted.pop(bindings.now(asset.spec.key), None)
+        yield from _merged(asset, wanted, draft.deps)
+        draft.to_bind += _unbound(draft.unit, wanted, bound)
+    # A second input for the key of each: Dagster asks for an asset only where all are values.
+    draft.to_bind += [draft.inputs[name] for name in draft.loads]
 
 
-def merged_deps(
-    spec: dg.AssetSpec,
-    wanted: Mapping[dg.AssetKey, tuple[dg.AssetDep, str]],
-    context: DepContext,
-) -> Deps:
-    """The user's deps, with references resolved, followed by the wanted ones that are missing.
+def _wanted(asset: AssetDraft) -> dict[dg.AssetKey, dg.AssetDep]:
+    if not isinstance(asset, TiedDraft):
+        return {}
+    return {dep.asset_key: dep for dep in asset.proposed.deps}
 
-    Args:
-        spec: the asset as the user wrote it.
-        wanted: by asset key, the dep to add and why.
-        context: what they are merged with.
 
-    Returns:
-        The merged deps; a user's own AssetDep always stays as it is.
-    """
+def _merged(
+    asset: AssetDraft, wanted: dict[dg.AssetKey, dg.AssetDep], context: DepContext
+) -> Iterator[Fill | Notice]:
+    """The user's deps, followed by the wanted ones; a user's own AssetDep stays as it is."""
+    spec = asset.spec
     changes: list[Change] = []
-    notices: list[Notice] = []
     result: dict[dg.AssetKey, dg.AssetDep] = {}
     covered: set[dg.AssetKey] = set()
     for dep in spec.deps:
@@ -83,17 +62,19 @@ def merged_deps(
                 result[key] = _compat.dep_with(dep, key=key)
                 shown = f"{dep.asset_key.to_user_string()} → {key.to_user_string()}"
                 changes.append(Change("reference", shown, "the asset that the key refers to"))
-    for key, (dep, why) in wanted.items():
+    for key, dep in wanted.items():
         if key in covered or key == spec.key:
             continue
         chosen, notice = _with_mapping(
             spec, dep, context.mappings.get(key), context.assets.get(key)
         )
         result[key] = chosen
+        why = f"feature {asset.feature} depends on it"
         changes.append(Change("dep", key.to_user_string(), why))
         if notice is not None:
-            notices.append(notice)
-    return Deps(tuple(result.values()), changes, notices)
+            yield notice
+    if changes:
+        yield Fill(asset, "deps", tuple(result.values()), tuple(changes))
 
 
 def _with_mapping(
@@ -126,7 +107,7 @@ def _with_mapping(
     return dep, Notice(NoticeKind.PARTITIONS, message, spec.key.to_user_string())
 
 
-def unbound(
+def _unbound(
     unit: Unit, deps: Iterable[dg.AssetKey], bound: Collection[dg.AssetKey]
 ) -> list[dg.AssetKey]:
     """The keys among new deps that need an input of their own to order execution.
@@ -138,24 +119,3 @@ def unbound(
         return []
     together = {spec.key for spec in unit.specs} if unit.moves_as_one else frozenset()
     return [key for key in dict.fromkeys(deps) if key not in bound and key not in together]
-
-
-def input_names(keys: Sequence[dg.AssetKey], taken: Collection[str]) -> dict[dg.AssetKey, str]:
-    """Deterministic and collision-free input names: worker processes find the same ones.
-
-    Example:
-        >>> import dagster as dg
-        >>> input_names([dg.AssetKey(["a", "b"]), dg.AssetKey("a_b")], taken=())
-        {AssetKey(['a', 'b']): 'metaxy_dep__a_b', AssetKey(['a_b']): 'metaxy_dep__a_b_2'}
-    """
-    names: dict[dg.AssetKey, str] = {}
-    used = set(taken)
-    for key in sorted(keys):
-        base = _PREFIX + _NOT_IDENTIFIER.sub("_", "_".join(key.path))
-        name, number = base, 1
-        while name in used:
-            number += 1
-            name = f"{base}_{number}"
-        used.add(name)
-        names[key] = name
-    return names

@@ -1,0 +1,1 @@
+"""The plan in the making: what rules look at, and what they yield."""
