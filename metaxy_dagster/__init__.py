@@ -74,6 +74,7 @@ _HOMES = {
         "select_metaxy_assets",
     ),
     "metaxy_dagster.stores": (
+        "Adoption",
         "CompactionResult",
         "Counts",
         "DuckDBMetadataStore",
@@ -147,6 +148,7 @@ if TYPE_CHECKING:
         select_metaxy_assets,
     )
     from metaxy_dagster.stores import (
+        Adoption,
         AlterResult,
         CompactionResult,
         Counts,
@@ -164,6 +166,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Adoption",
     "AlterResult",
     "AssetError",
     "BaseFeature",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -76,6 +76,7 @@ def _run(options: argparse.Namespace) -> int:
         from metaxy_dagster.cli.compact import compact_store  # noqa: PLC0415
 
         return compact_store(options)
+    from metaxy_dagster.cli.adopt import AdoptRequest, adopt_features  # noqa: PLC0415
     from metaxy_dagster.cli.failures import (  # noqa: PLC0415
         FailureRequest,
         retry_samples,
@@ -87,34 +88,37 @@ def _run(options: argparse.Namespace) -> int:
     from metaxy_dagster.cli.status import show_status  # noqa: PLC0415
 
     target = Target(options.module_name, options.python_file, options.attribute)
+    named = (target, tuple(getattr(options, "features", ())), getattr(options, "store", None))
+
+    def migrate() -> int:
+        told = (options.rename, options.fill, options.types, options.drop, options.keep)
+        asked = IdRequest(target, options.feature, options.store, *told)
+        return migrate_feature(replace(asked, dry_run=options.dry_run, form=options.format))
+
+    def wanted() -> FailureRequest:
+        return FailureRequest(*named, tuple(options.filters), options.limit, options.format)
+
+    commands: dict[str, Callable[[], int]] = {
+        "status": lambda: show_status(target, store=options.store, form=options.format),
+        "migrate-ids": migrate,
+        "adopt": lambda: adopt_features(
+            AdoptRequest(*named, options.file, options.dry_run, options.format)
+        ),
+        "failures": lambda: show_failures(wanted()),
+        "retry": lambda: retry_samples(wanted(), dry_run=options.dry_run),
+        "plan": lambda: show_plan(
+            PlanRequest(target, options.format, options.diff, options.exit_code)
+        ),
+    }
     with importable_from(options.working_directory):
-        if options.command == "status":
-            return show_status(target, store=options.store, form=options.format)
-        if options.command == "migrate-ids":
-            told = (options.rename, options.fill, options.types, options.drop, options.keep)
-            asked = IdRequest(target, options.feature, options.store, *told)
-            return migrate_feature(replace(asked, dry_run=options.dry_run, form=options.format))
-        if options.command in ("failures", "retry"):
-            wanted = FailureRequest(
-                target,
-                tuple(options.features),
-                options.store,
-                tuple(options.filters),
-                options.limit,
-                options.format,
-            )
-            if options.command == "failures":
-                return show_failures(wanted)
-            return retry_samples(wanted, dry_run=options.dry_run)
-        request = PlanRequest(target, options.format, options.diff, options.exit_code)
-        return show_plan(request)
+        return commands[options.command]()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="metaxy-dagster",
-        description="Looks at a Dagster repository and its features. Only `compact`, "
-        "`migrate-ids` and `retry` write.",
+        description="Looks at a Dagster repository and its features. Only `adopt`, "
+        "`compact`, `migrate-ids` and `retry` write.",
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -145,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_failures(commands)
     _add_compact(commands)
     _add_migrate_ids(commands)
+    _add_adopt(commands)
     return parser
 
 
@@ -259,6 +264,32 @@ def _add_migrate_ids(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "computed anew",
     )
     add("--dry-run", action="store_true", help="only tell what would be kept")
+    _add_store(command)
+
+
+def _add_adopt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands,
+        "adopt",
+        "take what exists already as computed, so that it is not computed again",
+        ("text", "json"),
+        does="Takes what the assets' own IO managers hold, or a file, as computed from what is "
+        "upstream now: upstreams first, those of several assets one after the other. What has no "
+        "upstream row is left out; samples without a row stay pending.",
+    )
+    add = command.add_argument
+    chosen = command.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--all", action="store_true", help="all features that assets carry")
+    chosen.add_argument("features", nargs="*", default=[], metavar="FEATURE", help="their keys")
+    add(
+        "--from",
+        dest="file",
+        type=Path,
+        metavar="FILE",
+        help="a Parquet or CSV file with the rows of the one feature, instead of what its asset "
+        "has materialized",
+    )
+    add("--dry-run", action="store_true", help="only tell what would be adopted")
     _add_store(command)
 
 

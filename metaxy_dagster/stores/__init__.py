@@ -20,7 +20,7 @@ _HOMES = {
     "metaxy_dagster.stores.increment": ("Increment",),
     "metaxy_dagster.stores.project": ("init",),
     "metaxy_dagster.stores.protocol": ("MetadataStore",),
-    "metaxy_dagster.stores.results": ("AlterResult", "WriteResult"),
+    "metaxy_dagster.stores.results": ("Adoption", "AlterResult", "WriteResult"),
 }
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.increment import Increment
     from metaxy_dagster.stores.project import init
     from metaxy_dagster.stores.protocol import MetadataStore
-    from metaxy_dagster.stores.results import AlterResult, WriteResult
+    from metaxy_dagster.stores.results import Adoption, AlterResult, WriteResult
 
 __all__ = [
+    "Adoption",
     "AlterResult",
     "CompactionResult",
     "Counts",

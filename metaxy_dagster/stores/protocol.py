@@ -16,7 +16,7 @@ from metaxy_dagster.stores.failures import FailureResult, SampleError
 from metaxy_dagster.stores.frames.checks import check_how
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.readable import ReadableStore
-from metaxy_dagster.stores.results import AlterResult, WriteMode, WriteResult
+from metaxy_dagster.stores.results import Adoption, AlterResult, WriteMode, WriteResult
 from metaxy_dagster.stores.running import run_id
 
 __all__ = ["MetadataStore"]
@@ -198,6 +198,42 @@ class MetadataStore(ReadableStore):
             keep_unchanged=keep_unchanged,
             as_of=as_of,
         )
+
+    def adopt(
+        self, feature: CoercibleToFeatureKey, frame: Any, *, dry_run: bool = False
+    ) -> Adoption:
+        """Take rows that exist already as computed at the current versions.
+
+        For what was computed before this library came, or outside of it: rows get the provenance
+        of what is upstream now, so that no increment asks for their samples. Adopt upstreams
+        first. Rows that nothing upstream calls for, and those that share their ids, are left out
+        and counted; samples without a row stay pending.
+
+        Args:
+            feature: key, spec or class.
+            frame: the rows, with the id columns, and in an expansion those of the parent.
+            dry_run: tell what would be taken, and write nothing.
+
+        Raises:
+            FrameError: the frame is refused; nothing was written.
+            StoreError: the store cannot be read or written.
+
+        Example:
+            >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+            >>> graph = mxd.FeatureGraph()
+            >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+            >>> _ = graph.add(mxd.FeatureSpec("score", id_columns=["id"], deps=["image"]))
+            >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+            >>> _ = store.adopt("image", pa.table({"id": [1, 2], "path": ["a", "b"]}))
+            >>> found = store.adopt("score", pa.table({"id": [2, 3], "score": [0.5, 0.1]}))
+            >>> found.adopted, found.unexpected, found.pending
+            (1, 1, 1)
+        """
+        from metaxy_dagster.stores.adoption import adopt  # noqa: PLC0415 - pyarrow.compute is slow to import
+
+        check_flags(dry_run=dry_run)
+        plan = self._plan(feature)[1] if dry_run else self._writable(feature)[1]
+        return adopt(self, plan, frame, dry_run=dry_run)
 
     # Samples that failed
 

@@ -1,4 +1,4 @@
-"""What a store answers: what a write changed, what is stored, which commit was seen."""
+"""What a store answers: what a write changed, what was adopted, what is stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.stores.failures import FailureResult
 
-__all__ = ["AlterResult", "CommitMark", "FeatureSummary", "WriteMode", "WriteResult"]
+__all__ = ["Adoption", "AlterResult", "CommitMark", "FeatureSummary", "WriteMode", "WriteResult"]
 
 WriteMode = Literal["upsert", "replace"]
 
@@ -52,6 +52,42 @@ class WriteResult:
     def written(self) -> int:
         """Rows that this write put into the store."""
         return self.new + self.updated
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What of a frame was taken as computed, or would be.
+
+    Attributes:
+        feature: the feature.
+        rows: of the frame.
+        adopted: rows that are stored now as computed from what is upstream.
+        known: rows of samples that are up to date in the store; they were left alone.
+        unexpected: rows that no upstream row calls for; they were left out.
+        ambiguous: rows that share their ids with another one, or have none; they were left out.
+        pending: samples that are still to be computed.
+        commit: the number of the commit; 0 if nothing was written.
+        dry_run: whether nothing was written on purpose.
+
+    Example:
+        >>> Adoption(FeatureKey("a"), rows=10, adopted=8, known=1, unexpected=1).is_whole
+        False
+    """
+
+    feature: FeatureKey
+    rows: int
+    adopted: int
+    known: int = 0
+    unexpected: int = 0
+    ambiguous: int = 0
+    pending: int = 0
+    commit: int = 0
+    dry_run: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no row of the frame was left out."""
+        return not (self.unexpected or self.ambiguous)
 
 
 @dataclass(frozen=True)

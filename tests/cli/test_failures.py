@@ -155,6 +155,6 @@ def test_faults_of_the_repository(store, repo, run) -> None:
 def test_what_writes_is_said(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "Only `compact`, `migrate-ids` and `retry` write." in " ".join(
+    assert "Only `adopt`, `compact`, `migrate-ids` and `retry` write." in " ".join(
         capsys.readouterr().out.split()
     )

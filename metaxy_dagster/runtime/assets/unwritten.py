@@ -283,6 +283,6 @@ def _unwritten(asset: FeatureAsset, found: str, partitions: str | None) -> RunEr
         feature=str(asset.feature),
         found=found,
         allowed="an upstream that is in the store: what is missing there would be read as empty",
-        remedy="run the asset itself, or write what it made before: "
-        f'store.write("{asset.feature}", frame)',
+        remedy="run the asset itself, or take what it made before as computed: "
+        f'metaxy-dagster adopt {asset.feature}, or store.adopt("{asset.feature}", frame)',
     )

@@ -116,7 +116,7 @@ def test_every_load(
             run(*upstreams, asset, only=[asset])
         assert f"asset '{missing}', feature '{missing}'" in str(caught.value)
         assert "run the asset itself" in str(caught.value.remedy)
-        assert f'store.write("{missing}"' in str(caught.value.remedy)
+        assert f'store.adopt("{missing}"' in str(caught.value.remedy)
         assert [str(key) for key in store.features()] == (
             ["image", "thumb"] if missing == "name" else []
         )
