@@ -9,7 +9,8 @@
 #   make unit           the test suite; make unit ARGS="-k keys" passes arguments to pytest
 #   make web            the retrofitted example in Dagster's web server
 #   make mailroom       ten days of the second example, then Dagster's web server on it
-#   make docs           draw docs/lineage.svg, write the tables of types and of metadata keys again
+#   make docs           draw docs/lineage.svg; write the tables of types and of metadata keys, and the
+#                       drawings of the code, again
 #   make screenshots    take the pictures in docs/images again; needs Chromium
 #   make soak           what the suite does a little of, in full, for at most SOAK_MINUTES (60):
 #                       random histories, kills, backfills, writers at once
@@ -88,6 +89,7 @@ docs: $(STAMP)
 	$(BIN)/python docs/make_lineage.py
 	$(BIN)/python docs/make_types.py
 	$(BIN)/python docs/make_keys.py
+	$(BIN)/python docs/make_architecture.py
 
 screenshots: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
