@@ -22,8 +22,8 @@ def register(connection: duckdb.DuckDBPyConnection, name: str, rows: Any) -> Non
     Example:
         >>> connection = duckdb.connect()
         >>> register(connection, "ids", pa.table({"id": [1, 2]}))
-        >>> connection.sql("SELECT count(*) FROM ids").fetchone()
-        (2,)
+        >>> connection.sql("SELECT count(*) FROM ids").fetchall()
+        [(2,)]
     """
     schema = getattr(rows, "schema", None)
     if _is_narrow() and isinstance(schema, pa.Schema) and pa.uint64() in schema.types:
