@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.errors import StoreError, shown
+from metaxy_dagster.features import FeatureKey
+from metaxy_dagster.features.shares import SHARE_RULE, is_share
 
 __all__ = [
     "check_flags",
+    "check_how",
     "check_mapping",
     "check_run",
     "check_text",
@@ -43,6 +47,38 @@ def check_flags(**flags: object) -> None:
                 allowed="True or False",
                 remedy=f"correct {name}, or leave it out",
             )
+
+
+def check_how(
+    key: FeatureKey,
+    mode: object,
+    max_deleted_share: object,
+    materialization_id: object,
+    flags: Sequence[object],
+) -> None:
+    """Refuse a way to write that there is not.
+
+    Raises:
+        StoreError: with what is allowed.
+    """
+    if not isinstance(mode, str) or mode not in c.WRITE_MODES:
+        raise StoreError(
+            "this is no way to write",
+            feature=str(key),
+            found=shown(mode),
+            allowed=list(c.WRITE_MODES),
+            remedy="leave mode out, or correct it",
+        )
+    check_run(materialization_id)
+    check_flags(**dict(zip(("delete_orphaned", "delete_failed", "versioned"), flags, strict=True)))
+    if max_deleted_share is not None and not is_share(max_deleted_share):
+        raise StoreError(
+            "max_deleted_share has a value that is not allowed",
+            feature=str(key),
+            found=shown(max_deleted_share),
+            allowed=SHARE_RULE,
+            remedy="leave it out, or correct it",
+        )
 
 
 def check_run(materialization_id: object) -> None:

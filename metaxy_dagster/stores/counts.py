@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.late import pyarrow as pa
 
-__all__ = ["NEW", "ORPHANED", "QUARANTINED", "STALE", "STATUS", "UNCHANGED", "Counts", "having"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["NEW", "ORPHANED", "QUARANTINED", "STALE", "STATUS", "UNCHANGED", "Counts"]
 
 STATUS = c.COL_STATUS
 NEW, STALE, ORPHANED, UNCHANGED, QUARANTINED = range(5)
@@ -63,13 +65,3 @@ class Counts:
     def pending(self) -> int:
         """Samples to compute: new and stale."""
         return self.new + self.stale
-
-
-def having(table: pa.Table, statuses: Sequence[int]) -> pa.Table:
-    """The rows with one of these statuses."""
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and not always needed
-
-    status = table.column(STATUS)
-    wanted = pc.is_in(status, pa.array(statuses, type=status.type))
-    # Filtering copies; the samples of a first run are all new.
-    return table if pc.all(wanted, min_count=0).as_py() else table.filter(wanted)

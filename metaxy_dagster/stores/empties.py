@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan
-from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.frames.samples import named_samples, typed_as
 from metaxy_dagster.stores.increment import Increment
 

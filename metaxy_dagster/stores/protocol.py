@@ -10,10 +10,9 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, FeaturePlan, Filter
 from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.stores.arguments import check_flags, check_run
+from metaxy_dagster.stores.arguments import check_flags, check_how, check_run
 from metaxy_dagster.stores.engine import Writing
 from metaxy_dagster.stores.failures import FailureResult, SampleError
-from metaxy_dagster.stores.frames.checks import check_how
 from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.readable import ReadableStore
 from metaxy_dagster.stores.results import Adoption, AlterResult, WriteMode, WriteResult

@@ -11,14 +11,13 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.keys import CHECK_NAMES, CheckName, check_names
-from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.assets.unwritten import said_of, unwritten_upstreams
 from metaxy_dagster.runtime.automation.pending import pending_counts
 from metaxy_dagster.runtime.automation.schema_check import compare_schema
 from metaxy_dagster.runtime.store_source import store_within
-from metaxy_dagster.stores import Counts, MetadataStore
+from metaxy_dagster.stores import Counts, MetadataStore, frames
 
 __all__ = ["build_feature_checks", "feature_checks", "op_name"]
 
@@ -238,8 +237,7 @@ def _unique_ids(look: _Look) -> _Verdict:
     if not store.schema(feature):
         return _Verdict("Nothing was written yet.", {c.KEY_ROW_COUNT: 0})
     frame = store.read(feature, columns=ids)
-    rows = frame.select(nw.len()).collect(backend="pyarrow").item()
-    distinct = frame.unique().select(nw.len()).collect(backend="pyarrow").item()
+    rows, distinct = frames.length(frame), frames.length(frame.unique())
     doubled = rows - distinct
     found = (
         f"{doubled} of {rows} samples have the ids of another."

@@ -13,7 +13,6 @@ from metaxy_dagster.features import FeatureGraph, FeatureKey, Filter
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.features.info import feature_info
 from metaxy_dagster.features.tags import feature_tag
-from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime.partitions.scope import Scope
 from metaxy_dagster.stores import Counts, MetadataStore, WriteResult
 from metaxy_dagster.stores.results import FeatureSummary
@@ -137,10 +136,8 @@ def _failures(store: MetadataStore, found: FeatureSummary) -> dict[str, Any]:
 
 def _mean_created_at(store: MetadataStore, key: FeatureKey, filters: tuple[Filter, ...]) -> str:
     frame = store.read(key, filters=filters, columns=[c.COL_CREATED_AT])
-    moments = frame.collect(backend="pyarrow").select(
-        nw.col(c.COL_CREATED_AT).dt.timestamp("us").mean()
-    )
-    return str(moments.item())
+    moments = frame.collect(backend="pyarrow")[c.COL_CREATED_AT]
+    return str(moments.dt.timestamp("us").mean())
 
 
 def version_tags(graph: FeatureGraph, key: FeatureKey) -> dict[str, str]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey, FeaturePlan
 from metaxy_dagster.features.columns import fold
-from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.assets.upstream_assets import upstream_assets, windows_upstream
@@ -25,8 +23,12 @@ from metaxy_dagster.runtime.work.current import StepWork, begin_work
 from metaxy_dagster.runtime.work.increments import StepIncrements
 from metaxy_dagster.runtime.work.limits import Limits
 from metaxy_dagster.runtime.work.skipping import mark_idle
-from metaxy_dagster.stores import Counts, Increment, MetadataStore
+from metaxy_dagster.stores import Counts, Increment, MetadataStore, frames
 from metaxy_dagster.stores.scan import Scan
+
+if TYPE_CHECKING:
+    import narwhals as nw
+    import pyarrow as pa
 
 __all__ = [
     "Loaded",
@@ -113,7 +115,7 @@ def load_frame(
         return Loaded(part(found[needed[0].asset_key]), work, part)
     parts = [part(found[output.asset_key]) for output in needed]
     ids = store.graph[asset.feature].id_columns
-    return Loaded(Source.of(lambda: _union([one.table() for one in parts], ids)), work)
+    return Loaded(Source.of(lambda: frames.union([one.table() for one in parts], ids)), work)
 
 
 def resolve_shared(store: MetadataStore, step: Step) -> Mapping[dg.AssetKey, Increment]:
@@ -222,10 +224,3 @@ def _share(step: Step, asset: FeatureAsset, scope: Scope) -> Share:
         return Share(asset, scope, partitioned=keys is not None)
     upstreams = upstream_assets(step.assets, asset.asset_key, keys)
     return Share(asset, scope, upstreams, partitioned=keys is not None)
-
-
-def _union(tables: list[pa.Table], ids: tuple[str, ...]) -> nw.LazyFrame[Any]:
-    """The rows that any of several increments needs, each once."""
-    frames = [nw.from_native(table, eager_only=True) for table in tables]
-    rows: nw.DataFrame[Any] = nw.concat(frames).unique(subset=list(ids), maintain_order=True)
-    return rows.lazy()

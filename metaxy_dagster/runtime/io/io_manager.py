@@ -11,7 +11,6 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features.shares import SHARE_RULE
-from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.assets.unwritten import (
@@ -36,8 +35,7 @@ from metaxy_dagster.runtime.work.failures import note_reported, stop_for_failed
 from metaxy_dagster.runtime.work.increments import StepIncrements
 from metaxy_dagster.runtime.work.limits import Limits
 from metaxy_dagster.runtime.work.run_inputs import within_run_of
-from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
-from metaxy_dagster.stores.frames.rows import Rows
+from metaxy_dagster.stores import Increment, MetadataStore, WriteResult, frames
 
 __all__ = ["MetaxyIOManager"]
 
@@ -309,10 +307,11 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
 
 
 def _at_once(
-    store: MetadataStore, frame: "Rows | None"
+    store: MetadataStore, frame: "frames.Rows | None"
 ) -> contextlib.AbstractContextManager[object]:
     """Write and look in one go; a large frame is hashed before others are kept waiting."""
-    if not isinstance(frame, pa.Table) or frame.num_rows > _AT_ONCE:
+    # A reader does not know how many rows it has.
+    if getattr(frame, "num_rows", _AT_ONCE + 1) > _AT_ONCE:
         return contextlib.nullcontext()
     return store.connected("w")
 

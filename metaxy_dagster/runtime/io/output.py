@@ -12,8 +12,7 @@ from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.partitions.scope import Scope
 from metaxy_dagster.runtime.work.limits import Limits
-from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
-from metaxy_dagster.stores.frames.rows import Rows, column_names, to_rows
+from metaxy_dagster.stores import Increment, MetadataStore, WriteResult, frames
 
 __all__ = ["own_rows", "write_output"]
 
@@ -23,7 +22,7 @@ _SHOWN = 5
 def write_output(
     store: MetadataStore,
     asset: FeatureAsset,
-    frame: Rows,
+    frame: frames.Rows,
     *,
     scope: Scope,
     increment: Increment | None,
@@ -56,7 +55,7 @@ def write_output(
             delete_failed=limits.of_failed(asset) == c.FAILED_DELETE,
             materialization_id=run_id,
         )
-    stamped = c.COL_PROVENANCE_BY_FIELD in column_names(frame)
+    stamped = c.COL_PROVENANCE_BY_FIELD in frames.column_names(frame)
     if increment is None and not stamped and not store.graph.plan(asset.feature).is_root:
         raise FrameError(
             "the provenance of these rows is unknown, so later changes could not be detected",
@@ -83,7 +82,7 @@ def write_output(
         raise explained.with_traceback(error.__traceback__) from error.__cause__
 
 
-def own_rows(frame: Any, asset: FeatureAsset, scope: Scope) -> Rows:
+def own_rows(frame: Any, asset: FeatureAsset, scope: Scope) -> frames.Rows:
     """What an asset returned, as Arrow rows with the columns of its partition.
 
     Args:
@@ -98,8 +97,8 @@ def own_rows(frame: Any, asset: FeatureAsset, scope: Scope) -> Rows:
     Raises:
         FrameError: it is no frame, or has rows of other partitions.
     """
-    rows = to_rows(frame, str(asset.feature))
-    if not scope or not column_names(rows):
+    rows = frames.to_rows(frame, str(asset.feature))
+    if not scope or not frames.column_names(rows):
         return rows
     if isinstance(rows, pa.Table):
         return _within(scope, rows, asset)

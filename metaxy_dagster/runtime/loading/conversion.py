@@ -11,7 +11,7 @@ from metaxy_dagster.errors import RunError
 from metaxy_dagster.late import duckdb
 from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.late import pyarrow as pa
-from metaxy_dagster.stores.frames.loading import to_pandas, to_polars
+from metaxy_dagster.stores import frames
 from metaxy_dagster.stores.scan import Scan
 
 __all__ = ["Source", "can_convert", "convert", "empty_frame", "has_empty_frame"]
@@ -40,7 +40,7 @@ class Source:
 
 
 def _polars(source: Source) -> Any:
-    return to_polars(source.table())
+    return frames.to_polars(source.table())
 
 
 def _polars_lazy(source: Source) -> Any:
@@ -49,7 +49,7 @@ def _polars_lazy(source: Source) -> Any:
         return _polars(source).lazy()
     found = source.scan()
     if isinstance(found, pa.Table):
-        frame = to_polars(found).lazy()
+        frame = frames.to_polars(found).lazy()
     else:
         from metaxy_dagster.runtime.loading.polars_scan import scanned  # noqa: PLC0415 - an extra
 
@@ -69,7 +69,7 @@ _CONVERSIONS: Mapping[tuple[str, str], Callable[[Source], Any]] = {
     ("narwhals", "DataFrame"): lambda source: nw.from_native(source.table(), eager_only=True),
     ("polars", "DataFrame"): _polars,
     ("polars", "LazyFrame"): _polars_lazy,
-    ("pandas", "DataFrame"): lambda source: to_pandas(source.table()),
+    ("pandas", "DataFrame"): lambda source: frames.to_pandas(source.table()),
     ("pyarrow", "Table"): lambda source: source.table(),
     ("duckdb", "DuckDBPyRelation"): _relation,
     ("_duckdb", "DuckDBPyRelation"): _relation,
@@ -127,7 +127,7 @@ def empty_frame(annotation: object) -> Any:
         >>> empty_frame(pa.Table).shape
         (0, 0)
     """
-    nothing = pa.table({})
+    nothing = frames.no_rows()
     if annotation is None or annotation is Any:
         return nothing
     found = _conversion(annotation)

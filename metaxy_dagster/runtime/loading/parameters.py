@@ -7,17 +7,19 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
 
 import dagster as dg
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.features.model import did_you_mean
-from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.loading.conversion import Source, can_convert, convert
 from metaxy_dagster.runtime.partitions.scope import Scope
+
+if TYPE_CHECKING:
+    import narwhals as nw
 
 __all__ = [
     "UNANNOTATED",

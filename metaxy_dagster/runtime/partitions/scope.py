@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_, or_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaxy_dagster.features import And, Filter, Or
 from metaxy_dagster.features.columns import fold
-from metaxy_dagster.late import narwhals as nw
 from metaxy_dagster.runtime.partitions.choice import Choice, Value
+
+if TYPE_CHECKING:
+    import narwhals as nw
 
 __all__ = ["Choice", "Scope", "Value"]
 

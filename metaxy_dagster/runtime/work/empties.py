@@ -8,9 +8,8 @@ import dagster as dg
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import CoercibleToFeatureKey
-from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime.work.current import current_work, increment_of
-from metaxy_dagster.stores import WriteResult
+from metaxy_dagster.stores import WriteResult, frames
 
 __all__ = ["report_empty"]
 
@@ -70,7 +69,7 @@ def report_empty(samples: Any, *, feature: CoercibleToFeatureKey | None = None) 
     increment = increment_of(work, feature, "are empty")
     result = work.store.write(
         increment.feature,
-        pa.table({}),
+        frames.no_rows(),
         increment=increment,
         empty=samples,
         materialization_id=work.step.run_id,

@@ -9,8 +9,7 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import RunError
-from metaxy_dagster.features import CoercibleToFeatureKey
-from metaxy_dagster.late import narwhals as nw
+from metaxy_dagster.features import CoercibleToFeatureKey, In
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.work.current import current_work, increment_of
@@ -103,9 +102,9 @@ def note_reported(store: MetadataStore, step: Step, increment: Increment) -> Non
         step: the running step.
         increment: of the feature that is computed.
     """
-    failures = store.failures(increment.feature)
-    of_runs = failures.filter(nw.col(c.COL_MATERIALIZATION_ID).is_in(list(step.runs)))
-    found = of_runs.select(*increment.sample_columns).collect(backend="pyarrow").to_native()
+    of_runs = In(c.COL_MATERIALIZATION_ID, tuple(step.runs))
+    failures = store.failures(increment.feature, filters=of_runs)
+    found = failures.select(*increment.sample_columns).collect(backend="pyarrow").to_native()
     if found.num_rows:
         increment.note_failed(found)
 

@@ -90,7 +90,7 @@ class DuckDBMetadataStore(MetadataStore):
         super().__init__(graph)
         # The door to DuckDB: a repository names this class in every process of Dagster, few of
         # which make a store. What stands behind it imports as usual.
-        from metaxy_dagster.stores.duckdb.engine import DuckDBEngine  # noqa: PLC0415
+        from metaxy_dagster.stores.duckdb.engine import DuckDBEngine  # noqa: PLC0415 - the door
 
         self._engine = DuckDBEngine(
             file,

@@ -6,10 +6,9 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from metaxy_dagster.late import duckdb
 
 __all__ = [
     "check_durations",

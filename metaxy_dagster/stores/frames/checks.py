@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import FrameError, StoreError, shown
-from metaxy_dagster.features import FeatureKey, FeaturePlan
+from metaxy_dagster.errors import FrameError
+from metaxy_dagster.features import FeaturePlan
 from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.features.columns import fold
-from metaxy_dagster.features.shares import SHARE_RULE, is_share
-from metaxy_dagster.late import pyarrow as pa
-from metaxy_dagster.stores.arguments import check_flags, check_run
 
 __all__ = [
     "SHOWN",
     "SeenIds",
     "SeenProvenance",
     "check_columns",
-    "check_how",
     "check_id_values",
     "check_provenance",
     "column_warnings",
@@ -96,8 +95,6 @@ def check_id_values(table: pa.Table, plan: FeaturePlan) -> None:
     seen.check_nulls()
     if seen.ascend:
         return
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
     ids = list(plan.spec.id_columns)
     column = table.column(ids[0])
     # The usual cases first, each several times faster than the next.
@@ -160,8 +157,6 @@ class SeenIds:
             self._nulls[name] += part.column(name).null_count
         if not self.ascend or not part.num_rows:
             return
-        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
         column = part.column(self._plan.spec.id_columns[0])
         self.ascend = _is_simple(column.type)
         if self.ascend:
@@ -185,38 +180,6 @@ class SeenIds:
                     found=f"{nulls} of {self._rows} rows",
                     remedy="give every sample an id, or drop the rows without one",
                 )
-
-
-def check_how(
-    key: FeatureKey,
-    mode: object,
-    max_deleted_share: object,
-    materialization_id: object,
-    flags: Sequence[object],
-) -> None:
-    """Refuse a way to write that there is not.
-
-    Raises:
-        StoreError: with what is allowed.
-    """
-    if not isinstance(mode, str) or mode not in c.WRITE_MODES:
-        raise StoreError(
-            "this is no way to write",
-            feature=str(key),
-            found=shown(mode),
-            allowed=list(c.WRITE_MODES),
-            remedy="leave mode out, or correct it",
-        )
-    check_run(materialization_id)
-    check_flags(**dict(zip(("delete_orphaned", "delete_failed", "versioned"), flags, strict=True)))
-    if max_deleted_share is not None and not is_share(max_deleted_share):
-        raise StoreError(
-            "max_deleted_share has a value that is not allowed",
-            feature=str(key),
-            found=shown(max_deleted_share),
-            allowed=SHARE_RULE,
-            remedy="leave it out, or correct it",
-        )
 
 
 def check_provenance(table: pa.Table, plan: FeaturePlan, feature_version: str) -> None:
@@ -303,8 +266,6 @@ def spelt_otherwise(texts: pa.ChunkedArray, *, all_numbers: bool = True) -> list
         >>> spelt_otherwise(pa.chunked_array([["7", "-1", "007"]]))
         ['007']
     """
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
     plain = pc.match_substring_regex(texts.cast(pa.string()), "^(0|-?[1-9][0-9]*)$")
     if not all_numbers:
         taken = pc.match_substring_regex(texts.cast(pa.string()), r"^\s*[-+]?[0-9][0-9.eE_+-]*\s*$")

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan
-from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.frames.checks import is_struct_of_text
 
 __all__ = ["foreign_rows", "own_versions"]
@@ -37,8 +39,6 @@ def own_versions(
     """
     if c.COL_DATA_VERSION_BY_FIELD not in rows.column_names:
         return rows
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
     known = [str(field.key) for field in plan.fields]
     entries = _changed_entries(rows, known, str(plan.key))
     foreign = foreign_rows(rows, versions)
@@ -61,8 +61,6 @@ def foreign_rows(rows: pa.Table, versions: Collection[str]) -> pa.ChunkedArray |
     """Which rows say of themselves that they are another feature's; ``None`` if none says so."""
     if c.COL_FEATURE_VERSION not in rows.column_names:
         return None
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
     column = rows.column(c.COL_FEATURE_VERSION).cast(pa.string())
     known = pc.is_in(column, value_set=pa.array(sorted(versions), pa.string()))
     return pc.and_(pc.invert(known), column.is_valid())
@@ -72,8 +70,6 @@ def _changed_entries(
     rows: pa.Table, known: list[str], feature: str
 ) -> Mapping[str, pa.ChunkedArray]:
     """The entries of the data versions; null where they are the provenance beside them."""
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
     column = rows.column(c.COL_DATA_VERSION_BY_FIELD)
     if not is_struct_of_text(column.type):
         raise _not_struct(feature, str(column.type), known)

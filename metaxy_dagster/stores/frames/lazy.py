@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import duckdb
+import narwhals as nw
+import pyarrow as pa
+
 from metaxy_dagster.errors import FrameError
-from metaxy_dagster.late import duckdb, late_modules
-from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.stores.frames import arrays
 from metaxy_dagster.stores.frames.noting import KIND
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from metaxy_dagster.stores.frames import arrays
-else:
-    (arrays,) = late_modules(__package__, "arrays")
 
 __all__ = ["BATCH_ROWS", "Batched", "batches"]
 

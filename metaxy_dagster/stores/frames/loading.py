@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from metaxy_dagster.late import late_modules
-from metaxy_dagster.late import pyarrow as pa
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.compute as pc
 
-if TYPE_CHECKING:
-    from metaxy_dagster.stores.frames import arrays, logical, nearest
-else:
-    arrays, logical, nearest = late_modules(__package__, "arrays", "logical", "nearest")
+from metaxy_dagster.stores.frames import arrays, logical, nearest
 
 __all__ = ["to_pandas", "to_polars"]
 
@@ -79,8 +77,6 @@ def to_pandas(table: pa.Table) -> Any:
 
 def _inexact(table: pa.Table) -> Iterator[tuple[str, pa.DataType]]:
     """Whole numbers with nulls, which pandas makes floats of, beyond those that are exact."""
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
     for field, column in zip(table.schema, table.columns, strict=True):
         if field.type in {pa.int64(), pa.uint64()} and column.null_count < len(column):
             ends = pc.min_max(column).as_py()
@@ -103,3 +99,15 @@ def _hinted(column: pa.ChunkedArray, found: Any, hint: str) -> Any:
             return pd.Series(dtype.__from_arrow__(column), index=found.index)
         return found.astype(dtype)
     return found
+
+
+def length(frame: nw.LazyFrame[Any]) -> int:
+    """How many rows a lazy frame has; none of them is fetched."""
+    return int(frame.select(nw.len()).collect(backend="pyarrow").item())
+
+
+def union(tables: list[pa.Table], ids: tuple[str, ...]) -> nw.LazyFrame[Any]:
+    """The rows of several tables, each once."""
+    frames = [nw.from_native(table, eager_only=True) for table in tables]
+    rows: nw.DataFrame[Any] = nw.concat(frames).unique(subset=list(ids), maintain_order=True)
+    return rows.lazy()

@@ -5,16 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from metaxy_dagster.errors import FrameError
-from metaxy_dagster.late import late_modules
-from metaxy_dagster.late import pyarrow as pa
-
-if TYPE_CHECKING:
-    from metaxy_dagster.stores.frames import arrays, logical
-else:
-    arrays, logical = late_modules(__package__, "arrays", "logical")
+from metaxy_dagster.stores.frames import arrays, logical
 
 __all__ = ["KIND", "Note", "logicals_of", "note", "pandas_hints", "with_uuids"]
 

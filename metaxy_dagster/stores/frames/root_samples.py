@@ -11,6 +11,7 @@ from metaxy_dagster.errors import FrameError
 from metaxy_dagster.features import FeaturePlan
 from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.frames.checks import check_id_values, check_provenance
+from metaxy_dagster.stores.frames.content import content_versions
 from metaxy_dagster.stores.frames.given import own_versions
 from metaxy_dagster.stores.frames.rows import check_ids, to_arrow
 
@@ -59,8 +60,6 @@ def with_content_versions(table: pa.Table, plan: FeaturePlan) -> pa.Table:
         for name in table.column_names
         if fold(name) not in ids and not name.startswith(c.PREFIX)
     )
-    from metaxy_dagster.stores.frames.content import content_versions  # noqa: PLC0415 - slow to import
-
     known, arrays, names = set(table.column_names), [], []
     # Fields that are made of the same columns have the same content.
     hashed: dict[tuple[str, ...], pa.Array] = {}

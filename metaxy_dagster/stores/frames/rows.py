@@ -7,17 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import narwhals as nw
+import pyarrow as pa
+
 from metaxy_dagster.errors import FrameError, MetaxyError
-from metaxy_dagster.late import late_modules
-from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.late import pyarrow as pa
-from metaxy_dagster.stores.frames import lazy, noting, spool
+from metaxy_dagster.stores.frames import arrays, lazy, noting, spool
 
 if TYPE_CHECKING:
     from metaxy_dagster.features import FeatureSpec
-    from metaxy_dagster.stores.frames import arrays
-else:
-    (arrays,) = late_modules(__package__, "arrays")
 
 __all__ = ["Rows", "check_ids", "column_names", "to_arrow", "to_rows"]
 
@@ -318,3 +315,8 @@ def _can_identify(kind: pa.DataType) -> bool:
             types.is_null,
         )
     )
+
+
+def no_rows() -> pa.Table:
+    """A frame without rows and columns."""
+    return pa.table({})

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
-from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores.frames.checks import SHOWN
 from metaxy_dagster.stores.frames.rows import to_arrow
 
-__all__ = ["named_samples", "typed_as"]
+__all__ = ["having", "named_samples", "typed_as"]
 
 
 def named_samples(samples: Any, *, names: Sequence[str], feature: str, what: str) -> pa.Table:
@@ -123,8 +126,14 @@ def _check_times(samples: pa.ChunkedArray, typed: pa.ChunkedArray) -> None:
     if pa.types.is_timestamp(there) and (here.tz is None) is not (there.tz is None):
         raise ValueError("a time zone on one side alone")
     if pa.types.is_date(there):
-        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
         other = samples.filter(pc.not_equal(typed.cast(here), samples))
         if len(other):
             raise ValueError(f"{other[0].as_py()} is no day")
+
+
+def having(table: pa.Table, statuses: Sequence[int]) -> pa.Table:
+    """The rows with one of these statuses."""
+    status = table.column(c.COL_STATUS)
+    wanted = pc.is_in(status, pa.array(statuses, type=status.type))
+    # Filtering copies; the samples of a first run are all new.
+    return table if pc.all(wanted, min_count=0).as_py() else table.filter(wanted)

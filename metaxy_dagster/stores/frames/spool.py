@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
+import pyarrow as pa
+
 from metaxy_dagster.errors import StoreError
-from metaxy_dagster.late import pyarrow as pa
 
 __all__ = ["IN_MEMORY", "Spool", "SpooledColumns"]
 

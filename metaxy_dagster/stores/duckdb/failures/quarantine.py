@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import narwhals as nw
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
@@ -36,7 +37,7 @@ from metaxy_dagster.stores.duckdb.sql.identifiers import (
 from metaxy_dagster.stores.duckdb.sql.registering import register
 from metaxy_dagster.stores.failures import FailureResult
 from metaxy_dagster.stores.frames.spool import Spool
-from metaxy_dagster.stores.increment import IncrementSource
+from metaxy_dagster.stores.listing import IncrementSource
 from metaxy_dagster.stores.scan import Scan
 
 __all__ = [
@@ -396,8 +397,6 @@ class WithoutQuarantined:
         return self.source.upstream_scan(samples, key)
 
     def _relabelled(self, table: pa.Table) -> pa.Table:
-        import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and not always needed
-
         status = table.column(STATUS)
         likely = pc.and_(
             pc.is_in(table.column(c.COL_PROVENANCE), self._provenances),

@@ -19,11 +19,12 @@ import pyarrow.dataset as pads
 
 from metaxy_dagster.errors import StoreError, shown
 from metaxy_dagster.stores.arguments import column_names, is_whole
-from metaxy_dagster.stores.counts import STATUS, having
+from metaxy_dagster.stores.counts import STATUS
 from metaxy_dagster.stores.duckdb.file.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.read.query import Query, reader
 from metaxy_dagster.stores.frames.lazy import BATCH_ROWS
 from metaxy_dagster.stores.frames.logical import Logical, restore, restore_schema
+from metaxy_dagster.stores.frames.samples import having
 from metaxy_dagster.stores.frames.spool import Spool
 
 __all__ = ["Listed", "Restored", "Snapshot"]

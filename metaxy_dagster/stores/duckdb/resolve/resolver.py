@@ -15,6 +15,7 @@ from metaxy_dagster.stores.duckdb.sql.chosen import chosen_rows
 from metaxy_dagster.stores.duckdb.sql.filtering import parsed
 from metaxy_dagster.stores.frames.root_samples import prepare_samples
 from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.listing import Listing
 from metaxy_dagster.stores.results import FeatureSummary
 
 __all__ = ["Resolver"]
@@ -82,7 +83,8 @@ class Resolver:
         # What was read of the file already may tell that nothing is pending.
         is_settled = known is not None and as_of is None and asked.is_settled(known)
         found = source.DuckDBIncrementSource(self._file, asked, is_settled)
-        return Increment(key, found if held is None else quarantine.WithoutQuarantined(found, held))
+        answer = found if held is None else quarantine.WithoutQuarantined(found, held)
+        return Increment(key, Listing(answer))
 
     def _as_last_computed(self, graph: FeatureGraph, key: FeatureKey) -> FeatureGraph:
         """The features; what only a run could tell is taken to be as in the last one."""

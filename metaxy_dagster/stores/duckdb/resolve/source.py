@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import narwhals as nw
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey
-from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts, having
+from metaxy_dagster.stores.counts import NEW, ORPHANED, STALE, STATUS, Counts
 from metaxy_dagster.stores.duckdb.failures.answered import Answered
 from metaxy_dagster.stores.duckdb.failures.quarantine import WithoutQuarantined
 from metaxy_dagster.stores.duckdb.file.connection import DuckDBFile
@@ -28,14 +28,14 @@ from metaxy_dagster.stores.duckdb.read.query import (
     reader,
 )
 from metaxy_dagster.stores.duckdb.read.reader import arrow_schema
+from metaxy_dagster.stores.duckdb.read.snapshot import Listed, Restored, Snapshot
 from metaxy_dagster.stores.duckdb.resolve.full import OpenResolve, Resolve
 from metaxy_dagster.stores.frames import spool as spools
 from metaxy_dagster.stores.frames.logical import restore
-from metaxy_dagster.stores.increment import Increment, IncrementSource
+from metaxy_dagster.stores.frames.samples import having
+from metaxy_dagster.stores.increment import Increment
+from metaxy_dagster.stores.listing import IncrementSource
 from metaxy_dagster.stores.scan import Scan
-
-if TYPE_CHECKING:
-    from metaxy_dagster.stores.duckdb.read.snapshot import Snapshot
 
 __all__ = ["DuckDBIncrementSource", "answered_by", "origin", "resolved_at"]
 
@@ -132,8 +132,6 @@ class DuckDBIncrementSource:
         user = [name for name in filled.column_names if name not in known]
         names = [*self.sample_columns, *user, *_DELTA_COLUMNS]
         if isinstance(filled, spools.Spool):
-            from metaxy_dagster.stores.duckdb.read.snapshot import Listed  # noqa: PLC0415 - brings pandas
-
             wanted: Any = Listed(filled, names, statuses)
         else:
             wanted = having(filled, statuses).select(names)
@@ -170,8 +168,6 @@ class DuckDBIncrementSource:
         found, asked = self._scan(lambda resolve: resolve.upstream(samples, key), rows)
         if isinstance(found, pa.Table):
             return restore(found, asked.logical)
-        from metaxy_dagster.stores.duckdb.read.snapshot import Restored  # noqa: PLC0415 - brings pandas
-
         return Restored(found, asked.logical) if asked.logical else found
 
     def _opened(self, connection: duckdb.DuckDBPyConnection) -> OpenResolve:
@@ -197,8 +193,6 @@ class DuckDBIncrementSource:
                 return fetch(connection, asked), asked
             asked = query(connection)
             schema = arrow_schema(connection, asked)
-        from metaxy_dagster.stores.duckdb.read.snapshot import Snapshot  # noqa: PLC0415 - brings pandas
-
         return Snapshot(self.file, schema, query), asked
 
 

@@ -7,6 +7,8 @@ from datetime import date
 from functools import partial
 from typing import Any, TypeAlias
 
+import duckdb
+
 from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import (
     And,
@@ -25,7 +27,6 @@ from metaxy_dagster.features.expressions import is_expression
 from metaxy_dagster.features.given_filters import filter_of
 from metaxy_dagster.features.operands import MAX_CONDITIONS, column_text, root
 from metaxy_dagster.features.spans import Within
-from metaxy_dagster.late import duckdb
 from metaxy_dagster.stores.duckdb.sql.distinct_texts import DistinctTexts
 from metaxy_dagster.stores.duckdb.sql.identifiers import literal, quote
 from metaxy_dagster.stores.duckdb.sql.provenance import Values

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import duckdb
+
 from metaxy_dagster.features.columns import fold
-from metaxy_dagster.late import duckdb
 from metaxy_dagster.stores.duckdb.sql.identifiers import literal, quote
 
 __all__ = [

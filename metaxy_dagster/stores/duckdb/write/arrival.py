@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.errors import FrameError
@@ -273,8 +274,6 @@ def _known_hashes(table: pa.Table, names: list[str]) -> tuple[bool, bool]:
 
     Then the lengths need not be found row by row, nor the struct be packed anew.
     """
-    import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, only needed here
-
     column = table.column(c.COL_PROVENANCE_BY_FIELD)
     if not is_struct_of_text(column.type):
         return False, False

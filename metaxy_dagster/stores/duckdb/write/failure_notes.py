@@ -17,7 +17,8 @@ from metaxy_dagster.stores.duckdb.resolve import asked, source, views
 from metaxy_dagster.stores.duckdb.sql.filtering import condition, parsed
 from metaxy_dagster.stores.duckdb.sql.identifiers import quote
 from metaxy_dagster.stores.duckdb.sql.provenance import Values
-from metaxy_dagster.stores.failures import FailureResult, SampleError, failed_samples
+from metaxy_dagster.stores.failures import FailureResult, SampleError
+from metaxy_dagster.stores.frames.failed import failed_samples
 from metaxy_dagster.stores.frames.samples import typed_as
 from metaxy_dagster.stores.increment import Increment
 

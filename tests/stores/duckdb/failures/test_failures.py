@@ -15,7 +15,9 @@ from videos import T, clips, derived, store_of, video
 from metaxy_dagster.errors import FrameError, StoreError
 from metaxy_dagster.features import FeatureKey, FeatureSpec
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore, FailureResult, Increment
-from metaxy_dagster.stores.counts import QUARANTINED, STATUS, having
+from metaxy_dagster.stores.counts import QUARANTINED, STATUS
+from metaxy_dagster.stores.frames.samples import having
+from metaxy_dagster.stores.listing import Listing
 
 CROP = FeatureKey("out")
 
@@ -126,7 +128,7 @@ def test_an_increment_that_is_of_no_file_counts_as_of_now(tmp_path: Path) -> Non
             return getattr(inner, name)
 
     inner = store.resolve_update("out").source
-    increment = Increment(CROP, Foreign())
+    increment = Increment(CROP, Listing(Foreign()))
     store.write("out", T({"id": [3]}), increment=store.resolve_update("out"))
     store.record_failures("out", [{"id": 3}], "late", increment=increment)
     store.write("out", T({"id": [2]}), increment=store.resolve_update("out", filters="id = 2"))
