@@ -11,12 +11,13 @@ from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.apply.rewrite import Rewriter
 from metaxy_dagster.definitions.bindings.bind import bind
 from metaxy_dagster.definitions.draft.draft import Draft
-from metaxy_dagster.definitions.draft.findings import Added, Fill
+from metaxy_dagster.definitions.draft.findings import Added, Fill, Over
 from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
-from metaxy_dagster.definitions.plan.plans import AutomationPlan, Notice
+from metaxy_dagster.definitions.plan.plans import Notice
 from metaxy_dagster.definitions.repository.collect import collect
 from metaxy_dagster.definitions.repository.collector import collector_held
 from metaxy_dagster.definitions.rules.order import RULES
+from metaxy_dagster.errors import MetaxyError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.definitions.bindings.request import Request
     from metaxy_dagster.definitions.draft.rule import Rule
-    from metaxy_dagster.errors import MetaxyError
+    from metaxy_dagster.definitions.plan.plans import AutomationPlan
 
 __all__ = ["make_plan"]
 
@@ -45,40 +46,58 @@ def make_plan(defs: dg.Definitions, request: Request) -> MetaxifyPlan:
     bindings = bind(collect(defs), request)
     rewriter = Rewriter()
     draft = Draft(bindings, rewriter.rewrite)
-    for (over, sound), rules in groupby(RULES, attrgetter("over", "sound")):
-        if not (sound and (draft.errors or draft.asset_errors)):
-            asked = [rule for rule in rules if request.with_resources or not rule.whole]
-            _apply(asked, draft, draft.subjects(over))
+    _ask(draft)
     return _finished(defs, draft, rewriter)
 
 
-def _apply(rules: Iterable[Rule], draft: Draft, subjects: Collection[Any]) -> None:
-    """Ask rules of one kind, one after the other, each of all that it is a rule of.
+def _ask(draft: Draft) -> None:
+    """Ask one rule after the other, each of all that it is a rule of."""
+    for (over, sound), rules in groupby(RULES, attrgetter("over", "sound")):
+        if sound and (draft.errors or draft.asset_errors):
+            continue
+        subjects: Collection[Any] = (draft,)
+        if over is not Over.REPOSITORY:
+            subjects = draft.active if over is Over.UNIT else draft.tied.values()
+        for each, of_assets in _said(rules, draft, subjects):
+            if isinstance(each, Notice):
+                draft.notices.append(each)
+            else:
+                (draft.asset_errors if of_assets else draft.errors).append(each)
 
-    What they say is sorted by what it is about: each unit is done with before the next one is
-    spoken of.
+
+def _said(
+    rules: Iterable[Rule], draft: Draft, subjects: Collection[Any]
+) -> list[tuple[Notice | MetaxyError, bool]]:
+    """What rules of one kind say, sorted by what it is about; what they change is changed.
+
+    One unit is done with before the next one is spoken of, whichever rule speaks.
     """
-    said: list[tuple[int, bool, Notice | MetaxyError]] = []
+    said: list[tuple[int, tuple[Notice | MetaxyError, bool]]] = []
+    bindings = draft.bindings
     for rule in rules:
+        if rule.whole and not bindings.request.with_resources:
+            continue
         for place, subject in enumerate(subjects):
-            for found in rule.find(draft.bindings, subject):
-                if isinstance(found, Fill):
-                    asset = found.asset
-                    if found.attribute is not None:
-                        asset.attributes[found.attribute] = found.value
-                    at = 0 if found.first else len(asset.changes)
-                    asset.changes[at:at] = found.changes
-                elif isinstance(found, Added):
-                    draft.added[found.to].append(found)
-                elif isinstance(found, AutomationPlan):
-                    draft.automations = found
+            for found in rule.find(bindings, subject):
+                if isinstance(found, Notice | MetaxyError):
+                    said.append((place, (found, rule.of_assets)))
                 else:
-                    said.append((place, rule.of_assets, found))
-    for _, of_assets, each in sorted(said, key=itemgetter(0)):
-        if isinstance(each, Notice):
-            draft.notices.append(each)
-        else:
-            (draft.asset_errors if of_assets else draft.errors).append(each)
+                    _change(draft, found)
+    said.sort(key=itemgetter(0))
+    return [each for _, each in said]
+
+
+def _change(draft: Draft, found: Fill | Added | AutomationPlan) -> None:
+    if isinstance(found, Fill):
+        asset = found.asset
+        if found.attribute is not None:
+            asset.attributes[found.attribute] = found.value
+        at = 0 if found.first else len(asset.changes)
+        asset.changes[at:at] = found.changes
+    elif isinstance(found, Added):
+        draft.added[found.to].append(found)
+    else:
+        draft.automations = found
 
 
 def _finished(defs: dg.Definitions, draft: Draft, rewriter: Rewriter) -> MetaxifyPlan:

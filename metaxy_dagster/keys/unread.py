@@ -16,12 +16,13 @@ from metaxy_dagster.keys.values import unwrapped
 __all__ = ["stray_keys", "unread_keys"]
 
 _NAMESPACE: Final = "metaxy/"
-#: Everything that the library reads or writes itself; passes over their own results know it.
-_KNOWN: Final = frozenset(
+#: Everything that the library writes itself: passes over their own results know it.
+_WRITTEN: Final = frozenset(
     value
     for name, value in vars(c).items()
     if name.startswith("KEY_") and value.startswith(_NAMESPACE)
 ) - {c.KEY_CHECK, c.KEY_SENSOR}
+_KNOWN: Final = _WRITTEN.union(FIELDS_BY_KEY)
 _OURS: Final = re.compile(r"metaxy\W|metaxy_", re.IGNORECASE)
 _SEPARATORS: Final = re.compile(r"[\W_]+")
 #: What people write instead, where the spelling alone leads somewhere else.
@@ -85,8 +86,6 @@ def _meant(key: str) -> str | None:
 
 def _is_near(key: str) -> bool:
     """Whether a key is nearly the one that is no ``metaxy/`` key."""
-    if key == c.KEY_PARTITION_BY:
-        return False
     plain, wanted = (_SEPARATORS.sub("", each).lower() for each in (key, c.KEY_PARTITION_BY))
     return difflib.SequenceMatcher(None, plain, wanted).ratio() >= _NEAR_ELSEWHERE
 

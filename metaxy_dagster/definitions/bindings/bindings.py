@@ -61,17 +61,17 @@ class Bindings:
     request: Request
     found: Mapping[Step, Sequence[Notice | MetaxyError]]
 
-    @property
+    @cached_property
     def settings(self) -> MetaxifySettings:
         """The policy."""
         return self.request.settings
 
-    @property
+    @cached_property
     def graph(self) -> FeatureGraph:
         """The features."""
         return self.declared.graph
 
-    @property
+    @cached_property
     def resources(self) -> Mapping[str, Any]:
         """Those that the repository has."""
         return self.scan.fields["resources"] or {}

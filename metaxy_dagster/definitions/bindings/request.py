@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Request:
     rename: bool = False
     with_resources: bool = True
 
-    @property
+    @cached_property
     def settings(self) -> MetaxifySettings:
         """The translator's settings."""
         return self.translator.settings

@@ -13,7 +13,6 @@ from metaxy_dagster.definitions.bindings.references import (
     find_references,
 )
 from metaxy_dagster.definitions.draft.drafts import TiedDraft, UnitDraft
-from metaxy_dagster.definitions.draft.findings import Over
 from metaxy_dagster.definitions.draft.loads import Loads
 from metaxy_dagster.definitions.draft.selections import Selections
 from metaxy_dagster.definitions.draft.storage import Stored, stored_in
@@ -22,7 +21,7 @@ from metaxy_dagster.definitions.plan.chains import Chains, chains
 from metaxy_dagster.definitions.plan.plans import AutomationPlan, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import dagster as dg
 
@@ -70,7 +69,11 @@ class Draft:
         assets, proposals = self.bindings.scan.assets, self.bindings.proposals
         return {
             key: TiedDraft(
-                spec=assets[key].spec, asset=assets[key], data=data, proposed=proposals[key]
+                spec=assets[key].spec,
+                feature=data.spec.key,
+                asset=assets[key],
+                data=data,
+                proposed=proposals[key],
             )
             for key, data in self.bindings.data.items()
         }
@@ -137,9 +140,3 @@ class Draft:
         """Resolves asset selections before and after."""
         externals = [each.value for each in self.added["externals"]]
         return Selections(self.definitions, externals, self.rewrite, self.bindings.renames)
-
-    def subjects(self, over: Over) -> Collection[Any]:
-        """What the rules of a kind are asked of."""
-        if over is Over.ASSET:
-            return self.tied.values()
-        return self.active if over is Over.UNIT else (self,)

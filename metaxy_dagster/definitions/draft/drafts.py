@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -29,18 +30,15 @@ class AssetDraft:
 
     Args:
         spec: as the user wrote it.
+        feature: the feature that it carries; one that is not tied carries none.
         attributes: arguments for ``AssetSpec.replace_attributes``; only those that change.
         changes: the same in words.
     """
 
     spec: dg.AssetSpec
+    feature: FeatureKey | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-
-    @property
-    def feature(self) -> FeatureKey | None:
-        """The feature that it carries; one that is not tied carries none."""
-        return None
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -67,12 +65,7 @@ class TiedDraft(AssetDraft):
     data: MetaxyTranslatorData
     proposed: dg.AssetSpec
 
-    @property
-    def feature(self) -> FeatureKey:
-        """The feature that it carries."""
-        return self.data.spec.key
-
-    @property
+    @cached_property
     def why(self) -> str:
         """Where changes come from."""
         return f"feature {self.feature}"
@@ -130,7 +123,7 @@ class UnitDraft:
     batch_size: int | None = None
     checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def tied(self) -> list[TiedDraft]:
         """Those of its assets that carry a feature."""
         return [each for each in self.assets if isinstance(each, TiedDraft)]

@@ -3,6 +3,8 @@
 A rule is a function of the bindings, with the settings in them, and of what is planned so far. It
 yields what changes, what a person should know, and what is at fault. What it is a function of is
 an asset with a feature, a unit (one object of the Definitions), or the repository.
+
+What a rule decides of a unit's op or graph it sets on the unit's draft, for the rules after it.
 """
 
 from __future__ import annotations

@@ -111,12 +111,12 @@ class Asset:
     spec: dg.AssetSpec
     unit: Unit
 
-    @property
+    @cached_property
     def key(self) -> dg.AssetKey:
         """Its key in the user's repository."""
         return self.spec.key
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its key as ``"a/b"``."""
         return self.spec.key.to_user_string()
@@ -140,7 +140,7 @@ class Asset:
         """What its metadata keys say, read once."""
         return parse(self.metadata, self.name)
 
-    @property
+    @cached_property
     def keys(self) -> AssetKeys:
         """The same without what is at fault."""
         return self.parsed.keys
