@@ -21,7 +21,15 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["duckdb", "late_modules", "late_names", "narwhals", "pyarrow"]
+__all__ = [
+    "duckdb",
+    "late_modules",
+    "late_names",
+    "narwhals",
+    "pandas",
+    "polars",
+    "pyarrow",
+]
 
 
 class _LateModule(ModuleType):
@@ -77,6 +85,11 @@ def late_names(
 if TYPE_CHECKING:
     import duckdb
     import narwhals
-    import pyarrow  # noqa: ICN001 - whoever takes it from here gives it its usual name
+    import pandas
+    import polars
+    import pyarrow
 else:
-    duckdb, narwhals, pyarrow = late_modules("", "duckdb", "narwhals", "pyarrow")
+    # Of these, polars and pandas are extras: asked for where a frame of theirs is there, or wanted.
+    duckdb, narwhals, pandas, polars, pyarrow = late_modules(
+        "", "duckdb", "narwhals", "pandas", "polars", "pyarrow"
+    )

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from metaxy_dagster.late import late_modules
+
+if TYPE_CHECKING:
+    from rich import console as rich_console
+    from rich import text as rich_text
+else:
+    rich_console, rich_text = late_modules("rich", "console", "text")
 
 __all__ = ["complain", "say"]
 
@@ -28,12 +36,9 @@ def say(text: str) -> None:
     if not (sys.stdout.isatty() and importlib.util.find_spec("rich")):
         sys.stdout.write(text.rstrip("\n") + "\n")
         return
-    from rich.console import Console  # noqa: PLC0415 (an optional dependency)
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(soft_wrap=True)
+    console = rich_console.Console(soft_wrap=True)
     for line in text.rstrip("\n").split("\n"):
-        console.print(Text(line, style=_style(line)))
+        console.print(rich_text.Text(line, style=_style(line)))
 
 
 def complain(text: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from metaxy_dagster.definitions._compat import LazyDefinitions
 from metaxy_dagster.definitions.record import recorded_plans
 from metaxy_dagster.definitions.transform import plan_definitions
 from metaxy_dagster.errors import ConfigError, MetaxyError
@@ -218,14 +219,8 @@ def _attribute(module: ModuleType, target: Target) -> Any:
 
 
 def _candidates(module: ModuleType) -> dict[str, Any]:
-    kinds = (dg.Definitions, _lazy_kind())
+    kinds = (dg.Definitions, LazyDefinitions)
     return {name: value for name, value in vars(module).items() if isinstance(value, kinds)}
-
-
-def _lazy_kind() -> type:
-    from metaxy_dagster.definitions._compat import LazyDefinitions  # noqa: PLC0415
-
-    return LazyDefinitions
 
 
 def _only_definitions(module: ModuleType, target: Target) -> Any:

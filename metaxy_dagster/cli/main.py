@@ -8,12 +8,21 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from metaxy_dagster import __version__
 from metaxy_dagster.cli.console import complain
 from metaxy_dagster.cli.exits import EXPLANATION, FAULTS, UNUSABLE
 from metaxy_dagster.errors import ConfigError, MetaxyError
+from metaxy_dagster.late import late_modules
+
+if TYPE_CHECKING:
+    from metaxy_dagster.cli import adopt, compact, failures, load, migrate_ids, plan, status
+else:
+    # `--help` answers at once, without loading Dagster.
+    adopt, compact, failures, load, migrate_ids, plan, status = late_modules(
+        __package__, "adopt", "compact", "failures", "load", "migrate_ids", "plan", "status"
+    )
 
 __all__ = ["main"]
 
@@ -71,46 +80,36 @@ def _is_ours(file: str) -> bool:
 
 
 def _run(options: argparse.Namespace) -> int:
-    # Imported here: `--help` answers at once, without loading Dagster.
     if options.command == "compact":
-        from metaxy_dagster.cli.compact import compact_store  # noqa: PLC0415
-
-        return compact_store(options)
-    from metaxy_dagster.cli.adopt import AdoptRequest, adopt_features  # noqa: PLC0415
-    from metaxy_dagster.cli.failures import (  # noqa: PLC0415
-        FailureRequest,
-        retry_samples,
-        show_failures,
-    )
-    from metaxy_dagster.cli.load import Target, importable_from  # noqa: PLC0415
-    from metaxy_dagster.cli.migrate_ids import IdRequest, migrate_feature  # noqa: PLC0415
-    from metaxy_dagster.cli.plan import PlanRequest, show_plan  # noqa: PLC0415
-    from metaxy_dagster.cli.status import show_status  # noqa: PLC0415
-
-    target = Target(options.module_name, options.python_file, options.attribute)
+        return compact.compact_store(options)
+    target = load.Target(options.module_name, options.python_file, options.attribute)
     named = (target, tuple(getattr(options, "features", ())), getattr(options, "store", None))
 
     def migrate() -> int:
         told = (options.rename, options.fill, options.types, options.drop, options.keep)
-        asked = IdRequest(target, options.feature, options.store, *told)
-        return migrate_feature(replace(asked, dry_run=options.dry_run, form=options.format))
+        asked = migrate_ids.IdRequest(target, options.feature, options.store, *told)
+        return migrate_ids.migrate_feature(
+            replace(asked, dry_run=options.dry_run, form=options.format)
+        )
 
-    def wanted() -> FailureRequest:
-        return FailureRequest(*named, tuple(options.filters), options.limit, options.format)
+    def wanted() -> failures.FailureRequest:
+        return failures.FailureRequest(
+            *named, tuple(options.filters), options.limit, options.format
+        )
 
     commands: dict[str, Callable[[], int]] = {
-        "status": lambda: show_status(target, store=options.store, form=options.format),
+        "status": lambda: status.show_status(target, store=options.store, form=options.format),
         "migrate-ids": migrate,
-        "adopt": lambda: adopt_features(
-            AdoptRequest(*named, options.file, options.dry_run, options.format)
+        "adopt": lambda: adopt.adopt_features(
+            adopt.AdoptRequest(*named, options.file, options.dry_run, options.format)
         ),
-        "failures": lambda: show_failures(wanted()),
-        "retry": lambda: retry_samples(wanted(), dry_run=options.dry_run),
-        "plan": lambda: show_plan(
-            PlanRequest(target, options.format, options.diff, options.exit_code)
+        "failures": lambda: failures.show_failures(wanted()),
+        "retry": lambda: failures.retry_samples(wanted(), dry_run=options.dry_run),
+        "plan": lambda: plan.show_plan(
+            plan.PlanRequest(target, options.format, options.diff, options.exit_code)
         ),
     }
-    with importable_from(options.working_directory):
+    with load.importable_from(options.working_directory):
         return commands[options.command]()
 
 

@@ -159,9 +159,9 @@ class _Parser:
             if not self._word("NULL"):
                 raise self._expected("NULL")
             return IsNull(column, negated)
-        return self._in_words(column, self._word("NOT"))
+        return self._in_words(column, negated=self._word("NOT"))
 
-    def _in_words(self, column: str | Member, negated: bool) -> Filter:  # noqa: FBT001 - of the node
+    def _in_words(self, column: str | Member, *, negated: bool) -> Filter:
         """What comes behind a column, and is no sign."""
         if self._word("IN"):
             return In(column, self._literals(column), negated)
@@ -172,7 +172,7 @@ class _Parser:
             return Between(column, low, self._literal(column), negated)
         any_case = self._word("ILIKE")
         if any_case or self._word("LIKE"):
-            return self._like(column, negated, any_case)
+            return self._like(column, negated=negated, any_case=any_case)
         if not negated and self._ends_condition():
             return Compare(column, "=", value=True)
         raise self._expected("an operator: = != < <= > >= IN IS BETWEEN LIKE ILIKE")
@@ -185,7 +185,7 @@ class _Parser:
         op = self._operator()
         return Compare(self._column(), _TURNED.get(op, op), value)
 
-    def _like(self, column: str | Member, negated: bool, any_case: bool) -> Filter:  # noqa: FBT001 - of the node
+    def _like(self, column: str | Member, *, negated: bool, any_case: bool) -> Filter:
         pattern = self._quoted("a pattern in single quotes")
         escape = self._quoted("a character in single quotes") if self._word("ESCAPE") else None
         return Like(column, pattern, negated, any_case, escape)

@@ -158,7 +158,7 @@ class In(_OnColumn):
 
     def __str__(self) -> str:
         values = ", ".join(map(literal_text, self.values))
-        return f"{column_text(self.column)} {_not(self.negated)}IN ({values})"
+        return f"{column_text(self.column)} {_not(negated=self.negated)}IN ({values})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +172,7 @@ class IsNull(_OnColumn):
         self._settle()
 
     def __str__(self) -> str:
-        return f"{column_text(self.column)} IS {_not(self.negated)}NULL"
+        return f"{column_text(self.column)} IS {_not(negated=self.negated)}NULL"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,8 +205,8 @@ class Like(_OnColumn):
             _check_escape(self.escape, self.pattern)
 
     def __str__(self) -> str:
-        word = "ILIKE" if self.any_case else "LIKE"
-        text = f"{column_text(self.column)} {_not(self.negated)}{word} {literal_text(self.pattern)}"
+        word = _not(negated=self.negated) + ("ILIKE" if self.any_case else "LIKE")
+        text = f"{column_text(self.column)} {word} {literal_text(self.pattern)}"
         return text if self.escape is None else f"{text} ESCAPE {literal_text(self.escape)}"
 
 
@@ -224,7 +224,7 @@ class Between(_OnColumn):
 
     def __str__(self) -> str:
         ends = f"{literal_text(self.low)} AND {literal_text(self.high)}"
-        return f"{column_text(self.column)} {_not(self.negated)}BETWEEN {ends}"
+        return f"{column_text(self.column)} {_not(negated=self.negated)}BETWEEN {ends}"
 
 
 class _Parts(Filter):
@@ -239,7 +239,7 @@ class _Parts(Filter):
         """Check the parts and note the depth."""
         given: object = self.parts
         parts = tuple(given) if isinstance(given, Iterable) else ()
-        if len(parts) < 2 or not all(isinstance(part, Filter) for part in parts):  # noqa: PLR2004
+        if not parts[1:] or not all(isinstance(part, Filter) for part in parts):
             raise FeatureError(
                 f"{word} takes two filters or more",
                 found=reprlib.repr(self.parts),
@@ -337,7 +337,7 @@ def _size(parts: tuple[Filter, ...]) -> int:
     return size
 
 
-def _not(negated: bool) -> str:  # noqa: FBT001 - a flag of the node
+def _not(*, negated: bool) -> str:
     return "NOT " if negated else ""
 
 

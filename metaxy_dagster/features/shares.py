@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 __all__ = ["SHARE_RULE", "is_share"]
 
 SHARE_RULE = "a number between 0 and 1, such as 0.5 for one half"
 
 
-def is_share(value: object) -> bool:
+def is_share(value: object) -> TypeGuard[float]:
     """Whether a value is a number between 0 and 1; no truth value and no text is one.
 
     Example:

@@ -18,8 +18,9 @@ def share(value: object) -> float | None:
     """A number between 0 and 1."""
     if value is None:
         return None
-    _allow(is_share(value))
-    return float(value)  # type: ignore[arg-type] # is_share told that it is a number
+    if not is_share(value):
+        raise ValueError(_NOT_ALLOWED)
+    return float(value)
 
 
 def truth(value: object) -> object:

@@ -255,7 +255,7 @@ def input_partition_keys(context: InputContext) -> Sequence[str] | None:
     """The partitions that an input is loaded for; ``None`` for all of them, never enumerated."""
     if not context.has_asset_partitions:
         return None
-    if type(context._asset_partitions_subset).__name__ == _ALL_PARTITIONS:  # noqa: SLF001
+    if type(context._asset_partitions_subset).__name__ == _ALL_PARTITIONS:
         return None
     return context.asset_partition_keys
 
@@ -277,8 +277,8 @@ def say_of_input(context: InputContext, metadata: Mapping[str, Any]) -> None:
     Dagster's public way makes an observation of the asset besides, in every run of everything
     that is downstream of it, and cannot do that for several partitions at once.
     """
-    said = context._user_generated_metadata  # noqa: SLF001
-    context._user_generated_metadata = {**said, **normalize_metadata(metadata)}  # noqa: SLF001
+    said = context._user_generated_metadata
+    context._user_generated_metadata = {**said, **normalize_metadata(metadata)}
 
 
 def set_data_version(context: OutputContext, version: str) -> None:
@@ -308,12 +308,12 @@ def add_partition_metadata(
             step = context.step_context
     except dg.DagsterInvariantViolationError:
         return False
-    said = step._metadata_accumulator  # noqa: SLF001
+    said = step._metadata_accumulator
     for key, metadata in found.items():
         said = said.with_additional_asset_metadata(
             asset_key=asset_key, partition_key=key, metadata=metadata
         )
-    step._metadata_accumulator = said  # noqa: SLF001
+    step._metadata_accumulator = said
     return True
 
 
@@ -372,7 +372,7 @@ def has_own_check(dagster_type: dg.DagsterType) -> bool:
 def op_with_function(op: dg.OpDefinition, function: Callable[..., Any]) -> dg.OpDefinition:
     """A copy of an op that runs another function of the same signature."""
     twin = copy.copy(op)
-    twin._compute_fn = DecoratedOpFunction(decorated_fn=function)  # noqa: SLF001
+    twin._compute_fn = DecoratedOpFunction(decorated_fn=function)
     return twin
 
 

@@ -7,14 +7,21 @@ import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.keys import named_feature
+from metaxy_dagster.late import late_modules
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.stores import Increment
+
+if TYPE_CHECKING:
+    from rich import console as rich_console
+    from rich import progress as shown
+else:
+    rich_console, shown = late_modules("rich", "console", "progress")
 
 __all__ = ["each_batch"]
 
@@ -149,17 +156,13 @@ def _bar(name: str, total: int, terminal: TextIO | None) -> Iterator[Callable[[i
     if not total or not stream.isatty() or importlib.util.find_spec("rich") is None:
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - an optional dependency
-    from rich.progress import (  # noqa: PLC0415 - as above
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
+    columns = (
+        shown.TextColumn("{task.description}"),
+        shown.BarColumn(),
+        shown.MofNCompleteColumn(),
+        shown.TimeRemainingColumn(),
     )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(file=stream)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    console = rich_console.Console(file=stream)
+    with shown.Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(name, total=total)
         yield lambda samples: progress.advance(task, samples)

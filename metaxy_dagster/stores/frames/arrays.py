@@ -394,7 +394,7 @@ def _of_extension(kind: pa.BaseExtensionType) -> pa.DataType:
 @functools.cache
 def _zones_end_at_micros() -> bool:
     """DuckDB 1.5 has no moments in a zone that are finer, and cuts digits off without a word."""
-    return int(duckdb.__version__.partition(".")[0]) < 2  # noqa: PLR2004 - a version
+    return duckdb.__version__.startswith("1.")
 
 
 def _unit_with_zone(kind: pa.DataType) -> str:

@@ -7,19 +7,16 @@ column where the engine does not know it beforehand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import duckdb
 import narwhals as nw
 import pyarrow as pa
 
 from metaxy_dagster.errors import FrameError
+from metaxy_dagster.late import polars as pl
 from metaxy_dagster.stores.frames import arrays
 from metaxy_dagster.stores.frames.noting import KIND
-
-if TYPE_CHECKING:
-    import polars as pl
-
 
 __all__ = ["BATCH_ROWS", "Batched", "batches"]
 
@@ -131,8 +128,6 @@ def _of_polars(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch] | None:
 
     Up to 1.37 it has none, or ends them early without a word where the user's code raises.
     """
-    import polars as pl  # noqa: PLC0415 - an extra
-
     if tuple(int(part) for part in pl.__version__.split(".")[:2]) < _POLARS_SINCE:
         return None
     return _of_parts(frame, frame.collect_batches(chunk_size=BATCH_ROWS, lazy=True))
@@ -145,7 +140,5 @@ def _of_parts(frame: pl.LazyFrame, parts: Iterable[pl.DataFrame]) -> Iterator[pa
             found = True
             yield batch
     if not found:
-        import polars as pl  # noqa: PLC0415 - an extra
-
         empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow()
         yield arrays.no_rows(empty.schema)

@@ -10,6 +10,8 @@ import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from metaxy_dagster.late import pandas as pd
+from metaxy_dagster.late import polars as pl
 from metaxy_dagster.stores.frames import arrays, logical, nearest
 
 __all__ = ["to_pandas", "to_polars"]
@@ -23,8 +25,6 @@ def to_polars(table: pa.Table) -> Any:
     UUIDs and unions become text, intervals of months, days and nanoseconds structs of these, and
     values in run ends plain ones.
     """
-    import polars as pl  # noqa: PLC0415 - an extra
-
     for index, field in enumerate(table.schema):
         near = nearest.near(field.type)
         if near != field.type:
@@ -85,8 +85,6 @@ def _inexact(table: pa.Table) -> Iterator[tuple[str, pa.DataType]]:
 
 
 def _hinted(column: pa.ChunkedArray, found: Any, hint: str) -> Any:
-    import pandas as pd  # noqa: PLC0415 - an extra
-
     if hint in {"list", "object"}:
         values = column.to_pylist() if hint == "list" else list(found)
         if hint == "object":

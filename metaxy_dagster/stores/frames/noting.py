@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from metaxy_dagster.errors import FrameError
+from metaxy_dagster.late import pandas as pd
 from metaxy_dagster.stores.frames import arrays, logical
 
 __all__ = ["KIND", "Note", "logicals_of", "note", "pandas_hints", "with_uuids"]
@@ -129,8 +130,6 @@ def logicals_of(schema: pa.Schema) -> dict[str, logical.Logical]:
 
 def pandas_hints(frame: Any) -> dict[str, str]:
     """What Arrow's types do not tell of a pandas frame's; empty text for categories."""
-    import pandas as pd  # noqa: PLC0415 - an extra, and here if there is a frame of it
-
     found: dict[str, str] = {}
     for name, dtype in frame.dtypes.items():
         kind = str(dtype)
@@ -153,8 +152,6 @@ def pandas_hints(frame: Any) -> dict[str, str]:
 
 def with_uuids(frame: Any) -> Any:
     """A pandas frame whose UUIDs Arrow takes; up to PyArrow 22 it does not know those of Python."""
-    import pandas as pd  # noqa: PLC0415 - an extra, and here if there is a frame of it
-
     found = {}
     for name, dtype in frame.dtypes.items():
         if str(dtype) == "object" and isinstance(_first(frame[name]), uuid.UUID):
