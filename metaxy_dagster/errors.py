@@ -195,6 +195,6 @@ class MetaxyErrorGroup(  # noqa: N818 - named like ExceptionGroup
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.problem, list(self.exceptions)))
 
-    def derive(self, excs: Sequence[Exception]) -> MetaxyErrorGroup:  # type: ignore[override]
+    def derive(self, excs: Sequence[Exception]) -> MetaxyErrorGroup:  # type: ignore[override] # narrower than of the base, which takes any
         """``split`` and ``subgroup`` keep the type."""
         return MetaxyErrorGroup(self.problem, [e for e in excs if isinstance(e, MetaxyError)])

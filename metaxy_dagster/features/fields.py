@@ -40,7 +40,7 @@ def _fields(value: object) -> object:
     if value is SpecialFieldDep.ALL or value == SpecialFieldDep.ALL.value:
         return SpecialFieldDep.ALL
     listed = (value,) if isinstance(value, str | FieldKey) else in_order(value, "fields")
-    return tuple(sorted({FieldKey(one) for one in listed}))  # type: ignore[arg-type]
+    return tuple(sorted({FieldKey(one) for one in listed}))  # type: ignore[arg-type] # refused by it
 
 
 class FieldDep(FrozenModel):

@@ -105,7 +105,7 @@ class FeatureGraph:
 
     def __contains__(self, key: object) -> bool:
         try:
-            return FeatureKey(key) in self._specs  # type: ignore[arg-type]
+            return FeatureKey(key) in self._specs  # type: ignore[arg-type] # refused by it
         except FeatureError:
             return False
 

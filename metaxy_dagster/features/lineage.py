@@ -34,7 +34,7 @@ class LineageRelationship(FrozenModel):
 
     if TYPE_CHECKING:
 
-        def __init__(self, type: LineageType, *, on: Iterable[str] | None = ...) -> None: ...  # noqa: A002
+        def __init__(self, type: LineageType, *, on: Iterable[str] | None = ...) -> None: ...  # noqa: A002 - its name
 
     @model_validator(mode="after")
     def _check_on(self) -> Self:

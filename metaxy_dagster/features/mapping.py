@@ -20,7 +20,7 @@ FieldsMappingType: TypeAlias = Literal["default", "specific", "all", "none"]
 
 def _field_keys(keys: object) -> tuple[FieldKey, ...]:
     """Field keys without repetition, sorted: their order means nothing."""
-    return tuple(sorted({FieldKey(key) for key in in_order(keys, "fields")}))  # type: ignore[arg-type]
+    return tuple(sorted({FieldKey(key) for key in in_order(keys, "fields")}))  # type: ignore[arg-type] # refused by it
 
 
 _FieldKeys = Annotated[tuple[FieldKey, ...], BeforeValidator(_field_keys)]
@@ -60,7 +60,7 @@ class FieldsMapping(FrozenModel):
 
         def __init__(
             self,
-            type: FieldsMappingType = ...,  # noqa: A002
+            type: FieldsMappingType = ...,  # noqa: A002 - its name
             *,
             mapping: Mapping[CoercibleToFieldKey, Iterable[CoercibleToFieldKey]] = ...,
             match_suffix: bool = ...,

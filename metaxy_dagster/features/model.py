@@ -55,7 +55,7 @@ class FrozenModel(BaseModel):
 
     # To pydantic it is the constructor that every model has: `model_validate` need not go through
     # it, which would lose `strict`, `context` and its other options on the way.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined] # pydantic's
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:

@@ -206,6 +206,6 @@ class FeatureSpec(FrozenModel):
     def _feature(cls, data: Mapping[str, object]) -> str | None:
         key = data.get("key")
         try:
-            return None if key is None else str(FeatureKey(key))  # type: ignore[arg-type]
+            return None if key is None else str(FeatureKey(key))  # type: ignore[arg-type] # refused by it
         except FeatureError:
             return key if isinstance(key, str) else shown(key)

@@ -46,7 +46,7 @@ class MetaxyStoreFromConfigResource(dg.ConfigurableResource[MetadataStore]):
     lock_timeout: float = Field(
         default=60.0, description="Seconds to wait for other processes (embedded store only)."
     )
-    graph: dg.ResourceDependency[FeatureGraph | None] = None  # type: ignore[assignment]
+    graph: dg.ResourceDependency[FeatureGraph | None] = None  # type: ignore[assignment] # Dagster's way
 
     def create_resource(self, context: dg.InitResourceContext) -> MetadataStore:
         """Called by Dagster for each run."""

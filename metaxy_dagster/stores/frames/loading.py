@@ -88,7 +88,7 @@ def _hinted(column: pa.ChunkedArray, found: Any, hint: str) -> Any:
     if hint in {"list", "object"}:
         values = column.to_pylist() if hint == "list" else list(found)
         if hint == "object":
-            values = [None if one is pd.NA or one != one else one for one in values]  # noqa: PLR0124
+            values = [None if one is pd.NA or one != one else one for one in values]  # noqa: PLR0124 - NaN
         return pd.Series(values, index=found.index, dtype=object)
     # A dtype of a library that is not there, or that does not hold what came since.
     with contextlib.suppress(TypeError, ValueError, AttributeError):

@@ -107,7 +107,7 @@ class Spool:
 
     def _roll(self) -> None:
         # Deleted when it is closed, which is when nothing needs this object any more.
-        file = tempfile.TemporaryFile(dir=_usable(self._directory))  # noqa: SIM115
+        file = tempfile.TemporaryFile(dir=_usable(self._directory))  # noqa: SIM115 - it stays open
         weakref.finalize(self, file.close)
         writer = pa.ipc.new_file(pa.PythonFile(file, mode="w"), self._schema)
         for batch in self._held:
