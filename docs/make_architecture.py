@@ -92,10 +92,11 @@ def tree() -> str:
     return "\n".join(["```text", *lines, "```", ""])
 
 
-def place(folder: Path) -> list[int]:
+def place(folder: Path) -> list[tuple[int, str]]:
     """Where a folder stands: in the contract of the folder that it is in."""
     parts = folder.relative_to(ROOT / PACKAGE).parts
-    return [rank(".".join(parts[:depth]), parts[depth]) for depth in range(1, len(parts))]
+    names = range(1, len(parts))
+    return [(rank(".".join(parts[:depth]), parts[depth]), parts[depth]) for depth in names]
 
 
 def rank(container: str, name: str) -> int:
