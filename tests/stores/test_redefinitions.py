@@ -290,13 +290,19 @@ class Machine(RuleBasedStateMachine):
                     self.store.write(key, frame, **options)
                 return
             before = self.state(key)
+            # Data versions that the upstream's user gave it are no others' to take.
+            theirs = way == "the upstream's rows" and (
+                frame.column("metaxy_data_version_by_field").to_pylist()
+                != frame.column("metaxy_provenance_by_field").to_pylist()
+            )
             try:
                 self.store.write(key, frame, **options)
+                assert not theirs, "took what is another feature's"
             except MetaxyError:
                 changed = held.definition.shape(key) != self.now.shape(key)
                 code = way == "its frame" and held.version != self.graph.feature_version(key)
                 spelt = way in ("other spelling", "rows read before")
-                assert changed or code or spelt, "refused what is right"
+                assert changed or code or spelt or theirs, "refused what is right"
                 assert self.state(key) == before
                 return
             assert held.definition.shape(key) == self.now.shape(key), "of another definition"
