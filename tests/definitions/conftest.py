@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from selected_assets import feature
 
 from metaxy_dagster.definitions import MetaxifyPlan, metaxify_definitions, plan_definitions
 from metaxy_dagster.features import FeatureGraph, FeatureSpec
@@ -92,3 +93,19 @@ def execute(instance: dg.DagsterInstance) -> Callable[..., dg.ExecuteInProcessRe
         return job.execute_in_process(instance=instance, **options)
 
     return run
+
+
+@pytest.fixture
+def assets():
+    """raw (f/a) → mid (f/b) without a dep between them, and a plain asset of its own."""
+
+    @dg.asset(**feature("f/a"))
+    def raw(): ...
+
+    @dg.asset(**feature("f/b"))
+    def mid(): ...
+
+    @dg.asset(deps=[mid])
+    def plain(): ...
+
+    return raw, mid, plain

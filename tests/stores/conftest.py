@@ -1,13 +1,15 @@
-"""A store that no test may change."""
+"""A store that no test may change, and how much resolves look at."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from worlds import digest, small_store
 
 from metaxy_dagster.stores import DuckDBMetadataStore
+from metaxy_dagster.stores.duckdb.resolve import full
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +31,17 @@ def refusing(
     store, before = refusing_all
     yield store
     assert state(store) == before
+
+
+@pytest.fixture
+def narrowed(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """How many candidates each resolve looked at; ``None`` for all of the samples."""
+    seen: list[int | None] = []
+    find = full.find_candidates
+
+    def watched(*args: Any, **options: Any) -> int | None:
+        seen.append(find(*args, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(full, "find_candidates", watched)
+    return seen

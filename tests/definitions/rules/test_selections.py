@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 import pytest
+from selected_assets import feature, selected
 
 from metaxy_dagster.definitions import MetaxifySettings, metaxify_definitions
 from metaxy_dagster.errors import MetaxyErrorGroup
@@ -14,31 +15,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::dagster.PreviewWarning"),
     pytest.mark.filterwarnings("ignore::dagster.SupersessionWarning"),
 ]
-
-
-def feature(key, **more):
-    return {"metadata": {"metaxy/feature": key, **more}}
-
-
-@pytest.fixture
-def assets():
-    """raw (f/a) → mid (f/b) without a dep between them, and a plain asset of its own."""
-
-    @dg.asset(**feature("f/a"))
-    def raw(): ...
-
-    @dg.asset(**feature("f/b"))
-    def mid(): ...
-
-    @dg.asset(deps=[mid])
-    def plain(): ...
-
-    return raw, mid, plain
-
-
-def selected(defs, name):
-    job = defs.resolve_job_def(name)
-    return sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
 
 
 # ------------------------------------------------------------------------- keys kept: selections

@@ -16,7 +16,6 @@ from metaxy_dagster.errors import ConfigError, FeatureError, FrameError, StoreEr
 from metaxy_dagster.features import FeatureDep, FeatureGraph, FeatureSpec, LineageRelationship
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore, Increment
 from metaxy_dagster.stores.counts import QUARANTINED, STATUS
-from metaxy_dagster.stores.duckdb.resolve import full as resolve_module
 
 IDS = (1, 2, 3, 4)
 NAMES = ("new", "stale", "pending", "quarantined", "orphaned")
@@ -45,20 +44,6 @@ def make(path: Path, **options: Any) -> DuckDBMetadataStore:
 @pytest.fixture
 def store(tmp_path: Path) -> DuckDBMetadataStore:
     return make(tmp_path)
-
-
-@pytest.fixture
-def narrowed(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """How many candidates each resolve looked at; ``None`` for all of the samples."""
-    seen: list[int | None] = []
-    find = resolve_module.find_candidates
-
-    def watched(*args: Any, **options: Any) -> int | None:
-        seen.append(find(*args, **options))
-        return seen[-1]
-
-    monkeypatch.setattr(resolve_module, "find_candidates", watched)
-    return seen
 
 
 def rows(ids: Sequence[int]) -> list[dict[str, int]]:

@@ -31,26 +31,11 @@ from watermarks import (
 
 from metaxy_dagster.features import FeatureGraph
 from metaxy_dagster.stores import DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb.resolve import full as resolve_module
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> DuckDBMetadataStore:
     return store_at(tmp_path)
-
-
-@pytest.fixture
-def narrowed(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """How many candidates each resolve looked at."""
-    seen: list[int | None] = []
-    find = resolve_module.find_candidates
-
-    def watched(*args: Any, **options: Any) -> int | None:
-        seen.append(find(*args, **options))
-        return seen[-1]
-
-    monkeypatch.setattr(resolve_module, "find_candidates", watched)
-    return seen
 
 
 CASES: list[tuple[str, Callable[[DuckDBMetadataStore], None], dict[Any, str]]] = [

@@ -11,27 +11,12 @@ import pytest
 from watermarks import answer, change_video, delete_video, found, graph, store_at
 
 from metaxy_dagster.stores import Counts, DuckDBMetadataStore
-from metaxy_dagster.stores.duckdb.resolve import full as resolve_module
 from metaxy_dagster.stores.duckdb.resolve import watermark as watermark_module
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> DuckDBMetadataStore:
     return store_at(tmp_path)
-
-
-@pytest.fixture
-def narrowed(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """How many candidates each resolve looked at."""
-    seen: list[int | None] = []
-    find = resolve_module.find_candidates
-
-    def watched(*args: Any, **options: Any) -> int | None:
-        seen.append(find(*args, **options))
-        return seen[-1]
-
-    monkeypatch.setattr(resolve_module, "find_candidates", watched)
-    return seen
 
 
 def test_what_others_did_before_an_answer_is_kept_by_the_next_answer(

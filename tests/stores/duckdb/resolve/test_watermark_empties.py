@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -20,26 +19,11 @@ from watermarks import (
 )
 
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
-from metaxy_dagster.stores.duckdb.resolve import full as resolve_module
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> DuckDBMetadataStore:
     return store_at(tmp_path)
-
-
-@pytest.fixture
-def narrowed(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """How many candidates each resolve looked at."""
-    seen: list[int | None] = []
-    find = resolve_module.find_candidates
-
-    def watched(*args: Any, **options: Any) -> int | None:
-        seen.append(find(*args, **options))
-        return seen[-1]
-
-    monkeypatch.setattr(resolve_module, "find_candidates", watched)
-    return seen
 
 
 def empty(store: DuckDBMetadataStore, increment: Increment, *ids: int) -> None:
