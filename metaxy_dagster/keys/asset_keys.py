@@ -258,11 +258,6 @@ class AssetKeys(BaseModel):
         """How many pending samples its function is called with; ``None`` for all at once."""
         return self.batch_size if self.takes_increment else None
 
-    @property
-    def declares(self) -> bool:
-        """Whether the metadata declares the feature, and does not only name it."""
-        return self.gives("id_columns", "fields", "deps")
-
 
 #: The fields of the model by the metadata keys that they are read from, in the order of tables.
 FIELDS_BY_KEY: Final[Mapping[str, FieldInfo]] = {

@@ -11,7 +11,7 @@ from metaxy_dagster.definitions.bindings.declared import Declared
 from metaxy_dagster.definitions.bindings.remedies import undeclared
 from metaxy_dagster.errors import DefinitionsError, FeatureError, MetaxyError
 from metaxy_dagster.features.graph import FeatureGraph
-from metaxy_dagster.keys import spec_from_metadata
+from metaxy_dagster.keys import declares_feature, spec_from_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def declare(
     known = {**by_own_key, **by_asset}
     for asset_key in by_asset:
         asset = scan.assets[asset_key]
-        if asset.keys.declares:
+        if declares_feature(asset.metadata):
             candidates = _dep_candidates(asset, known, targets.get(asset_key, {}))
             _add_inline(graph, asset, candidates, errors)
     for spec in earlier:

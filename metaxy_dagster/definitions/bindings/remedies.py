@@ -14,6 +14,7 @@ from metaxy_dagster.constants import (
 from metaxy_dagster.errors import FeatureError
 from metaxy_dagster.features.keys import FeatureKey
 from metaxy_dagster.features.model import did_you_mean
+from metaxy_dagster.keys import declares_feature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,7 +115,7 @@ def _declaring(feature: str, declared: Declared, scan: Scan) -> Asset | None:
     """The asset whose metadata declares a feature."""
     for key in _carriers(feature, declared):
         asset = scan.assets[key]
-        if asset.keys.declares:
+        if declares_feature(asset.metadata):
             return asset
     return None
 
