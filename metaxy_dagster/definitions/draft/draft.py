@@ -13,6 +13,7 @@ from metaxy_dagster.definitions.bindings.references import (
     find_references,
 )
 from metaxy_dagster.definitions.draft.drafts import TiedDraft, UnitDraft
+from metaxy_dagster.definitions.draft.handling import Handling, handled
 from metaxy_dagster.definitions.draft.loads import Loads
 from metaxy_dagster.definitions.draft.selections import Selections
 from metaxy_dagster.definitions.draft.storage import Stored, stored_in
@@ -129,6 +130,13 @@ class Draft:
             self.bindings.declared.by_own_key,
             self.bindings.settings.io_manager_key,
         )
+
+    @cached_property
+    def handled(self) -> Sequence[Handling]:
+        """How each asset with a feature is handled; none where features are stored elsewhere."""
+        if not self.stored.ours:
+            return ()
+        return tuple(handled(self.bindings, self.definitions, self.loads))
 
     @cached_property
     def chains(self) -> Chains:

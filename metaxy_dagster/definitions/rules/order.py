@@ -21,6 +21,7 @@ from metaxy_dagster.definitions.rules.feature_order import feature_order
 from metaxy_dagster.definitions.rules.group import group
 from metaxy_dagster.definitions.rules.grouping import grouping
 from metaxy_dagster.definitions.rules.hardcoded import hardcoded
+from metaxy_dagster.definitions.rules.internal_deps import internal_deps
 from metaxy_dagster.definitions.rules.kept_resource import kept_resource
 from metaxy_dagster.definitions.rules.kinds import kinds
 from metaxy_dagster.definitions.rules.limits import limits
@@ -30,12 +31,13 @@ from metaxy_dagster.definitions.rules.metadata import metadata
 from metaxy_dagster.definitions.rules.metadata_values import metadata_values
 from metaxy_dagster.definitions.rules.new_key import new_key
 from metaxy_dagster.definitions.rules.own_checks import own_checks
+from metaxy_dagster.definitions.rules.own_writes import own_writes
 from metaxy_dagster.definitions.rules.owners import owners
 from metaxy_dagster.definitions.rules.parameters import parameters
 from metaxy_dagster.definitions.rules.partitions import partitions
 from metaxy_dagster.definitions.rules.pending_sensor import pending_sensor
+from metaxy_dagster.definitions.rules.provenance import provenance
 from metaxy_dagster.definitions.rules.references import references
-from metaxy_dagster.definitions.rules.refusals import refusals
 from metaxy_dagster.definitions.rules.renamed_lineage import renamed_lineage
 from metaxy_dagster.definitions.rules.rerouted import rerouted
 from metaxy_dagster.definitions.rules.resources import resources
@@ -45,7 +47,9 @@ from metaxy_dagster.definitions.rules.skipping import skipping
 from metaxy_dagster.definitions.rules.stale_once import stale_once
 from metaxy_dagster.definitions.rules.store_versions import store_versions
 from metaxy_dagster.definitions.rules.tags import tags
+from metaxy_dagster.definitions.rules.unpartitioned import unpartitioned
 from metaxy_dagster.definitions.rules.used_up import used_up
+from metaxy_dagster.definitions.rules.vain_increment import vain_increment
 
 __all__ = ["RULES"]
 
@@ -83,7 +87,11 @@ RULES: Final[tuple[Rule, ...]] = (
     sharing,
     # The finished plan.
     partitions,
-    refusals,
+    internal_deps,
+    unpartitioned,
+    vain_increment,
+    provenance,
+    own_writes,
     parameters,
     mappings,
     circles,

@@ -2,83 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from metaxy_dagster.constants import (
-    COL_PROVENANCE_BY_FIELD,
-    KEY_INPUT,
-    RESOURCE_STORE,
-)
-from metaxy_dagster.definitions import _compat
+from metaxy_dagster.constants import KEY_INPUT, RESOURCE_STORE
+from metaxy_dagster.definitions.draft.functions import ASKING, needed_resources, words_of
+from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from metaxy_dagster.definitions.bindings.bindings import Bindings
-    from metaxy_dagster.definitions.plan.plans import AssetPlan, DefinitionPlan
-    from metaxy_dagster.definitions.repository.collect import Unit
+    from metaxy_dagster.definitions.draft.draft import Draft
+    from metaxy_dagster.definitions.draft.handling import Handling
 
-__all__ = ["ASKING", "gives_nothing", "needed_resources", "own_write", "words_of"]
-
-#: Words in the code of a function that asks a store by itself what its rows are computed from.
-ASKING: Final = frozenset({"resolve_update", COL_PROVENANCE_BY_FIELD})
+__all__ = ["own_writes"]
 
 
-def own_write(bindings: Bindings, plan: DefinitionPlan, each: AssetPlan) -> Iterator[Notice]:
-    """What to say of a derived feature whose function gives nothing back.
+@RepositoryRule
+def own_writes(_: Bindings, draft: Draft) -> Iterator[Notice]:
+    """Derived features whose functions give nothing back.
 
-    A write without an increment is refused, but code that cannot be seen may bring one.
-
-    Args:
-        bindings: the repository and its features.
-        plan: the unit.
-        each: the asset, for which nothing is returned.
-
-    Yields:
-        A warning where no word of its function says that it asks for the increment, and where it
-        takes pending samples, or the store and something to write.
+    A write without an increment is refused, but code that cannot be seen may bring one. A warning
+    where no word of its function says that it asks for the increment, and where it takes pending
+    samples, or the store and something to write.
     """
-    words = words_of(plan.unit)
-    if not plan.unit.materializable or not bindings.upstreams[each.key] or words & ASKING:
-        return
-    written = f"store.write(..., increment=store.resolve_update({str(each.feature)!r}))"
-    if bindings.scan.assets[each.key].keys.takes_increment:
-        if "report_empty" in words:
-            return
-        message = (
-            "it is given the pending samples and returns nothing: they stay pending unless its "
-            f"function writes them itself by {written}; without the increment a write is refused. "
-            f'Or return the frame, or remove "{KEY_INPUT}" if it does not write its feature'
-        )
-    elif RESOURCE_STORE in needed_resources(plan.unit) and "write" in words:
-        message = (
-            "what its function writes itself is refused, unless it brings what it was computed "
-            f"from: {written}; or return the frame"
-        )
-    else:
-        return
-    yield Notice(NoticeKind.BODY, message, each.key.to_user_string())
+    for each in draft.handled:
+        silent = each.handler is None or each.gives_nothing
+        if each.settled or not silent or not each.upstreams or not each.plan.unit.materializable:
+            continue
+        message = _pending(each) if each.asset.keys.takes_increment else _all(each)
+        if message is not None:
+            yield Notice(NoticeKind.BODY, message, each.called)
 
 
-def words_of(unit: Unit) -> frozenset[str]:
-    """The names and texts in the own code of a unit's functions."""
-    if unit.definition is None or not unit.executable:
-        return frozenset()
-    functions = _compat.functions_of(unit.definition.node_def)
-    return frozenset(word for each in functions for word in _compat.words_of(each))
+def _pending(each: Handling) -> str | None:
+    passed = each.handler is not None and not each.ours
+    words = words_of(each.plan.unit)
+    if passed or not each.sees_upstreams or words & ASKING or "report_empty" in words:
+        return None
+    return (
+        "it is given the pending samples and returns nothing: they stay pending unless its "
+        f"function writes them itself by {_written(each)}; without the increment a write is "
+        f'refused. Or return the frame, or remove "{KEY_INPUT}" if it does not write its feature'
+    )
 
 
-def needed_resources(unit: Unit) -> frozenset[str]:
-    """The resources that a unit's ops take."""
-    if unit.definition is None or not unit.executable:
-        return frozenset()
-    return frozenset(_compat.needed_resources(unit.definition.node_def))
+def _all(each: Handling) -> str | None:
+    words = words_of(each.plan.unit)
+    if words & ASKING or RESOURCE_STORE not in needed_resources(each.plan.unit):
+        return None
+    if "write" not in words:
+        return None
+    return (
+        "what its function writes itself is refused, unless it brings what it was computed "
+        f"from: {_written(each)}; or return the frame"
+    )
 
 
-def gives_nothing(unit: Unit) -> bool:
-    """Whether the function behind an asset returns no value, annotated or not."""
-    if unit.definition is None or not unit.executable:
-        return True
-    functions = list(_compat.functions_of(unit.definition.node_def))
-    return not functions or all(_compat.gives_nothing(function) for function in functions)
+def _written(each: Handling) -> str:
+    feature = str(each.planned.feature)
+    return f"store.write(..., increment=store.resolve_update({feature!r}))"

@@ -1,0 +1,127 @@
+"""What is loaded for the function of an asset with a feature, and what takes its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from metaxy_dagster.definitions.draft.functions import gives_nothing
+from metaxy_dagster.definitions.draft.loads import handler_of
+from metaxy_dagster.errors import DefinitionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
+    from metaxy_dagster.definitions.draft.loads import Load, Loads
+    from metaxy_dagster.definitions.plan.plans import AssetPlan, DefinitionPlan
+    from metaxy_dagster.definitions.repository.collect import Asset
+    from metaxy_dagster.features.keys import FeatureKey
+
+__all__ = ["Handling", "handled"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Handling:
+    """An asset with a feature, once the plan of its unit is finished.
+
+    Args:
+        plan: the plan of its unit.
+        planned: its own plan.
+        asset: the asset.
+        handler: the IO manager that takes what its function returns; None where nothing does.
+        ours: whether that is the one of features.
+        upstreams: the features that its own is computed from.
+        loaded: the features that the feature IO manager loads for an argument.
+        above: those of the same multi-asset that it is computed from.
+    """
+
+    plan: DefinitionPlan
+    planned: AssetPlan
+    asset: Asset
+    handler: str | None
+    ours: bool
+    upstreams: AbstractSet[FeatureKey]
+    loaded: Mapping[FeatureKey, Load]
+    above: Sequence[AssetPlan]
+
+    @property
+    def called(self) -> str:
+        """The asset's key, in words."""
+        return self.planned.key.to_user_string()
+
+    @property
+    def sees_upstreams(self) -> bool:
+        """Whether one of its arguments is a feature that its own is computed from."""
+        return bool(self.upstreams & self.loaded.keys())
+
+    @property
+    def settled(self) -> bool:
+        """Whether another rule says why it cannot be what it is, or why not in batches."""
+        return bool(self.above) or self.asset.keys.samples_per_batch is not None
+
+    @cached_property
+    def gives_nothing(self) -> bool:
+        """Whether its function returns no value."""
+        return gives_nothing(self.plan.unit)
+
+    @property
+    def taken(self) -> str:
+        """The arguments of its function, in words."""
+        taken = list(self.plan.unit.arguments)
+        loaded = {load.name for load in self.loaded.values()}
+        other = [name for name in taken if name not in loaded]
+        if not taken:
+            return "no argument for an asset"
+        return "arguments: " + ", ".join(
+            name + (" (loaded by another IO manager, or no feature)" if name in other else "")
+            for name in taken
+        )
+
+    def fault(self, problem: str, **words: Any) -> DefinitionsError:
+        """A fault of the asset."""
+        feature = str(self.planned.feature)
+        return DefinitionsError(problem, asset=self.called, feature=feature, **words)
+
+
+def handled(
+    bindings: Bindings, definitions: Iterable[DefinitionPlan], loads: Loads
+) -> Iterator[Handling]:
+    """How each asset with a feature is handled.
+
+    Args:
+        bindings: the repository and its features.
+        definitions: the finished plans of all units.
+        loads: what is loaded for which argument.
+
+    Yields:
+        One per asset, unit by unit.
+    """
+    io_manager_key = bindings.settings.io_manager_key
+    for plan in definitions:
+        tied = [each for each in plan.assets if each.feature is not None]
+        if not tied:
+            continue
+        handlers = {each.key: handler_of(plan, each.key) for each in tied}
+        stored = {each.feature: each for each in tied if handlers[each.key] == io_manager_key}
+        loaded = {
+            load.feature: load
+            for load in loads.of(plan)
+            if load.feature is not None and load.manager == io_manager_key
+        }
+        for each in tied:
+            upstreams = bindings.upstreams[each.key]
+            ours = handlers[each.key] == io_manager_key
+            above = [stored[up] for up in sorted(upstreams & stored.keys()) if ours]
+            yield Handling(
+                plan=plan,
+                planned=each,
+                asset=bindings.scan.assets[each.key],
+                handler=handlers[each.key],
+                ours=ours,
+                upstreams=upstreams,
+                loaded=loaded,
+                above=() if above and gives_nothing(plan.unit) else above,
+            )
