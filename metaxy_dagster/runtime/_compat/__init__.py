@@ -16,6 +16,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 
 from metaxy_dagster.keys import names_feature
 from metaxy_dagster.runtime._compat.conditions import condition_metadata, condition_resources
+from metaxy_dagster.runtime._compat.resources import made_by, resource_definition
 from metaxy_dagster.runtime._compat.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ __all__ = [
     "input_metadata",
     "input_partition_keys",
     "loading_op",
+    "made_by",
     "neighbours",
     "observable",
     "op_function",
     "op_with_function",
+    "resource_definition",
     "result_object",
     "returns_output",
     "running_step",
