@@ -138,6 +138,9 @@ class Writer(Protocol):
     def delete(self, plan: FeaturePlan, version: str, filters: Any, *, soft: bool) -> WriteResult:
         """Delete samples."""
 
+    def invalidate(self, plan: FeaturePlan, samples: Any) -> WriteResult:
+        """Let stored samples be stale until they are written again."""
+
     def drop(self, key: FeatureKey) -> None:
         """Forget a feature."""
 

@@ -127,6 +127,42 @@ class MetadataStore(ReadableStore):
         version = self.graph.feature_version(key)
         return self._engine.writer.delete(plan, version, filters, soft=soft)
 
+    def invalidate(self, feature: CoercibleToFeatureKey, samples: Any) -> WriteResult:
+        """Let stored samples be stale until they are written again, whatever is upstream.
+
+        To compute them once more; and before something changes outside of the store that they
+        stand for: if the process dies halfway, they are pending, even when what they are
+        computed from has changed and changed back. They stay as they are otherwise. Samples that
+        were found empty are pending again, those that are not stored are passed over.
+
+        Args:
+            feature: key, spec or class.
+            samples: a frame, or rows as dictionaries, with the id columns (in an expansion those
+                of the parent); such as ``increment.pending``, or what :meth:`read` gave.
+
+        Returns:
+            What changed: ``updated`` samples, or no commit if there was nothing to do.
+
+        Raises:
+            FrameError: no frame, or the columns are missing; nothing was written.
+            StoreError: the store cannot be written.
+
+        Example:
+            >>> import metaxy_dagster as mxd, tempfile, pyarrow as pa
+            >>> graph = mxd.FeatureGraph()
+            >>> _ = graph.add(mxd.FeatureSpec("image", id_columns=["id"]))
+            >>> _ = graph.add(mxd.FeatureSpec("score", id_columns=["id"], deps=["image"]))
+            >>> store = mxd.DuckDBMetadataStore(f"{tempfile.mkdtemp()}/m.duckdb", graph=graph)
+            >>> _ = store.write("image", pa.table({"id": [1, 2], "path": ["a", "b"]}))
+            >>> _ = store.adopt("score", pa.table({"id": [1, 2], "score": [0.5, 0.1]}))
+            >>> store.invalidate("score", [{"id": 2}]).updated
+            1
+            >>> store.resolve_update("score").counts.stale
+            1
+        """
+        _, plan = self._writable(feature)
+        return self._engine.writer.invalidate(plan, samples)
+
     @abc.abstractmethod
     def alter(
         self,

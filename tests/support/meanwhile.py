@@ -17,7 +17,7 @@ from machine import Held, Machine, Taken, seen, writer
 from random_graphs import DERIVED, ROOTS, other_shapes, small
 
 from metaxy_dagster.features import FeatureKey
-from oracle import Oracle
+from oracle import Oracle, Row
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Meanwhile(Machine):
         "erase",
         "erase",
         "drop",
+        "invalidate",
         "write_another",
         "write_another",
         "forget",
@@ -170,6 +171,29 @@ class Meanwhile(Machine):
             del self.oracle.empty(key)[sample]
         if not soft and (doomed or ended):
             self.past_is_gone(key, doomed)
+
+    def invalidate(self, data: st.DataObject, key: str) -> None:
+        """Some samples are to be computed again; known by what the store now says of them."""
+        names = self.oracle.sample_columns(key) if key in self.derived else list(ROOTS[key])
+        stored = {ids: tuple(row.values[n] for n in names) for ids, row in self.known(key).items()}
+        marked = self.oracle.empty(key) if key in self.derived else {}
+        some = [
+            s for s in sorted({*stored.values(), *marked}, key=repr) if data.draw(st.booleans())
+        ]
+        samples = [dict(zip(names, one, strict=True)) for one in some]
+        valid = {i for i, s in stored.items() if s in some and self.known(key)[i].feature_version}
+        self.touched.add(key)
+        assert self.do("invalidate", key, samples).updated == len(valid)
+        now = self.read(key)
+        for ids in valid:
+            assert now[ids].values == self.known(key)[ids].values
+            assert now[ids].provenance != self.known(key)[ids].provenance
+            self.oracle.stored(key)[ids] = now[ids]
+        for sample in some:
+            marked.pop(sample, None)
+
+    def known(self, key: str) -> dict[Any, Row]:
+        return self.oracle.stored(key)
 
     def drop(self, data: st.DataObject, key: str) -> None:
         self.do("drop", key)

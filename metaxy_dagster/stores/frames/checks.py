@@ -213,7 +213,9 @@ class SeenProvenance:
             self._found = sorted(field.name for field in column.type)
             self._nulls += sum(entry.null_count for entry in column.flatten())
         if c.COL_FEATURE_VERSION in part.column_names:
-            self._versions.update(part.column(c.COL_FEATURE_VERSION).unique().to_pylist())
+            # Rows that were invalidated have none.
+            found = part.column(c.COL_FEATURE_VERSION).drop_null().unique()
+            self._versions.update(found.to_pylist())
 
     def check(self) -> None:
         """Refuse other fields, nulls, another version.

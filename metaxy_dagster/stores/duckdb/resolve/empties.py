@@ -263,7 +263,9 @@ def collect(
             register(connection, _FAILED, empty.failed)
             others.append(_FAILED)
         if empty.since is not None and table is not None:
-            others.append(f"(SELECT {keys} FROM {table} WHERE {_COMMIT} > {empty.since})")
+            # Rows that were only invalidated meanwhile were not written.
+            written = f"{_COMMIT} > {empty.since} AND {quote(c.COL_FEATURE_VERSION)} IS NOT NULL"
+            others.append(f"(SELECT {keys} FROM {table} WHERE {written})")
         if empty.since is not None and marks is not None:
             listed = connection.sql(f"SELECT {keys} FROM {_ASKED} LIMIT 0")
             kinds = dict(zip(listed.columns, map(str, listed.types), strict=True))

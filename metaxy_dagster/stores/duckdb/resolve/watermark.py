@@ -139,6 +139,7 @@ def advance(
         others = _own_changes(key, entry.commits, answered.sample_columns, (since, commit), done.by)
         if marks is not None:
             others += f" UNION ALL {marks.changed(since, commit, but=done.by)}"
+        others = _but(connection, others, done, answered.sample_columns)
     if stored is not None and same:
         left = _strike(connection, key, answered, done, before=before, others=others)
     elif answered.open_count > _MAX_PENDING + done.rows:
@@ -209,6 +210,17 @@ def _left(connection: duckdb.DuckDBPyConnection, key: FeatureKey) -> int:
     if not left:
         connection.execute(f"DROP TABLE {pending_table(key)}")
     return left
+
+
+def _but(
+    connection: duckdb.DuckDBPyConnection, others: str, done: Done, names: Sequence[str]
+) -> str | None:
+    """What others did, but to samples of which this write has the last word."""
+    if not done.one_each:
+        return others
+    for table in done.tables:
+        others = f"SELECT * FROM ({others}) ANTI JOIN {table} USING ({columns(names)})"
+    return others if layout.count(connection, f"({others})") else None
 
 
 def _own_changes(

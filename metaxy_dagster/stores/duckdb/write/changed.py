@@ -18,6 +18,8 @@ from metaxy_dagster.stores.duckdb.write.staged import STAGE, Staged
 __all__ = ["CHANGED", "mark_changed"]
 
 CHANGED = "metaxy_changed"
+# A stored row, and none that was invalidated: that has no feature version.
+_VALID = f"r.{quote(c.COL_FEATURE_VERSION)} IS NOT NULL"
 
 
 def mark_changed(
@@ -87,10 +89,7 @@ def _kept_content(staged: Staged, stored: layout.Table, dropped: Sequence[str]) 
             same = tests.setdefault(terms, f"metaxy_same_{len(tests)}")
             fields[field.key] = f"coalesce(CASE WHEN {same} THEN metaxy_was.{entry} END, {now})"
     beside = [f"r.{struct} AS metaxy_was"]
-    beside += [
-        f"{' AND '.join(['r.rowid IS NOT NULL', *terms])} AS {name}"
-        for terms, name in tests.items()
-    ]
+    beside += [f"{' AND '.join([_VALID, *terms])} AS {name}" for terms, name in tests.items()]
     entries = struct_of({str(key): sql for key, sql in fields.items()})
     whole = sample_provenance(fields, Literals(), hashed=True)
     left_out = ", ".join(["metaxy_was", *tests.values()])

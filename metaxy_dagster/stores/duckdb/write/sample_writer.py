@@ -21,6 +21,7 @@ from metaxy_dagster.stores.duckdb.write import arrival, drop, options, writer
 from metaxy_dagster.stores.empties import empty_samples
 from metaxy_dagster.stores.engine import Writing
 from metaxy_dagster.stores.frames.checks import column_warnings
+from metaxy_dagster.stores.frames.samples import named_samples
 from metaxy_dagster.stores.results import WriteResult
 
 __all__ = ["SampleWriter"]
@@ -102,6 +103,27 @@ class SampleWriter:
                 ending = (marks, ended, bound)
             applied = writer.Writer(connection, key, known)
             return applied.delete(plan.spec, version, where, values, soft=soft, marks=ending)
+
+    def invalidate(self, plan: FeaturePlan, samples: Any) -> WriteResult:
+        """Let stored samples be stale until they are written again.
+
+        Raises:
+            FrameError: no frame, or the sample columns are missing.
+        """
+        key, names = plan.key, views.sample_columns(plan)
+        named = named_samples(samples, names=names, feature=str(key), what="samples")
+        nothing = WriteResult(key, 0, 0, 0, 0, 0)
+        # Read before the file is opened: a writer waits for its readers, itself included.
+        if not named.num_rows or not self._file.exists:
+            return nothing
+        with self._file.connect("w") as connection:
+            known = catalog.read_catalog(connection, [key])
+            identity.check_ids(known, plan.spec)
+            marks = empties.find_marks(connection, key, names, known.entry(key).commits)
+            if known.get(key) is None and marks is None:
+                return nothing
+            applied = writer.Writer(connection, key, known)
+            return applied.invalidate(plan.spec, names, named, marks)
 
     def drop(self, key: FeatureKey) -> None:
         """Forget a feature; one that is not stored is no error."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import duckdb
+import pyarrow as pa
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import FeatureKey, FeaturePlan, FeatureSpec
@@ -32,6 +33,7 @@ from metaxy_dagster.stores.duckdb.sql.identifiers import (
     table_of,
 )
 from metaxy_dagster.stores.duckdb.sql.registering import register
+from metaxy_dagster.stores.duckdb.write import invalidation
 from metaxy_dagster.stores.duckdb.write.changed import CHANGED, mark_changed
 from metaxy_dagster.stores.duckdb.write.log import Log
 from metaxy_dagster.stores.duckdb.write.notes import had_types, noted
@@ -325,6 +327,45 @@ class Writer:
         self._log.note(result, "delete" if soft else "hard delete", version, None)
         mark = self.entry.watermark
         self._note(spec, version, result, watermark=mark, content=content, erased=not soft)
+        connection.execute("COMMIT")
+        return result
+
+    def invalidate(
+        self, spec: FeatureSpec, names: Sequence[str], samples: pa.Table, marks: Marks | None
+    ) -> WriteResult:
+        """Let stored samples count as computed from nothing that is known.
+
+        Args:
+            spec: the feature.
+            names: the sample columns.
+            samples: those concerned, by these.
+            marks: of samples that yielded nothing.
+        """
+        connection, key, commit = self._connection, spec.key, self._next_commit
+        stored, removal, ended = self._catalog.get(key), None, 0
+        connection.execute("BEGIN TRANSACTION")
+        invalidation.name_samples(connection, samples)
+        if marks is not None:
+            ended = invalidation.end_marks(connection, marks, commit)
+        if stored is not None and invalidation.superseded(connection, spec, stored, names):
+            rows = f"SELECT rid FROM {invalidation.INVALID}"
+            removal = Removal(connection, key, self.entry.commits, rows)
+            removal.end(commit, self._now)
+            invalidation.insert(connection, spec, stored, commit)
+        if removal is None and not ended:
+            connection.execute("ROLLBACK")
+            return WriteResult(key, 0, 0, 0, 0, 0)
+        updated, content = 0 if removal is None else removal.updated, self.entry.content
+        result = WriteResult(key, commit, 0, updated, 0, 0)
+        if stored is not None and removal is not None:
+            content = self._content(spec, stored.types, result, always=False)
+        self._log.note(result, "invalidate", self.entry.version, None)
+        # Its rows were not written under another spec; a watermark takes them for news.
+        commits = self.entry.commits.after(
+            commit, ended=updated > 0, erased=False, emptied=False, archived=updated > 0
+        )
+        self.entry = replace(self.entry, commits=commits, content=content)
+        save(connection, key, self.entry, known=True)
         connection.execute("COMMIT")
         return result
 
