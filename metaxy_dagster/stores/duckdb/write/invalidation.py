@@ -6,6 +6,7 @@ has: a hash of the commit's own token. Whatever its upstreams come to, it differ
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -13,19 +14,19 @@ import duckdb
 import pyarrow as pa
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.features import FeatureSpec
 from metaxy_dagster.stores.duckdb.file.commits import Commit
 from metaxy_dagster.stores.duckdb.file.layout import COL_COMMIT, Table, number
 from metaxy_dagster.stores.duckdb.resolve.empties import Marks
 from metaxy_dagster.stores.duckdb.sql.identifiers import columns, quote, table_of
 from metaxy_dagster.stores.duckdb.sql.provenance import struct_of
 from metaxy_dagster.stores.duckdb.sql.registering import register
+from metaxy_dagster.stores.duckdb.write.removal import Removal
 from metaxy_dagster.stores.frames.encoding import hash_parts
 
-__all__ = ["INVALID", "end_marks", "insert", "name_samples", "superseded"]
+__all__ = ["end_marks", "invalidate", "name_samples"]
 
-#: The rows that take the place of those that are stored, and the numbers of these.
-INVALID: Final = "metaxy_invalid"
+# The rows as they are stored, and their numbers.
+_INVALID: Final = "metaxy_invalid"
 _SAMPLES: Final = "metaxy_invalid_samples"
 
 
@@ -34,33 +35,40 @@ def name_samples(connection: duckdb.DuckDBPyConnection, samples: pa.Table) -> No
     register(connection, _SAMPLES, samples)
 
 
-def superseded(
-    connection: duckdb.DuckDBPyConnection, spec: FeatureSpec, stored: Table, names: Sequence[str]
+def invalidate(
+    connection: duckdb.DuckDBPyConnection,
+    stored: Table,
+    names: Sequence[str],
+    commit: Commit,
+    now: dt.datetime,
 ) -> int:
-    """Collect the rows of the samples; those that are invalid already stay as they are.
+    """Store the rows of the samples without what they were computed from.
 
     Args:
         connection: an open transaction.
-        spec: the feature.
-        stored: its table.
-        names: the sample columns.
+        stored: the feature.
+        names: its sample columns.
+        commit: that does it.
+        now: when that is.
 
     Returns:
-        Their number.
+        The number of rows; those that are invalid already stay as they are.
     """
     wanted = _typed({name: stored.types[name] for name in names})
-    return number(
+    found = number(
         connection,
-        f"CREATE OR REPLACE TEMP TABLE {INVALID} AS SELECT r.*, r.rowid AS rid"
-        f" FROM {table_of(spec.key)} r SEMI JOIN ({wanted}) USING ({columns(names)})"
+        f"CREATE OR REPLACE TEMP TABLE {_INVALID} AS SELECT r.*, r.rowid AS rid"
+        f" FROM {table_of(stored.key)} r SEMI JOIN ({wanted}) USING ({columns(names)})"
         f" WHERE r.{quote(c.COL_FEATURE_VERSION)} IS NOT NULL",
     )
+    if found:
+        removal = Removal(connection, stored.key, stored.commits, f"SELECT rid FROM {_INVALID}")
+        removal.end(commit, now)
+        _insert(connection, stored, commit)
+    return found
 
 
-def insert(
-    connection: duckdb.DuckDBPyConnection, spec: FeatureSpec, stored: Table, commit: Commit
-) -> None:
-    """Store the collected rows without what they were computed from."""
+def _insert(connection: duckdb.DuckDBPyConnection, stored: Table, commit: Commit) -> None:
     nothing = {name: f"$by_{i}" for i, name in enumerate(stored.fields[c.COL_PROVENANCE_BY_FIELD])}
     values = {
         bound[1:]: hash_parts(["invalid", str(commit.token), str(commit), name])
@@ -77,8 +85,8 @@ def insert(
     }
     changed = ", ".join(f"{sql} AS {quote(name)}" for name, sql in replaced.items())
     connection.execute(
-        f"INSERT INTO {table_of(spec.key)} BY NAME"
-        f" SELECT * EXCLUDE (rid) REPLACE ({changed}) FROM {INVALID}",
+        f"INSERT INTO {table_of(stored.key)} BY NAME"
+        f" SELECT * EXCLUDE (rid) REPLACE ({changed}) FROM {_INVALID}",
         {**values, "commit": int(commit)},
     )
 

@@ -342,22 +342,18 @@ class Writer:
             marks: of samples that yielded nothing.
         """
         connection, key, commit = self._connection, spec.key, self._next_commit
-        stored, removal, ended = self._catalog.get(key), None, 0
+        stored, content = self._catalog.get(key), self.entry.content
         connection.execute("BEGIN TRANSACTION")
         invalidation.name_samples(connection, samples)
-        if marks is not None:
-            ended = invalidation.end_marks(connection, marks, commit)
-        if stored is not None and invalidation.superseded(connection, spec, stored, names):
-            rows = f"SELECT rid FROM {invalidation.INVALID}"
-            removal = Removal(connection, key, self.entry.commits, rows)
-            removal.end(commit, self._now)
-            invalidation.insert(connection, spec, stored, commit)
-        if removal is None and not ended:
+        ended = 0 if marks is None else invalidation.end_marks(connection, marks, commit)
+        updated = 0
+        if stored is not None:
+            updated = invalidation.invalidate(connection, stored, names, commit, self._now)
+        if not updated and not ended:
             connection.execute("ROLLBACK")
             return WriteResult(key, 0, 0, 0, 0, 0)
-        updated, content = 0 if removal is None else removal.updated, self.entry.content
         result = WriteResult(key, commit, 0, updated, 0, 0)
-        if stored is not None and removal is not None:
+        if stored is not None and updated:
             content = self._content(spec, stored.types, result, always=False)
         self._log.note(result, "invalidate", self.entry.version, None)
         # Its rows were not written under another spec; a watermark takes them for news.
