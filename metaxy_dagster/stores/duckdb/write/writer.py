@@ -335,17 +335,13 @@ class Writer:
     ) -> WriteResult:
         """Let stored samples count as computed from nothing that is known.
 
-        Args:
-            spec: the feature.
-            names: the sample columns.
-            samples: those concerned, by these.
-            marks: of samples that yielded nothing.
+        They are named by the sample columns; ``marks`` are those of samples that yielded nothing.
         """
         connection, key, commit = self._connection, spec.key, self._next_commit
         stored, content = self._catalog.get(key), self.entry.content
         connection.execute("BEGIN TRANSACTION")
         invalidation.name_samples(connection, samples)
-        ended = 0 if marks is None else invalidation.end_marks(connection, marks, commit)
+        ended = marks is not None and invalidation.end_marks(connection, marks, commit)
         updated = 0
         if stored is not None:
             updated = invalidation.invalidate(connection, stored, names, commit, self._now)
