@@ -37,7 +37,7 @@ def name_samples(connection: duckdb.DuckDBPyConnection, samples: pa.Table) -> No
 
 def invalidate(
     connection: duckdb.DuckDBPyConnection,
-    stored: Table,
+    stored: Table | None,
     names: Sequence[str],
     commit: Commit,
     now: dt.datetime,
@@ -46,7 +46,7 @@ def invalidate(
 
     Args:
         connection: an open transaction.
-        stored: the feature.
+        stored: the feature; ``None`` if no row was ever written.
         names: its sample columns.
         commit: that does it.
         now: when that is.
@@ -54,6 +54,8 @@ def invalidate(
     Returns:
         The number of rows; those that are invalid already stay as they are.
     """
+    if stored is None:
+        return 0
     wanted = _typed({name: stored.types[name] for name in names})
     found = number(
         connection,

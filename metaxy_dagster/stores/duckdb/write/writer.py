@@ -342,9 +342,7 @@ class Writer:
         connection.execute("BEGIN TRANSACTION")
         invalidation.name_samples(connection, samples)
         ended = marks is not None and invalidation.end_marks(connection, marks, commit)
-        updated = 0
-        if stored is not None:
-            updated = invalidation.invalidate(connection, stored, names, commit, self._now)
+        updated = invalidation.invalidate(connection, stored, names, commit, self._now)
         if not updated and not ended:
             connection.execute("ROLLBACK")
             return WriteResult(key, 0, 0, 0, 0, 0)
