@@ -39,11 +39,23 @@ class _Store(Protocol):
     ) -> Increment: ...
 
     def write(
-        self, feature: FeatureKey, frame: Any, *, increment: Increment | None = ...
+        self,
+        feature: FeatureKey,
+        frame: Any,
+        *,
+        increment: Increment | None = ...,
+        columns: Sequence[str] | None = ...,
     ) -> WriteResult: ...
 
 
-def adopt(store: _Store, plan: FeaturePlan, frame: Any, *, dry_run: bool) -> Adoption:
+def adopt(
+    store: _Store,
+    plan: FeaturePlan,
+    frame: Any,
+    *,
+    columns: Sequence[str] | None = None,
+    dry_run: bool,
+) -> Adoption:
     """Take the rows of a frame as what their upstream rows come to at the current versions.
 
     Args:
@@ -51,6 +63,7 @@ def adopt(store: _Store, plan: FeaturePlan, frame: Any, *, dry_run: bool) -> Ado
         plan: of the feature.
         frame: anything narwhals accepts, with the id columns, and in an expansion those of the
             parent.
+        columns: those that are stored beside the ids; ``None`` for all.
         dry_run: tell what would be taken, and write nothing.
 
     Raises:
@@ -64,20 +77,34 @@ def adopt(store: _Store, plan: FeaturePlan, frame: Any, *, dry_run: bool) -> Ado
     once = table.filter(pc.invert(twice))
     with store.connected("r" if dry_run else "w"):
         found = (_adopt_root if plan.is_root else _adopt_derived)(
-            store, plan, once, dry_run=dry_run
+            store, plan, once, columns, dry_run=dry_run
         )
     return replace(found, rows=table.num_rows, ambiguous=table.num_rows - once.num_rows)
 
 
-def _adopt_root(store: _Store, plan: FeaturePlan, table: pa.Table, *, dry_run: bool) -> Adoption:
+def _adopt_root(
+    store: _Store,
+    plan: FeaturePlan,
+    table: pa.Table,
+    columns: Sequence[str] | None,
+    *,
+    dry_run: bool,
+) -> Adoption:
     """Nothing is upstream of a root: its rows are what they are."""
     adopted = store.resolve_update(plan.key, samples=table).counts.pending
-    commit = 0 if dry_run or not adopted else store.write(plan.key, table).commit
+    commit = 0 if dry_run or not adopted else store.write(plan.key, table, columns=columns).commit
     known = table.num_rows - adopted
     return Adoption(plan.key, 0, adopted, known=known, commit=commit, dry_run=dry_run)
 
 
-def _adopt_derived(store: _Store, plan: FeaturePlan, table: pa.Table, *, dry_run: bool) -> Adoption:
+def _adopt_derived(
+    store: _Store,
+    plan: FeaturePlan,
+    table: pa.Table,
+    columns: Sequence[str] | None,
+    *,
+    dry_run: bool,
+) -> Adoption:
     increment = store.resolve_update(plan.key, keep_unchanged=True)
     _check_columns(table, increment.sample_columns, plan)
     status = _statuses(table, increment)
@@ -88,7 +115,7 @@ def _adopt_derived(store: _Store, plan: FeaturePlan, table: pa.Table, *, dry_run
     pending = len(increment.ids(_WANTED)) - answered.aggregate([]).num_rows
     commit = 0
     if taken.num_rows and not dry_run:
-        commit = store.write(plan.key, taken, increment=increment).commit
+        commit = store.write(plan.key, taken, increment=increment, columns=columns).commit
     return Adoption(
         plan.key,
         rows=0,

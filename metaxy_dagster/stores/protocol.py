@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey, FeaturePlan, Filter
 from metaxy_dagster.features.class_columns import ClassColumns
 from metaxy_dagster.late import narwhals as nw
-from metaxy_dagster.stores.arguments import check_flags, check_how, check_run
+from metaxy_dagster.stores import frames
+from metaxy_dagster.stores.arguments import check_flags, check_how, check_run, column_names
 from metaxy_dagster.stores.engine import Writing
 from metaxy_dagster.stores.failures import FailureResult, SampleError
 from metaxy_dagster.stores.increment import Increment
@@ -54,6 +56,7 @@ class MetadataStore(ReadableStore):
         materialization_id: str | None = None,
         scope: _Filters = None,
         versioned: bool = False,
+        columns: Sequence[str] | None = None,
     ) -> WriteResult:
         """Write samples, all or none of them, in one transaction.
 
@@ -81,6 +84,9 @@ class MetadataStore(ReadableStore):
             scope: with ``"replace"``, only stored samples for which this holds are deleted.
             versioned: note the data version of the feature, however many rows must be hashed for
                 it; by default this is done while few are. Later looks at it cost nothing then.
+            columns: keep these alone, beside the id columns, where the data itself is stored
+                elsewhere; versions are still those of all columns of the frame. Names that the
+                frame lacks are passed over.
 
         Returns:
             What changed; rows that are stored just so are left alone.
@@ -93,10 +99,24 @@ class MetadataStore(ReadableStore):
         key, plan = self._writable(feature)
         flags = (delete_orphaned, delete_failed, versioned)
         check_how(key, mode, max_deleted_share, materialization_id, flags)
+        declared = ClassColumns.of(self.graph.feature_class(key))
+        told: tuple[str, ...] = ()
+        kept = column_names(columns, feature=str(key))
+        if kept is not None:
+            rows = frames.to_rows(frame, str(key))
+            frame = frames.kept_rows(
+                rows,
+                plan,
+                kept,
+                declared,
+                answers=increment is not None,
+                stored=self.schema(key),
+            )
+            told, declared = frames.column_warnings(rows.schema.names, declared), ClassColumns()
         asked = Writing(
             plan=plan,
             version=self.graph.feature_version(key),
-            declared=ClassColumns.of(self.graph.feature_class(key)),
+            declared=declared,
             increment=increment,
             empty=empty,
             replace=mode == c.WRITE_REPLACE,
@@ -107,7 +127,8 @@ class MetadataStore(ReadableStore):
             materialization_id=materialization_id or run_id(),
             versioned=versioned,
         )
-        return self._engine.writer.write(frame, asked)
+        result = self._engine.writer.write(frame, asked)
+        return replace(result, warnings=(*told, *result.warnings)) if told else result
 
     def delete(
         self, feature: CoercibleToFeatureKey, *, filters: _Filters = None, soft: bool = True
@@ -235,7 +256,12 @@ class MetadataStore(ReadableStore):
         )
 
     def adopt(
-        self, feature: CoercibleToFeatureKey, frame: Any, *, dry_run: bool = False
+        self,
+        feature: CoercibleToFeatureKey,
+        frame: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        dry_run: bool = False,
     ) -> Adoption:
         """Take rows that exist already as computed at the current versions.
 
@@ -247,6 +273,7 @@ class MetadataStore(ReadableStore):
         Args:
             feature: key, spec or class.
             frame: the rows, with the id columns, and in an expansion those of the parent.
+            columns: as for :meth:`write`.
             dry_run: tell what would be taken, and write nothing.
 
         Raises:
@@ -268,7 +295,7 @@ class MetadataStore(ReadableStore):
 
         check_flags(dry_run=dry_run)
         plan = self._plan(feature)[1] if dry_run else self._writable(feature)[1]
-        return adopt(self, plan, frame, dry_run=dry_run)
+        return adopt(self, plan, frame, columns=columns, dry_run=dry_run)
 
     # Samples that failed
 

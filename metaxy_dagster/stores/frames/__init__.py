@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING
 from metaxy_dagster.late import late_names
 
 _HOMES = {
+    "metaxy_dagster.stores.frames.checks": ("column_warnings",),
+    "metaxy_dagster.stores.frames.kept": ("kept_rows",),
     "metaxy_dagster.stores.frames.loading": ("length", "to_pandas", "to_polars", "union"),
     "metaxy_dagster.stores.frames.rows": ("Rows", "column_names", "no_rows", "to_rows"),
 }
 
 if TYPE_CHECKING:
+    from metaxy_dagster.stores.frames.checks import column_warnings
+    from metaxy_dagster.stores.frames.kept import kept_rows
     from metaxy_dagster.stores.frames.loading import length, to_pandas, to_polars, union
     from metaxy_dagster.stores.frames.rows import Rows, column_names, no_rows, to_rows
 
 __all__ = [
     "Rows",
     "column_names",
+    "column_warnings",
+    "kept_rows",
     "length",
     "no_rows",
     "to_pandas",
