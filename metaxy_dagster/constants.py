@@ -17,6 +17,7 @@ KEY_UNRETURNED: Final = "metaxy/unreturned"
 KEY_CHECKS: Final = "metaxy/checks"
 KEY_FAILED_ROWS: Final = "metaxy/failed_rows"
 KEY_MAX_DELETED_SHARE: Final = "metaxy/max_deleted_share"
+KEY_STORED_COLUMNS: Final = "metaxy/stored_columns"
 KEY_CONFIG_VERSION: Final = "metaxy/config_version"
 # Whether events show rows; in the events, the rows.
 KEY_PREVIEW: Final = "metaxy/preview"
@@ -87,6 +88,8 @@ FAILED_RAISE: Final = "raise"
 FAILED_MODES: Final = (FAILED_KEEP, FAILED_DELETE, FAILED_RAISE)
 # All pending samples that a written frame lacks.
 EMPTY_REST: Final = "rest"
+# All columns of a feature whose data is stored elsewhere.
+STORED_ALL: Final = "all"
 CHECKS_ALL: Final = "all"
 CHECKS_NONE: Final = "none"
 

@@ -164,6 +164,22 @@ class AssetKeys(BaseModel):
             "set it to the largest share of the samples that one run may delete",
         ),
     )
+    stored_columns: Annotated[
+        str | tuple[str, ...] | None,
+        BeforeValidator(readers.stored_columns),
+        WithJsonSchema({"anyOf": [{"enum": [c.STORED_ALL]}, _TEXTS]}),
+    ] = _key(
+        c.KEY_STORED_COLUMNS,
+        "of an asset that an IO manager of your own stores: the columns of which the metadata "
+        "store keeps a copy, besides ids and what lineage, partitions and filters need "
+        "([more](docs/data-stays.md))",
+        [["score"], "all"],
+        words=Words(
+            'list of columns, or `"all"`',
+            'a list of columns, or "all"',
+            "name the columns that are to be found in the metadata store, too",
+        ),
+    )
     config_version: Annotated[
         InputKeys | None,
         BeforeValidator(readers.inputs),

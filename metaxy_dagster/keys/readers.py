@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metaxy_dagster import constants as c
 from metaxy_dagster.features.frozen import FrozenMapping
 from metaxy_dagster.features.shares import is_share
 from metaxy_dagster.keys.input_keys import InputKeys
 
-__all__ = ["columns_by_dimension", "inputs", "share", "size", "truth", "values"]
+__all__ = [
+    "columns_by_dimension",
+    "inputs",
+    "share",
+    "size",
+    "stored_columns",
+    "truth",
+    "values",
+]
 
 _NOT_ALLOWED = "not allowed"
 
@@ -42,6 +51,15 @@ def inputs(value: object) -> InputKeys | None:
     found = InputKeys.of(value)
     _allow(found is not None)
     return found
+
+
+def stored_columns(value: object) -> str | tuple[str, ...] | None:
+    """Names of columns, or ``"all"``."""
+    if value is None or value == c.STORED_ALL:
+        return value if value is None else c.STORED_ALL
+    named = tuple(value) if isinstance(value, list | tuple) else (None,)
+    _allow(all(isinstance(one, str) and one for one in named))
+    return named
 
 
 def columns_by_dimension(value: object) -> Mapping[str, str]:
