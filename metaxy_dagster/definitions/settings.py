@@ -31,7 +31,7 @@ Drift = Literal["freeze", "report", "error"]
 Checks = Literal["none", "all"] | Sequence[str]
 PendingSensor = bool | Mapping[str, Any]
 FailedRows = Literal["keep", "delete", "raise"]
-IORouting = Literal["route", "respect_default", "off"]
+IORouting = Literal["keep", "route", "respect_default", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,12 @@ class MetaxifySettings:
             without ``metaxy/failed_rows``: ``"keep"``, ``"delete"`` or ``"raise"``; of the IO
             manager that the pass adds.
         io_manager_key: the resource that outputs of feature assets are routed to.
-        io_routing: ``"route"`` sends every output whose asset did not choose an IO manager
-            there; ``"respect_default"`` takes a repository's own ``io_manager`` resource for a
-            choice as well; ``"off"`` routes nothing.
+        io_routing: ``"keep"`` leaves what is stored by an IO manager of the repository's own where
+            it is, and wraps that, so that it takes increments; outputs that nothing of the
+            repository's own stores are routed. ``"route"`` sends every output whose asset did not
+            choose an IO manager there, also where the repository has its own ``io_manager``;
+            ``"respect_default"`` takes such a resource for a choice as well, and wraps nothing;
+            ``"off"`` routes and wraps nothing.
         max_deleted_share: the share of a feature's samples that a run may delete when it replaces
             them, for assets without ``metaxy/max_deleted_share``; of the IO manager that the
             pass adds, not of one that the repository has.

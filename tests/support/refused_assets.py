@@ -60,9 +60,13 @@ def plan_of(*assets, **options):
     return mxd.plan_definitions(defs, features=[], **options)
 
 
-def is_one_fault(make, parts):
+KEPT = {"settings": mxd.MetaxifySettings(io_routing="keep")}
+ROUTED = {"settings": mxd.MetaxifySettings(io_routing="route")}
+
+
+def is_one_fault(make, parts, **options):
     """The asset ``x`` has one fault, which says these parts, in words of keys."""
-    (error,) = plan_of(make()).errors
+    (error,) = plan_of(make(), **options).errors
     assert error.asset == "x"
     assert error.feature in ("x", "rwa")
     assert error.remedy

@@ -128,8 +128,10 @@ class SettingsModel(dg.Model, dg.Resolvable):
     )
     io_routing: IORouting = Field(
         default=_DEFAULTS.io_routing,
-        description="`route` every output whose asset chose no IO manager; `respect_default`: "
-        "the repository's own `io_manager` counts as a choice; or `off`.",
+        description="`keep` what the repository's own IO managers store where it is, wrapped, "
+        "and route the rest; `route` every output whose asset chose no IO manager; "
+        "`respect_default`: as `route`, but the repository's own `io_manager` counts as a choice; "
+        "or `off`.",
     )
     max_deleted_share: float = Field(
         default=_DEFAULTS.max_deleted_share,

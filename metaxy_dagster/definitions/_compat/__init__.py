@@ -49,6 +49,14 @@ from metaxy_dagster.definitions._compat.definitions import (
     quiet,
     rebuilt,
 )
+from metaxy_dagster.definitions._compat.io_managers import (
+    identity,
+    is_in_memory,
+    is_io_manager,
+    manager_name,
+    nested_at_launch,
+    never_loads,
+)
 from metaxy_dagster.definitions._compat.merging import with_told_conflicts
 from metaxy_dagster.definitions._compat.missing import may_lack_assets
 from metaxy_dagster.definitions._compat.nodes import (
@@ -96,16 +104,22 @@ __all__ = [
     "functions_of",
     "gives_nothing",
     "graph_with",
+    "identity",
     "in_code_location",
     "inner_nodes",
     "invocations_of",
     "is_fixed",
+    "is_in_memory",
+    "is_io_manager",
     "is_nothing",
     "job_with_selection",
     "kind_limit",
     "lazy_with",
+    "manager_name",
     "may_lack_assets",
     "needed_resources",
+    "nested_at_launch",
+    "never_loads",
     "op_with",
     "origin_of",
     "output_manager",

@@ -45,6 +45,8 @@ class Rewriter:
         attributes = _compat.attributes_of(definition)
         keys = plan.keys
         attributes["specs"] = [asset.spec for asset in plan.assets]
+        if plan.resources:
+            attributes["resource_defs"] = dict(plan.resources)
         if plan.unit.executable:
             attributes["node_def"] = self._node(plan, definition.node_def)
             attributes["keys_by_input_name"] = dict(plan.input_keys)

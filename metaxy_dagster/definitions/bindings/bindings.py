@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from metaxy_dagster.runtime.io.io_manager import MetaxyIOManager
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.bindings.request import Request
     from metaxy_dagster.definitions.bindings.translator_data import MetaxyTranslatorData
     from metaxy_dagster.definitions.plan.plans import Notice
-    from metaxy_dagster.definitions.repository.collect import Asset, Scan
+    from metaxy_dagster.definitions.repository.collect import Asset, Scan, Unit
+    from metaxy_dagster.definitions.repository.own_managers import OwnManager
     from metaxy_dagster.definitions.settings import MetaxifySettings
     from metaxy_dagster.errors import MetaxyError
     from metaxy_dagster.features.graph import FeatureGraph
@@ -97,6 +100,37 @@ class Bindings:
             index: {old: self.now(new) for old, new in targets.items()}
             for index, targets in self.relative.items()
         }
+
+    def kept(self, key: str | None, *units: Unit | None) -> OwnManager | None:
+        """The IO manager of the repository's own behind a key, if what it stores stays there.
+
+        Args:
+            key: the resource that an output or an input names.
+            units: the asset objects that name it.
+
+        Returns:
+            None if nothing stands around it after the pass, so that it knows of no features.
+        """
+        own = None if key is None else self.own(key, *units)
+        if own is None or own.is_wrapped:
+            return own
+        stays = self.settings.io_routing == "keep" and own.obstacle is None
+        return own if stays and self.can_wrap else None
+
+    def own(self, key: str, *units: Unit | None) -> OwnManager | None:
+        """The IO manager of the repository's own behind a key, if there is one."""
+        bound = [each.bound for each in units if each is not None]
+        return None if key == self.settings.io_manager_key else self.scan.managers.of(key, *bound)
+
+    def knows_features(self, key: str | None, *units: Unit | None) -> bool:
+        """Whether an IO manager, after the pass, takes increments and gives provenance."""
+        return key == self.settings.io_manager_key or self.kept(key, *units) is not None
+
+    @cached_property
+    def can_wrap(self) -> bool:
+        """Whether features go through this library's own IO manager, where they go through one."""
+        manager = self.resources.get(self.settings.io_manager_key)
+        return manager is None or isinstance(manager, MetaxyIOManager)
 
     def now(self, key: dg.AssetKey) -> dg.AssetKey:
         """The key that an asset has after the pass."""

@@ -108,6 +108,7 @@ class UnitDraft:
         skips: whether its body is left out while nothing is pending.
         batch_size: how many samples its function gets at once; None for all of them.
         checks: its check specs by output name where they change.
+        resources: all that is bound to it, where some of that changes.
     """
 
     unit: Unit
@@ -122,6 +123,7 @@ class UnitDraft:
     skips: bool = False
     batch_size: int | None = None
     checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
+    resources: Mapping[str, dg.ResourceDefinition] = field(default_factory=dict)
 
     @cached_property
     def tied(self) -> list[TiedDraft]:

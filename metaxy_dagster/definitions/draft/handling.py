@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.draft.loads import Load, Loads
     from metaxy_dagster.definitions.plan.plans import AssetPlan, DefinitionPlan
     from metaxy_dagster.definitions.repository.collect import Asset
+    from metaxy_dagster.definitions.repository.own_managers import OwnManager
     from metaxy_dagster.features.keys import FeatureKey
 
 __all__ = ["Handling", "handled"]
@@ -32,9 +33,10 @@ class Handling:
         planned: its own plan.
         asset: the asset.
         handler: the IO manager that takes what its function returns; None where nothing does.
-        ours: whether that is the one of features.
+        ours: whether that is the one of features, or has it around it.
+        kept: the repository's own that has it around it, if that is so.
         upstreams: the features that its own is computed from.
-        loaded: the features that the feature IO manager loads for an argument.
+        loaded: the features that are loaded for an argument, with what is pending of them.
         above: those of the same multi-asset that it is computed from.
     """
 
@@ -43,6 +45,7 @@ class Handling:
     asset: Asset
     handler: str | None
     ours: bool
+    kept: OwnManager | None
     upstreams: AbstractSet[FeatureKey]
     loaded: Mapping[FeatureKey, Load]
     above: Sequence[AssetPlan]
@@ -99,28 +102,29 @@ def handled(
     Yields:
         One per asset, unit by unit.
     """
-    io_manager_key = bindings.settings.io_manager_key
     for plan in definitions:
         tied = [each for each in plan.assets if each.feature is not None]
         if not tied:
             continue
         handlers = {each.key: handler_of(plan, each.key) for each in tied}
-        stored = {each.feature: each for each in tied if handlers[each.key] == io_manager_key}
+        ours = {k for k, handler in handlers.items() if bindings.knows_features(handler, plan.unit)}
+        stored = {each.feature: each for each in tied if each.key in ours}
         loaded = {
             load.feature: load
             for load in loads.of(plan)
-            if load.feature is not None and load.manager == io_manager_key
+            if load.feature is not None and load.knows_features(bindings)
         }
         for each in tied:
             upstreams = bindings.upstreams[each.key]
-            ours = handlers[each.key] == io_manager_key
-            above = [stored[up] for up in sorted(upstreams & stored.keys()) if ours]
+            is_ours = each.key in ours
+            above = [stored[up] for up in sorted(upstreams & stored.keys()) if is_ours]
             yield Handling(
                 plan=plan,
                 planned=each,
                 asset=bindings.scan.assets[each.key],
                 handler=handlers[each.key],
-                ours=ours,
+                ours=is_ours,
+                kept=bindings.kept(handlers[each.key], plan.unit),
                 upstreams=upstreams,
                 loaded=loaded,
                 above=() if above and gives_nothing(plan.unit) else above,

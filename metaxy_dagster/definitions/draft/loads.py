@@ -16,6 +16,7 @@ from metaxy_dagster.keys import named_feature
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from metaxy_dagster.definitions.bindings.bindings import Bindings
     from metaxy_dagster.definitions.bindings.references import Relative
     from metaxy_dagster.definitions.plan.plans import AssetPlan, DefinitionPlan
     from metaxy_dagster.definitions.repository.collect import Unit
@@ -35,6 +36,7 @@ class Load:
         feature: the feature that is loaded, if it is one.
         parameters: the inputs of ops that the argument leads to; one, unless it is a graph's.
         manager: the IO manager that loads it.
+        maker: the object that defines what is loaded.
     """
 
     name: str
@@ -43,6 +45,11 @@ class Load:
     feature: FeatureKey | None
     parameters: tuple[tuple[dg.OpDefinition, dg.InputDefinition], ...]
     manager: str
+    maker: Unit | None
+
+    def knows_features(self, bindings: Bindings) -> bool:
+        """Whether what loads it knows what is pending."""
+        return bindings.knows_features(self.manager, self.plan.unit, self.maker)
 
 
 class Loads:
@@ -65,12 +72,12 @@ class Loads:
         self._relative = relative
         self._own_keys = own_keys
         self._io_manager_key = io_manager_key
-        self._assets: dict[dg.AssetKey, tuple[AssetPlan, str]] = {}
+        self._assets: dict[dg.AssetKey, tuple[AssetPlan, str, Unit]] = {}
         for plan in definitions:
             for asset in plan.assets:
                 known = asset.spec.key in self._assets
                 if not known or plan.unit.materializable:
-                    self._assets[asset.spec.key] = (asset, _loader(plan, asset))
+                    self._assets[asset.spec.key] = (asset, _loader(plan, asset), plan.unit)
 
     def of(self, plan: DefinitionPlan) -> Iterator[Load]:
         """What is loaded for the arguments of one unit."""
@@ -81,7 +88,8 @@ class Loads:
         for name, old in plan.unit.arguments.items():
             bound = plan.input_keys.get(name, old)
             key = relative.get(bound, bound)
-            source, manager = self._assets.get(key, (None, _compat.DEFAULT_IO_MANAGER_KEY))
+            unknown = (None, _compat.DEFAULT_IO_MANAGER_KEY, None)
+            source, manager, maker = self._assets.get(key, unknown)
             feature = source.feature if source is not None else self._own_keys.get(key)
             if source is None and feature is not None:
                 manager = self._io_manager_key
@@ -89,7 +97,7 @@ class Loads:
             chosen = {each.input_manager_key for _, each in parameters} - {None}
             if len(chosen) == 1:
                 manager = str(chosen.pop())
-            yield Load(name, plan, source, feature, parameters, manager)
+            yield Load(name, plan, source, feature, parameters, manager, maker)
 
 
 def loaded_by_key(

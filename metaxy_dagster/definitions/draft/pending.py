@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.draft.drafts import TiedDraft, UnitDraft
     from metaxy_dagster.features.keys import FeatureKey
 
-__all__ = ["incremental", "why_not_pending"]
+__all__ = ["feature_inputs", "incremental", "why_not_pending"]
 
 
 def incremental(draft: UnitDraft) -> TiedDraft:
@@ -31,23 +31,29 @@ def why_not_pending(bindings: Bindings, draft: UnitDraft) -> str | None:
         bindings: the repository and its features.
         draft: an asset, or several of one op; its outputs are routed by now.
     """
-    unit, settings = draft.unit, bindings.settings
+    unit = draft.unit
     if len(unit.specs) != 1:
         return f"it computes {len(unit.specs)} assets"
-    if stored_by(unit, unit.specs[0].key, draft.routed) != settings.io_manager_key:
-        return f"what it returns does not go through {settings.io_manager_key}"
+    if not bindings.knows_features(stored_by(unit, unit.specs[0].key, draft.routed), unit):
+        return f"what it returns does not go through {bindings.settings.io_manager_key}"
     upstreams = bindings.upstreams[incremental(draft).spec.key]
-    inputs = _feature_inputs(bindings, draft, upstreams)
+    inputs = feature_inputs(bindings, draft, upstreams)
     other = [name for name, feature in inputs.items() if feature not in upstreams]
     if other:
         return f"its argument {other[0]!r} is a feature that its own does not depend on"
     return None if inputs else "none of its arguments is an upstream feature"
 
 
-def _feature_inputs(
+def feature_inputs(
     bindings: Bindings, draft: UnitDraft, upstreams: AbstractSet[FeatureKey]
 ) -> Mapping[str, FeatureKey]:
-    """The features among the arguments, by their names."""
+    """The features among the arguments, by their names.
+
+    Args:
+        bindings: the repository and its features.
+        draft: the unit that takes the arguments.
+        upstreams: features that may be named by their own keys.
+    """
     inputs: dict[str, FeatureKey] = {}
     for name, bound in draft.inputs.items():
         if name in draft.unit.arguments:

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.definitions.repository.collect import Unit
 
-__all__ = ["Stored", "is_store", "output_of", "stored_by", "stored_in"]
+__all__ = [
+    "Stored",
+    "is_store",
+    "manager_of",
+    "named_manager",
+    "output_of",
+    "stored_by",
+    "stored_in",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,3 +94,25 @@ def output_of(unit: Unit, key: dg.AssetKey) -> tuple[str | None, dg.OutputDefini
             if each == key:
                 return name, _compat.origin_of(definition.node_def, name)
     return None, None
+
+
+def manager_of(unit: Unit, spec: dg.AssetSpec) -> str:
+    """The key of the IO manager that an asset has in the repository, whatever its type.
+
+    Args:
+        unit: the object that defines the asset.
+        spec: the asset.
+    """
+    name, output = output_of(unit, spec.key)
+    if name is not None and output is not None and unit.materializable:
+        own: str = output.io_manager_key
+        return own
+    return named_manager(spec)
+
+
+def named_manager(spec: dg.AssetSpec) -> str:
+    """The key of the IO manager that the metadata of a spec names."""
+    named = spec.metadata.get(_compat.IO_MANAGER_METADATA_KEY)
+    if named is None:
+        return _compat.DEFAULT_IO_MANAGER_KEY
+    return str(getattr(named, "value", named))

@@ -86,9 +86,11 @@ def planned(
         input_keys={**draft.inputs, **bindings},
         node=node,
         checks=draft.checks,
+        resources=draft.resources,
         # Asked last: what was planned for a node may have been taken back.
         touched=node is not None
         or bool(draft.checks)
+        or bool(draft.resources)
         or draft.inputs != dict(unit.keys_by_input_name)
         or any(asset.changes for asset in assets),
     )

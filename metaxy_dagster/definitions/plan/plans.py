@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from metaxy_dagster.errors import MetaxyError, MetaxyErrorGroup
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from metaxy_dagster.features.keys import FeatureKey
 
 __all__ = [
+    "KEPT",
+    "ROUTED",
     "AssetPlan",
     "AutomationPlan",
     "Change",
@@ -27,6 +29,11 @@ __all__ = [
     "NoticeKind",
     "RepositoryPlan",
 ]
+
+
+#: What changes of the storage of an asset are called.
+KEPT: Final = "io_manager"
+ROUTED: Final = "io_manager_key"
 
 
 class NoticeKind(StrEnum):
@@ -106,6 +113,7 @@ class DefinitionPlan:
         input_keys: what its inputs are bound to after the pass.
         node: how its op or graph is rewritten; None leaves it as it is.
         checks: its check specs by output name where they change.
+        resources: all that is bound to it, where some of that changes.
         touched: whether the object is rebuilt; if not, the very same object is passed on.
     """
 
@@ -115,6 +123,7 @@ class DefinitionPlan:
     input_keys: Mapping[str, dg.AssetKey] = field(default_factory=dict)
     node: NodePlan | None = None
     checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
+    resources: Mapping[str, dg.ResourceDefinition] = field(default_factory=dict)
     touched: bool = False
 
 

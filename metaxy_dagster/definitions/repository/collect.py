@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.repository.own_managers import OwnManagers
 from metaxy_dagster.keys import AssetKeys, ParsedKeys, names_feature, parse
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ class Unit:
     def value_inputs(self) -> frozenset[dg.AssetKey]:
         """The keys that are bound to an argument."""
         return frozenset(self.arguments.values())
+
+    @cached_property
+    def bound(self) -> Mapping[str, dg.ResourceDefinition]:
+        """The resources that are bound to it, and not looked up in the Definitions."""
+        return {} if self.definition is None else self.definition.resource_defs
 
     @cached_property
     def moves_as_one(self) -> bool:
@@ -167,6 +173,11 @@ class Scan:
     assets: Mapping[dg.AssetKey, Asset]
     used_up: tuple[str, ...] = ()
     units_by_identity: Mapping[int, Unit] = field(default_factory=dict)
+
+    @cached_property
+    def managers(self) -> OwnManagers:
+        """The IO managers that it has of its own."""
+        return OwnManagers(self.fields["resources"] or {}, (each.bound for each in self.units))
 
 
 def collect(defs: dg.Definitions) -> Scan:

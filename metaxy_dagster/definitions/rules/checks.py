@@ -12,7 +12,7 @@ from metaxy_dagster.constants import CHECKS_NONE, KEY_CHECK, KEY_CHECKS
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.draft.findings import Added
 from metaxy_dagster.definitions.draft.rule import RepositoryRule
-from metaxy_dagster.definitions.plan.plans import Change
+from metaxy_dagster.definitions.plan.plans import Change, Notice, NoticeKind
 from metaxy_dagster.keys import check_names
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.automation.checks import feature_checks, op_name
@@ -31,10 +31,12 @@ _DERIVED = frozenset({"pending", "orphaned"})
 
 
 @partial(RepositoryRule, sound=True, whole=True)
-def checks(bindings: Bindings, draft: Draft) -> Iterator[Added]:
+def checks(bindings: Bindings, draft: Draft) -> Iterator[Added | Notice]:
     """The checks that assets or the settings ask for, where they are not there yet.
 
     A check of the user's own keeps its name: the one that is attached beside it takes another.
+    The schema is not checked of what an IO manager of the repository's own stores: the store does
+    not have its columns.
     """
     assets, definitions, settings = bindings.scan.assets, draft.definitions, bindings.settings
     wanted = [
@@ -46,6 +48,7 @@ def checks(bindings: Bindings, draft: Draft) -> Iterator[Added]:
     if settings.checks == CHECKS_NONE and all(own.checks is None for _, own in wanted):
         return
     present = _present(definitions)
+    kept = {each.planned.key: each.kept.name for each in draft.handled if each.kept is not None}
     taken = _node_names(definitions)
     for asset, own in wanted:
         tied = FeatureAsset.tied(asset.spec.key, own)
@@ -54,6 +57,10 @@ def checks(bindings: Bindings, draft: Draft) -> Iterator[Added]:
         kinds = check_names(settings.checks) if own.checks is None else own.checks
         if own.checks is None and bindings.graph.plan(tied.feature).is_root:
             kinds = tuple(kind for kind in kinds if kind not in _DERIVED)
+        if "schema" in kinds and asset.key in kept:
+            kinds = tuple(kind for kind in kinds if kind != "schema")
+            message = f"its schema is not checked: {kept[asset.key]} has its columns, not the store"
+            yield Notice(NoticeKind.IO_MANAGER, message, asset.key.to_user_string())
         there = present[asset.spec.key]
         names = {
             kind if kind not in there else f"metaxy_{kind}": kind

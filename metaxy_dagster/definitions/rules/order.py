@@ -22,6 +22,7 @@ from metaxy_dagster.definitions.rules.group import group
 from metaxy_dagster.definitions.rules.grouping import grouping
 from metaxy_dagster.definitions.rules.hardcoded import hardcoded
 from metaxy_dagster.definitions.rules.internal_deps import internal_deps
+from metaxy_dagster.definitions.rules.keeping import keeping
 from metaxy_dagster.definitions.rules.kept_resource import kept_resource
 from metaxy_dagster.definitions.rules.kinds import kinds
 from metaxy_dagster.definitions.rules.limits import limits
@@ -37,6 +38,7 @@ from metaxy_dagster.definitions.rules.parameters import parameters
 from metaxy_dagster.definitions.rules.partitions import partitions
 from metaxy_dagster.definitions.rules.pending_sensor import pending_sensor
 from metaxy_dagster.definitions.rules.provenance import provenance
+from metaxy_dagster.definitions.rules.readers import readers
 from metaxy_dagster.definitions.rules.references import references
 from metaxy_dagster.definitions.rules.renamed_lineage import renamed_lineage
 from metaxy_dagster.definitions.rules.rerouted import rerouted
@@ -48,6 +50,7 @@ from metaxy_dagster.definitions.rules.stale_once import stale_once
 from metaxy_dagster.definitions.rules.store_versions import store_versions
 from metaxy_dagster.definitions.rules.tags import tags
 from metaxy_dagster.definitions.rules.unpartitioned import unpartitioned
+from metaxy_dagster.definitions.rules.unwrapped import unwrapped
 from metaxy_dagster.definitions.rules.used_up import used_up
 from metaxy_dagster.definitions.rules.vain_increment import vain_increment
 
@@ -85,6 +88,7 @@ RULES: Final[tuple[Rule, ...]] = (
     batching,
     own_checks,
     sharing,
+    keeping,
     # The finished plan.
     partitions,
     internal_deps,
@@ -106,6 +110,8 @@ RULES: Final[tuple[Rule, ...]] = (
     limits,
     stale_once,
     rerouted,
+    readers,
+    unwrapped,
     long_chain,
     hardcoded,
 )

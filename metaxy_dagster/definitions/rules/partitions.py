@@ -28,7 +28,7 @@ def partitions(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | Notic
     """
     if not draft.stored.ours:
         return
-    io_manager_key, assets = bindings.settings.io_manager_key, bindings.scan.assets
+    assets = bindings.scan.assets
     for plan in draft.definitions:
         for each in plan.assets:
             definition = each.spec.partitions_def
@@ -40,7 +40,7 @@ def partitions(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | Notic
             if fault is None:
                 continue
             routed = plan.node.io_manager_keys if plan.node is not None else {}
-            if stored_by(plan.unit, each.key, routed) == io_manager_key:
+            if bindings.knows_features(stored_by(plan.unit, each.key, routed), plan.unit):
                 yield fault
                 continue
             message = (

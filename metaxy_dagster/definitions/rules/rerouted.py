@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.draft.rule import RepositoryRule
-from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
+from metaxy_dagster.definitions.plan.plans import ROUTED, Notice, NoticeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,10 @@ def rerouted(bindings: Bindings, draft: Draft) -> Iterator[Notice]:
     """How many assets are stored elsewhere from now on."""
     if _compat.DEFAULT_IO_MANAGER_KEY not in bindings.resources:
         return
+    if bindings.settings.io_routing != "route":
+        return
     count = sum(
-        change.what == "io_manager_key"
+        change.what == ROUTED
         for each in draft.definitions
         for asset in each.assets
         for change in asset.changes
@@ -32,5 +34,5 @@ def rerouted(bindings: Bindings, draft: Draft) -> Iterator[Notice]:
         yield Notice(
             NoticeKind.IO_MANAGER,
             f"{count} assets no longer use the repository's own io_manager; "
-            'io_routing="respect_default" leaves them there',
+            'io_routing="keep" leaves their data there',
         )

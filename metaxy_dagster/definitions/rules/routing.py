@@ -1,19 +1,19 @@
-"""Which outputs go through the library's IO manager."""
+"""Which outputs go through the library's IO manager, and which stay with another."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metaxy_dagster.constants import RESOURCE_STORE
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.draft.findings import Fill
+from metaxy_dagster.definitions.draft.functions import needed_resources, words_of
 from metaxy_dagster.definitions.draft.rule import UnitRule
-from metaxy_dagster.definitions.draft.storage import output_of
-from metaxy_dagster.definitions.plan.plans import Change
+from metaxy_dagster.definitions.draft.storage import manager_of, named_manager, output_of
+from metaxy_dagster.definitions.plan.plans import KEPT, ROUTED, Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import dagster as dg
 
     from metaxy_dagster.definitions.bindings.bindings import Bindings
     from metaxy_dagster.definitions.draft.drafts import TiedDraft, UnitDraft
@@ -23,46 +23,76 @@ __all__ = ["routing"]
 
 @UnitRule
 def routing(bindings: Bindings, draft: UnitDraft) -> Iterator[Fill]:
-    """Send what feature assets return to the IO manager, unless an asset chose one itself.
+    """Send what feature assets return to the IO manager, unless they have a storage of their own.
 
-    A choice is another key than ``io_manager``, or an ``io_manager`` bound to the asset. (The key
-    ``io_manager`` written out cannot be told from no key at all.)
+    That is another key than ``io_manager``, or an ``io_manager`` that is bound to the asset, or is
+    a resource of the repository: what becomes of the latter is a setting. (The key ``io_manager``
+    written out cannot be told from no key at all.)
 
     What writes itself and returns nothing is routed where others load it for an argument: nothing
     handles its output, but the key of the output says what loads it.
     """
-    policy = bindings.settings.io_routing
-    own_default = _compat.DEFAULT_IO_MANAGER_KEY in bindings.resources
-    if policy == "off" or (policy == "respect_default" and own_default):
-        return
-    definition = draft.unit.definition
-    if definition is not None and _compat.DEFAULT_IO_MANAGER_KEY in definition.resource_defs:
+    if bindings.settings.io_routing == "off":
         return
     for asset in draft.tied:
-        yield from _routed(draft, asset, bindings.settings.io_manager_key)
+        key = manager_of(draft.unit, asset.spec)
+        if not _has_storage(bindings, draft, asset, key):
+            yield from _routed(bindings, draft, asset, key)
+            continue
+        kept = bindings.kept(key, draft.unit)
+        if kept is not None and not kept.is_wrapped and _is_used(draft, asset):
+            why = "the repository's own IO manager: what it stores stays where it is"
+            yield Fill(asset, None, None, (Change(KEPT, f"{kept.name} stays, wrapped", why),))
 
 
-def _routed(draft: UnitDraft, asset: TiedDraft, manager: str) -> Iterator[Fill]:
-    if _has_chosen(asset.spec):
-        return
+def _has_storage(bindings: Bindings, draft: UnitDraft, asset: TiedDraft, key: str) -> bool:
+    """Whether the asset has a storage that counts as one of its own."""
+    unit, default = draft.unit, _compat.DEFAULT_IO_MANAGER_KEY
+    if key != default or named_manager(asset.spec) != default or default in unit.bound:
+        return True
+    policy, own = bindings.settings.io_routing, bindings.own(key, unit)
+    if own is not None and own.is_wrapped:
+        return True
+    if policy == "respect_default":
+        return default in bindings.resources
+    if policy != "keep" or own is None:
+        return False
+    if asset.asset.keys.takes_increment and own.no_increments is not None:
+        return False
+    return not _writes_to_the_store(draft, asset)
+
+
+def _writes_to_the_store(draft: UnitDraft, asset: TiedDraft) -> bool:
+    """Whether nothing is returned, and what its function writes goes to the store."""
     name, output = output_of(draft.unit, asset.spec.key)
-    if output is not None and output.io_manager_key != _compat.DEFAULT_IO_MANAGER_KEY:
-        return
-    why = "a feature's rows are stored"
+    if name is None or output is None or not _compat.is_nothing(output):
+        return False
+    return RESOURCE_STORE in needed_resources(draft.unit) and "write" in words_of(draft.unit)
+
+
+def _is_used(draft: UnitDraft, asset: TiedDraft) -> bool:
+    """Whether an IO manager ever stores or loads the asset."""
+    name, output = output_of(draft.unit, asset.spec.key)
+    if not draft.unit.materializable:
+        return True
+    if name is None or output is None:
+        return False
+    return not _compat.is_nothing(output) or asset.spec.key in draft.loaded
+
+
+def _routed(bindings: Bindings, draft: UnitDraft, asset: TiedDraft, key: str) -> Iterator[Fill]:
+    manager, why = bindings.settings.io_manager_key, "a feature's rows are stored"
     if not draft.unit.materializable:
         located = {**asset.metadata, _compat.IO_MANAGER_METADATA_KEY: manager}
-        yield Fill(asset, "metadata", located, (Change("io_manager_key", manager, why),))
+        yield Fill(asset, "metadata", located, (Change(ROUTED, manager, why),))
         return
-    if name is None or output is None:
+    name, output = output_of(draft.unit, asset.spec.key)
+    if name is None or output is None or not _is_used(draft, asset):
         return
+    own = bindings.own(key, draft.unit)
     if _compat.is_nothing(output):
-        if asset.spec.key not in draft.loaded:
-            return
         why = "it is loaded for an argument"
+    elif bindings.settings.io_routing == "keep" and own is not None:
+        why = f"{own.name} cannot take increments: {own.no_increments}"
     draft.routed[name] = manager
-    yield Fill(asset, None, None, (Change("io_manager_key", manager, why),))
-
-
-def _has_chosen(spec: dg.AssetSpec) -> bool:
-    named = spec.metadata.get(_compat.IO_MANAGER_METADATA_KEY)
-    return named is not None and getattr(named, "value", named) != _compat.DEFAULT_IO_MANAGER_KEY
+    yield Fill(asset, None, None, (Change(ROUTED, manager, why),))

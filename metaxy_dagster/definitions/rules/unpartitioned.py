@@ -28,6 +28,8 @@ def unpartitioned(_: Bindings, draft: Draft) -> Iterator[MetaxyError | Notice]:
             continue
         columns = dict(partition_by)
         column: object = columns.get("", columns)
+        if each.kept is not None:
+            continue  # others have a use for a key of this name
         if each.ours:
             yield each.fault(
                 f'metadata "{KEY_PARTITION_BY}" is for assets with partitions',

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.bindings.bindings import Bindings
     from metaxy_dagster.definitions.draft.draft import Draft
     from metaxy_dagster.definitions.draft.handling import Handling
+    from metaxy_dagster.definitions.repository.own_managers import OwnManager
     from metaxy_dagster.errors import MetaxyError
 
 __all__ = ["vain_increment"]
@@ -40,7 +41,9 @@ def vain_increment(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | N
             message = f"{_WANTED} does nothing: no function of this repository computes the asset"
             yield Notice(NoticeKind.METADATA, message, each.called)
         elif each.handler is not None and not each.ours:
-            yield _bypassed(each, key)
+            yield _bypassed(each, key, bindings.own(each.handler, each.plan.unit))
+        elif each.kept is not None and each.kept.no_increments is not None:
+            yield _unmergeable(each, each.kept)
         elif not each.upstreams:
             yield each.fault(
                 f"{_ABOUT}: its feature is computed from no other feature",
@@ -53,17 +56,29 @@ def vain_increment(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | N
             yield _unseen(each, key)
 
 
-def _bypassed(each: Handling, key: str) -> MetaxyError:
+def _unmergeable(each: Handling, own: OwnManager) -> MetaxyError:
+    return each.fault(
+        f"{_ABOUT}: the computed samples cannot be merged into what the asset's own IO manager "
+        "holds",
+        found=f"the IO manager {own.name}: {own.no_increments}",
+        allowed="an IO manager that loads what earlier runs stored",
+        remedy="give the asset another IO manager, drop its own so that its rows are stored as "
+        f'features are, or remove "{KEY_INPUT}"',
+    )
+
+
+def _bypassed(each: Handling, key: str, own: OwnManager | None) -> MetaxyError:
+    why = "" if own is None or own.obstacle is None else f", which stays as it is: {own.obstacle}"
     return each.fault(
         f"{_ABOUT}: what the asset returns bypasses the IO manager that would add it to the "
         "samples that are stored",
-        found=f"the IO manager {each.handler!r}",
+        found=f"the IO manager {each.handler!r}{why}",
         allowed=f"{key!r}, which outputs of feature assets get unless they chose another",
         remedy=(
             "have its output routed (io_routing, an io_manager bound to the asset and an op "
             "that others use too stand in the way)"
             if each.handler == _compat.DEFAULT_IO_MANAGER_KEY
-            else "drop the asset's own IO manager"
+            else 'keep its own IO manager with io_routing="keep", or drop it'
         )
         + f', or remove "{KEY_INPUT}"',
     )

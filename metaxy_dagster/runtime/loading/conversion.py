@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.late import duckdb
@@ -14,7 +14,7 @@ from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.stores import frames
 from metaxy_dagster.stores.scan import Scan
 
-__all__ = ["Source", "can_convert", "convert", "empty_frame", "has_empty_frame"]
+__all__ = ["Source", "can_convert", "convert", "empty_frame", "has_empty_frame", "is_no_frame"]
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,30 @@ def can_convert(annotation: object) -> bool:
         (True, False)
     """
     return annotation is None or annotation is Any or _conversion(annotation) is not None
+
+
+#: Of these, and of what is made from them, narwhals makes frames.
+_LIBRARIES: Final = frozenset(
+    {
+        *("cudf", "dask", "duckdb", "ibis", "modin", "narwhals", "pandas", "polars", "pyarrow"),
+        *("pyspark", "sqlframe"),
+    }
+)
+
+
+def is_no_frame(annotation: object) -> bool:
+    """Whether a type is certainly none of a frame.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> is_no_frame(dict), is_no_frame(pa.Table), is_no_frame(object), is_no_frame(None)
+        (True, False, False, False)
+    """
+    kind = get_origin(annotation) or annotation
+    if not isinstance(kind, type) or kind in (Any, object) or getattr(kind, "_is_protocol", False):
+        return False
+    own = {each.__module__.partition(".")[0].lstrip("_") for each in kind.__mro__}
+    return not own & _LIBRARIES and not hasattr(kind, "__arrow_c_stream__")
 
 
 def _conversion(annotation: object) -> tuple[Callable[[Source], Any], type] | None:

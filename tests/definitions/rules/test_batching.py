@@ -237,7 +237,7 @@ def refused(kind: str) -> tuple[Any, str, str]:  # noqa: C901 (a list of functio
         "another feature": (of(of_another_feature, **metadata), "'other'", remove),
         "a graph": (graph_of_one, "it is a graph", remove),
         "several assets": (several, "2 assets", remove),
-        "elsewhere": (of(frame, tied(), io_manager_key="mine"), "metaxy_io_manager", remove),
+        "elsewhere": (of(frame, tied(), io_manager_key="none"), "metaxy_io_manager", remove),
     }[kind]
 
 

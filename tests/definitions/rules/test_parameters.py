@@ -191,7 +191,8 @@ PROPOSALS = {
 @pytest.mark.parametrize("kind", PROPOSALS)
 def test_the_plan_names_arguments_without_a_type_and_proposes_one(kind):
     source, function, resources, proposal = PROPOSALS[kind]
-    plan = tied(source, dg.asset(name="x")(function), resources=resources)
+    routed = mxd.MetaxifySettings(io_routing="route")
+    plan = tied(source, dg.asset(name="x")(function), resources=resources, settings=routed)
     ((asset, message),) = unannotated(plan)
     assert asset == "x"
     assert "parameter is not annotated: raw" in message

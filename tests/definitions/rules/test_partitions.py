@@ -129,7 +129,8 @@ def test_where_only_some_uses_would_fail_it_is_a_warning(features):
     defs = dg.Definitions(
         assets=[by_itself, elsewhere, spec], resources={"mine": dg.mem_io_manager}
     )
-    plan = mxd.plan_definitions(defs, features=features)
+    routed = mxd.MetaxifySettings(io_routing="route")
+    plan = mxd.plan_definitions(defs, features=features, settings=routed)
     assert plan.errors == ()
     warned = [notice for notice in plan.notices if notice.kind == "partitions"]
     assert [notice.asset for notice in warned] == ["by_itself", "elsewhere", "spec"]

@@ -86,6 +86,7 @@ def test_case_37_with_resources(tie):
 @pytest.mark.parametrize(
     ("routing", "expected"),
     [
+        ("keep", "io_manager"),
         ("route", "metaxy_io_manager"),
         ("respect_default", "io_manager"),
         ("off", "io_manager"),

@@ -6,7 +6,9 @@ import dagster as dg
 import pytest
 from refused_assets import (
     INCREMENT,
+    KEPT,
     ON_RAW,
+    ROUTED,
     alone,
     is_fine,
     is_one_fault,
@@ -14,9 +16,19 @@ from refused_assets import (
     made,
     of_apart,
     of_plain,
+    plan_of,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+
+
+class Uploads(dg.IOManager):
+    """Sends what it is given away."""
+
+    def handle_output(self, context, obj): ...
+
+    def load_input(self, context):
+        raise NotImplementedError
 
 
 #: The asset, and parts of its fault.
@@ -33,9 +45,21 @@ FAULTS = {
         lambda: made(alone, metadata=keys(**INCREMENT, **ON_RAW)),
         ("does nothing", "no argument", "an asset of raw"),
     ),
+    "increment into what no run holds": (
+        lambda: made(metadata=keys(**INCREMENT), io_manager_key="mine"),
+        ("cannot be merged", "'mine' (mem_io_manager)", "nothing beyond the run"),
+    ),
+    "increment into what is never loaded": (
+        lambda: made(metadata=keys(**INCREMENT), io_manager_def=Uploads()),
+        ("cannot be merged", "Uploads", "cannot load what it wrote"),
+    ),
+}
+
+#: Likewise, where what has an IO manager of its own goes past the library's.
+ROUTED_FAULTS = {
     "increment past the IO manager": (
         lambda: made(metadata=keys(**INCREMENT), io_manager_key="mine"),
-        ("bypasses", "'mine'", "drop the asset's own IO manager"),
+        ("bypasses", "'mine'", 'io_routing="keep"'),
     ),
     "increment past the IO manager by a resource": (
         lambda: made(metadata=keys(**INCREMENT), resource_defs={"io_manager": dg.mem_io_manager}),
@@ -54,7 +78,21 @@ FAULTS = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_what_no_run_could_do_is_one_fault(kind):
-    is_one_fault(*FAULTS[kind])
+    is_one_fault(*FAULTS[kind], **KEPT)
+
+
+@pytest.mark.parametrize("kind", ROUTED_FAULTS)
+def test_increments_past_the_io_manager_are_one_fault(kind):
+    is_one_fault(*ROUTED_FAULTS[kind], **ROUTED)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["increment over what another IO manager loads", "increment through an input manager"],
+)
+def test_what_is_kept_is_loaded_with_what_is_pending(kind):
+    make, _ = ROUTED_FAULTS[kind]
+    assert plan_of(make(), **KEPT).errors == ()
 
 
 #: Assets that a run may well do, and what is said of some of them.
