@@ -49,6 +49,12 @@ from metaxy_dagster.definitions._compat.definitions import (
     quiet,
     rebuilt,
 )
+from metaxy_dagster.definitions._compat.functions import (
+    called_by,
+    constants_of,
+    functions_of_automation,
+    words_of,
+)
 from metaxy_dagster.definitions._compat.io_managers import (
     identity,
     is_in_memory,
@@ -73,7 +79,6 @@ from metaxy_dagster.definitions._compat.nodes import (
     origin_of,
     output_manager,
     renamed_invocation,
-    words_of,
 )
 
 __all__ = [
@@ -92,8 +97,10 @@ __all__ = [
     "UnresolvedAssetJobDefinition",
     "asset_graph",
     "attributes_of",
+    "called_by",
     "check_with_keys",
     "config_fields",
+    "constants_of",
     "default_config",
     "definitions_fields",
     "dep_metadata",
@@ -102,6 +109,7 @@ __all__ = [
     "executed_keys",
     "external_from_source",
     "functions_of",
+    "functions_of_automation",
     "gives_nothing",
     "graph_with",
     "identity",

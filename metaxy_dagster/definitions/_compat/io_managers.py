@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dis
 import inspect
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ import dagster as dg
 from dagster._config.pythonic_config.resource import NestedResourcesResourceDefinition
 from dagster._core.execution.build_resources import wrap_resource_for_execution
 from dagster._core.storage.mem_io_manager import InMemoryIOManager
+
+from metaxy_dagster.definitions._compat.functions import enclosed
 
 __all__ = [
     "identity",
@@ -90,19 +91,11 @@ def _classes(value: object) -> Iterator[type]:
         maker = getattr(maker, "create_io_manager", None)
     maker = inspect.unwrap(maker) if callable(maker) else None
     if isinstance(maker, FunctionType):
-        known = {**maker.__globals__, **_enclosed(maker)}
+        known = {**maker.__globals__, **enclosed(maker)}
         words = (*maker.__code__.co_names, *maker.__code__.co_freevars)
         for found in (known.get(word) for word in words):
             if isinstance(found, type) and issubclass(found, dg.IOManager):
                 yield found
-
-
-def _enclosed(function: FunctionType) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # nothing is in it yet
-            found[name] = cell.cell_contents
-    return found
 
 
 def _maker(value: object) -> object:
@@ -117,7 +110,7 @@ def _maker(value: object) -> object:
     if not isinstance(function, FunctionType):
         return function
     # Dagster makes a function around a bare object, and around that of an input manager.
-    held = _enclosed(function)
+    held = enclosed(function)
     inner = next((each for each in held.values() if isinstance(each, dg.IOManager)), None)
     return type(inner) if inner is not None else held.get("load_fn", function)
 

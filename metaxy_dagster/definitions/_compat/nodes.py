@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dis
 import inspect
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import dagster as dg
@@ -30,7 +30,6 @@ __all__ = [
     "origin_of",
     "output_manager",
     "renamed_invocation",
-    "words_of",
 ]
 
 T = TypeVar("T")
@@ -229,18 +228,6 @@ def gives_nothing(function: FunctionType) -> bool:
             return False
         before = each
     return True
-
-
-def words_of(function: FunctionType) -> set[str]:
-    """The names and texts in the code of a function, those of functions inside of it as well."""
-    found: set[str] = set()
-    waiting: list[CodeType] = [inspect.unwrap(function).__code__]
-    while waiting:
-        code = waiting.pop()
-        found.update(code.co_names)
-        found.update(each for each in code.co_consts if isinstance(each, str))
-        waiting += [each for each in code.co_consts if isinstance(each, CodeType)]
-    return found
 
 
 def inner_nodes(graph: dg.GraphDefinition) -> Iterator[NodeDefinition]:

@@ -42,6 +42,7 @@ class NoticeKind(StrEnum):
     AUTOMATION = "automation"
     BODY = "body"
     CODE_VERSION = "code version"
+    HISTORY = "history"
     IO_MANAGER = "IO manager"
     LEFT_ALONE = "left alone"
     LIMIT = "limit"

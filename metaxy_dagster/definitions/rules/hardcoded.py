@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from types import CodeType
 from typing import TYPE_CHECKING, Final
+
+import dagster as dg
 
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from collections.abc import Set as AbstractSet
-
-    import dagster as dg
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import FunctionType
 
     from metaxy_dagster.definitions.bindings.bindings import Bindings
     from metaxy_dagster.definitions.draft.draft import Draft
@@ -24,21 +22,22 @@ __all__ = ["hardcoded"]
 #: A function that uses one of these may name assets when it runs.
 _MAKERS: Final = frozenset(
     {
-        "AssetCheckResult",
-        "AssetKey",
-        "AssetMaterialization",
-        "AssetObservation",
-        "MaterializeResult",
-        "ObserveResult",
+        *("AssetCheckKey", "AssetCheckResult", "AssetKey", "AssetMaterialization"),
+        *("AssetObservation", "AssetRecordsFilter", "AssetSelection", "EventRecordsFilter"),
+        *("MaterializeResult", "ObserveResult", "RunRequest", "asset_selection"),
+        *("fetch_materializations", "fetch_observations", "get_asset_records"),
+        *("get_latest_materialization_event", "get_latest_materialization_events"),
+        *("get_materialized_partitions", "load_asset_value", "report_runless_asset_event"),
     }
 )
 
 
 @RepositoryRule
 def hardcoded(bindings: Bindings, _: Draft) -> Iterator[Notice]:
-    """Renamed keys that function bodies or automation conditions seem to name.
+    """Renamed keys that functions or automation conditions seem to name.
 
-    One warning per place; a string that only looks like a key is warned of as well.
+    One warning per place; a string that only looks like a key is warned of as well. Functions are
+    those of assets, schedules and sensors, with what they call in the same package.
     """
     scan, renames = bindings.scan, bindings.renames
     if not renames:
@@ -47,14 +46,11 @@ def hardcoded(bindings: Bindings, _: Draft) -> Iterator[Notice]:
     texts = {key.to_user_string(): key for key in renames} | {key.path[-1]: key for key in renames}
     for unit in scan.units:
         if unit.definition is not None and unit.executable:
-            for function in _compat.functions_of(unit.definition.node_def):
-                found = _named(inspect.unwrap(function).__code__, texts.keys())
-                if found:
-                    message = (
-                        f"its code seems to name {', '.join(sorted(found))}, a key that is "
-                        "renamed: results under the old key fail the run or are lost"
-                    )
-                    yield Notice(NoticeKind.RENAME, message, unit.label)
+            functions = _compat.functions_of(unit.definition.node_def)
+            found = _named(functions, texts)
+            if found:
+                message = f"{_says('its code', found)}: results under the old key fail or are lost"
+                yield Notice(NoticeKind.RENAME, message, unit.label)
         for spec in unit.specs:
             condition = repr(spec.automation_condition) if spec.automation_condition else ""
             old = [key for key in renames if condition and _mentions(condition, key)]
@@ -64,25 +60,34 @@ def hardcoded(bindings: Bindings, _: Draft) -> Iterator[Notice]:
                     " a key that is renamed: write the new key"
                 )
                 yield Notice(NoticeKind.RENAME, message, spec.key.to_user_string())
+    for kind in ("schedule", "sensor"):
+        for each in scan.fields[f"{kind}s"] or ():
+            found = _named(_compat.functions_of_automation(each), texts)
+            if found:
+                message = (
+                    f"{_says(f'the code of {kind} {each.name!r}', found)}: what it asks of the old "
+                    "key comes back empty, and what it requests of it is not run"
+                )
+                yield Notice(NoticeKind.RENAME, message)
 
 
-def _named(code: CodeType, texts: AbstractSet[str]) -> set[str]:
-    """The texts among the constants of a function that makes asset events."""
-    waiting, constants, names = [code], set[str](), set[str]()
-    while waiting:
-        current = waiting.pop()
-        names.update(current.co_names)
-        constants.update(_strings(current.co_consts))
-        waiting += [each for each in current.co_consts if isinstance(each, CodeType)]
-    return constants & texts if names & _MAKERS else set()
+def _says(what: str, found: Iterable[str]) -> str:
+    return f"{what} seems to name {', '.join(sorted(found))}, a key that is renamed"
 
 
-def _strings(constants: Iterable[object]) -> Iterator[str]:
-    for each in constants:
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, tuple):
-            yield from _strings(each)
+def _named(functions: Iterable[FunctionType], texts: Mapping[str, dg.AssetKey]) -> set[str]:
+    """What functions say of these texts and keys, if they do anything with assets."""
+    words, found = set[str](), set[str]()
+    keys = {key: text for text, key in texts.items()}
+    for function in _compat.called_by(functions):
+        words |= _compat.words_of(function)
+        for each in _compat.constants_of(function):
+            if isinstance(each, dg.AssetKey) and each in keys:
+                found.add(each.to_user_string())
+                words.add("AssetKey")
+            elif isinstance(each, str) and each in texts:
+                found.add(each)
+    return found if words & _MAKERS else set()
 
 
 def _mentions(condition: str, key: dg.AssetKey) -> bool:

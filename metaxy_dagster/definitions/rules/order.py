@@ -27,6 +27,7 @@ from metaxy_dagster.definitions.rules.kept_resource import kept_resource
 from metaxy_dagster.definitions.rules.kinds import kinds
 from metaxy_dagster.definitions.rules.limits import limits
 from metaxy_dagster.definitions.rules.long_chain import long_chain
+from metaxy_dagster.definitions.rules.lost_history import lost_history
 from metaxy_dagster.definitions.rules.mappings import mappings
 from metaxy_dagster.definitions.rules.metadata import metadata
 from metaxy_dagster.definitions.rules.metadata_values import metadata_values
@@ -113,5 +114,6 @@ RULES: Final[tuple[Rule, ...]] = (
     readers,
     unwrapped,
     long_chain,
+    lost_history,
     hardcoded,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_origin
 
 from metaxy_dagster.constants import KEY_INPUT
 from metaxy_dagster.definitions.draft.rule import RepositoryRule
-from metaxy_dagster.definitions.draft.storage import manager_of, output_of
+from metaxy_dagster.definitions.draft.storage import named_manager, output_of
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 from metaxy_dagster.runtime.loading.conversion import is_no_frame
 
@@ -34,8 +34,9 @@ def unwrapped(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | Notice
         unit = each.plan.unit
         if each.ours or (each.handler is None and unit.materializable):
             continue
-        own = bindings.own(manager_of(unit, each.asset.spec), unit)
-        if own is not None:
+        manager = named_manager(each.planned.spec) if each.handler is None else each.handler
+        own = bindings.own(manager, unit)
+        if own is not None and bindings.kept(manager, unit) is None:
             key = bindings.settings.io_manager_key
             why = own.obstacle or f"the resource {key!r} is none of this library"
             message = (

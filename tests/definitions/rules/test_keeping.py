@@ -168,6 +168,7 @@ def test_what_is_stored_by_an_own_io_manager_stays_there(kind, tmp_path):
     (change,) = [each for each in x.changes if "io_manager" in each.what]
     assert (change.what, change.value.startswith(f"{key!r} (")) == ("io_manager", True)
     assert "stays where it is" in change.why
+    assert told(plan) == []
     for form in ("text", "markdown", "json"):
         assert f"{key!r} (" in plan.render(form)
     defs = plan.apply()
