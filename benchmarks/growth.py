@@ -39,6 +39,7 @@ PARTITIONED = (
     "checks",
     "run, nothing changed",
     "run, ten samples changed",
+    "look at all of them",
 )
 # What is measured, at which sizes, and in which unit.
 TASKS: dict[str, tuple[tuple[int, ...], str]] = {
@@ -47,6 +48,8 @@ TASKS: dict[str, tuple[tuple[int, ...], str]] = {
     "columns: as many again are added": ((200, 1_200), "s"),
     "fields on as many fields: resolve of 50 rows": ((25, 100), "s"),
     **{f"partitions: {what}": ((30, 300, 3_000), "s") for what in PARTITIONED},
+    "partitions, computed one by one: look at all of them": ((30, 300), "s"),
+    "partitions, computed one by one: checks": ((30, 300), "s"),
     "features in the file: resolve of nothing": ((10, 300, 1_000), "s"),
     "features in the file: attached and let go, by DuckDB alone": ((10, 300, 1_000), "s"),
     "features in the file: size of each": ((10, 300), "KiB"),
@@ -106,8 +109,10 @@ def partitions(task: str, number: int, folder: Path) -> float:
     from partitioned import Partitioned  # noqa: PLC0415
 
     # Made once for all tasks of a checkout; each has a copy of its own.
-    made = folder.parent / f"{number}.duckdb"
-    action = Partitioned(number, folder, made).actions[PARTITIONED.index(task.partition(": ")[2])]
+    by_day = "one by one" in task
+    made = folder.parent / f"{number}{' by day' * by_day}.duckdb"
+    made_of = Partitioned(number, folder, made, by_day=by_day)
+    action = made_of.actions[PARTITIONED.index(task.partition(": ")[2])]
     # What is imported late, and definitions, are not counted.
     action()
     return best(action)
@@ -161,7 +166,7 @@ KINDS = {one.__name__: one for one in (columns, fields, partitions, features, ro
 
 def perform(task: str, size: int, folder: Path) -> float:
     """What one process does."""
-    return KINDS[task.split(maxsplit=1)[0].rstrip(":")](task, size, folder)
+    return KINDS[task.split(maxsplit=1)[0].rstrip(":,")](task, size, folder)
 
 
 def measured(task: str, size: int, checkout: Path | None, shared: str) -> str:

@@ -74,20 +74,28 @@ def leaf(root: pa.Table) -> pa.Table:
     return root.select(["id", "day"])
 
 
+def fill(store: mxd.DuckDBMetadataStore, number: int, *, by_day: bool) -> None:
+    """Write and compute partitions: all at once, or one after the other, as they come."""
+    with store.connected("w"):
+        for first in range(number) if by_day else (0,):
+            day = f"day = '{_FIRST + dt.timedelta(days=first)}'"
+            store.write("root", rows(first, 1 if by_day else number))
+            chosen = {"root": day, "leaf": day} if by_day else None
+            increment = store.resolve_update("leaf", filters=chosen)
+            store.write("leaf", increment.new.select("id", "day").collect(), increment=increment)
+    store.resolve_update("leaf").counts  # noqa: B018 - as every run does
+
+
 class Partitioned:
     """A store with so many partitions, all of them computed, and what is done with one."""
 
-    def __init__(self, number: int, folder: Path, made: Path) -> None:
+    def __init__(self, number: int, folder: Path, made: Path, *, by_day: bool = False) -> None:
         path = folder / "m.duckdb"
         graph = mxd.FeatureGraph()
         graph.add(mxd.FeatureSpec("root", id_columns=["id"]))
         graph.add(mxd.FeatureSpec("leaf", id_columns=["id"], deps=["root"]))
         if not made.exists():
-            store = mxd.DuckDBMetadataStore(made, graph=graph)
-            store.write("root", rows(0, number))
-            frame = store.resolve_update("leaf").new.select("id", "day").collect()
-            store.write("leaf", frame, increment=store.resolve_update("leaf"))
-            store.resolve_update("leaf").counts  # noqa: B018 - as every run does
+            fill(mxd.DuckDBMetadataStore(made, graph=graph), number, by_day=by_day)
         shutil.copy(made, path)
         self.store = mxd.DuckDBMetadataStore(path, graph=graph)
         self.asset = FeatureAsset.required(leaf.key, _LEAF)
@@ -108,6 +116,7 @@ class Partitioned:
             lambda: self._perform("checks"),
             lambda: self._perform("run"),
             self._run_changed,
+            lambda: self.store.resolve_update("leaf").counts,
         ]
 
     def _write(self) -> object:

@@ -1,7 +1,8 @@
 """Random graphs and histories: the store must agree with the naive oracle after every step.
 
 The machine is in ``tests/support``: what varies in ``random_graphs``, what is done and held in
-``machine``, what comes between a question and its answer in ``meanwhile``.
+``machine``, what comes between a question and its answer in ``meanwhile``, parts of features and
+earlier states in ``chosen``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from chosen import WithParts
 from hypothesis import HealthCheck, settings
 from machine import Elsewhere
-from meanwhile import Meanwhile
 
 EXAMPLES = int(os.environ.get("METAXY_ORACLE_EXAMPLES", "10"))
 SETTINGS = settings(
@@ -23,11 +24,11 @@ SETTINGS = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-TestOracle = Meanwhile.TestCase
+TestOracle = WithParts.TestCase
 TestOracle.settings = SETTINGS
 
 
-class ProcessMachine(Elsewhere, Meanwhile):
+class ProcessMachine(Elsewhere, WithParts):
     """Some of the writers are another process."""
 
 

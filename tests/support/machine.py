@@ -21,8 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from random_graphs import (
     DERIVED,
     ROOTS,
+    WHEN,
     Shape,
+    derived_table,
     first_rows,
+    first_when,
     make_graph,
     root_rows,
     shapes,
@@ -36,7 +39,7 @@ from metaxy_dagster.errors import StoreError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.stores import DuckDBMetadataStore, Increment
 from metaxy_dagster.stores.counts import QUARANTINED, UNCHANGED
-from oracle import Oracle, Row
+from oracle import EVERYTHING, Chosen, Oracle, Row
 
 WRITERS = 3
 STATUSES = ("new", "stale", "orphaned")
@@ -98,11 +101,12 @@ class Held:
     # What it is asked of, without what was erased since.
     past: Oracle
     failed: set[Any] = field(default_factory=set)
+    chosen: Chosen = EVERYTHING
 
     def see(self) -> None:
         """Say what its past says, unless somebody looked before that changed."""
         if not self.taken.looked:
-            self.expected = self.past.expected(self.key)
+            self.expected = self.past.expected(self.key, self.chosen)
 
 
 class Machine(RuleBasedStateMachine):
@@ -229,13 +233,16 @@ class Machine(RuleBasedStateMachine):
         self.complete(self.derived[number])
         self.touched.add(self.derived[number])
 
-    def hold_one(self, key: str) -> Held:
+    def hold_one(self, key: str, chosen: Chosen = EVERYTHING, filters: Any = None) -> Held:
         """What one of the writers is asked for now."""
-        version, statuses = self.graph.feature_version(key), self.oracle.resolve(key)
-        expected, moment = self.oracle.expected(key), self.moment
-        taken = self.take(key)
+        version, statuses = self.graph.feature_version(key), self.oracle.resolve(key, chosen)
+        expected, moment = self.oracle.expected(key, chosen), self.moment
+        taken = self.take(key) if filters is None else self.take_chosen(key, filters)
         then, past = self.oracle.now, self.oracle.copy()
-        return Held(key, taken, expected, version, then, statuses, moment, past)
+        return Held(key, taken, expected, version, then, statuses, moment, past, chosen=chosen)
+
+    def take_chosen(self, key: str, filters: Any) -> Taken:
+        return Taken(self.store, self.store.resolve_update(key, filters=filters))
 
     def answer(
         self, data: st.DataObject, held: Held, *, versions: bool = False, orphans: bool = False
@@ -266,11 +273,11 @@ class Machine(RuleBasedStateMachine):
         nothing = pa.table({"whatever": pa.array([], pa.int64())})
         if lost:
             with contextlib.suppress(StoreError):
-                taken.write(pa.Table.from_pylist(rows) if rows else nothing, **options)
+                taken.write(derived_table(rows) if rows else nothing, **options)
                 raise AssertionError("an answer to a question of another history was taken")
             return
         if rows:
-            taken.write(pa.Table.from_pylist(rows), **options)
+            taken.write(derived_table(rows), **options)
             self.oracle.upsert(key, written)
         elif orphans or empty is not None or mode == "replace":
             taken.write(nothing, **options)
@@ -317,9 +324,10 @@ class Machine(RuleBasedStateMachine):
         return [dict(zip(held.taken.names, sample, strict=True)) for sample in found], found
 
     def children(self, data: st.DataObject, key: str) -> list[dict[str, Any]]:
+        when = {name: data.draw(one) for name, one in WHEN.items()}
         if key != "child":
-            return [{"value": data.draw(small)}]
-        return [{"k": k, "value": 1} for k in range(data.draw(st.integers(1, 3)))]
+            return [{"value": data.draw(small), **when}]
+        return [{"k": k, "value": 1, **when} for k in range(data.draw(st.integers(1, 3)))]
 
     def complete(self, key: str) -> None:
         """Compute all that is pending."""
@@ -331,9 +339,10 @@ class Machine(RuleBasedStateMachine):
             provenance = expected[sample]
             values = dict(zip(taken.names, sample, strict=True))
             values |= {"k": 0, "value": 1} if key == "child" else {"value": 1}
+            values |= first_when(len(rows))
             rows.append(Row(values, provenance, provenance, self.graph.feature_version(key)))
         if rows:
-            frame = pa.Table.from_pylist([row.values for row in rows])
+            frame = derived_table([row.values for row in rows])
             taken.write(frame)
             self.oracle.upsert(key, rows)
 
@@ -353,8 +362,13 @@ class Machine(RuleBasedStateMachine):
             self.session[0].__exit__()
             self.session = None
 
+    @property
+    def is_past_needed(self) -> bool:
+        """Whether something of an earlier step is still to be looked at."""
+        return bool(self.held or self.frames or self.session)
+
     def keep_since(self) -> None:
-        if not (self.held or self.frames or self.session):
+        if not self.is_past_needed:
             self.since = None
         if self.since is None:
             self.since = self.newest
@@ -412,9 +426,15 @@ class Machine(RuleBasedStateMachine):
         self.written_last = set(self.touched)
         self.touched.clear()
 
-    def agrees(self, key: str, increment: Increment) -> None:
-        names = increment.sample_columns
-        expected, wanted = self.oracle.expected(key), self.oracle.resolve(key)
+    def agrees(
+        self,
+        key: str,
+        increment: Increment,
+        chosen: Chosen = EVERYTHING,
+        oracle: Oracle | None = None,
+    ) -> None:
+        names, oracle = increment.sample_columns, oracle or self.oracle
+        expected, wanted = oracle.expected(key, chosen), oracle.resolve(key, chosen)
         found = {}
         for row in increment.delta.to_pylist():
             sample, status = tuple(row[n] for n in names), row[c.COL_STATUS]
@@ -424,7 +444,7 @@ class Machine(RuleBasedStateMachine):
             assert status != QUARANTINED or held in ("new", "stale")
             if sample in expected:
                 assert row[c.COL_PROVENANCE_BY_FIELD] == expected[sample]
-        assert found == wanted, key
+        assert found == wanted, (key, chosen)
 
     def frames_agree(self, key: str) -> None:
         """A frame that was asked for first brings its columns along; one asked for later joins."""

@@ -128,6 +128,7 @@ class Meanwhile(Machine):
                     whole.moment,
                     whole.past,
                     whole.failed,
+                    whole.chosen,
                 ),
             )
         self.held.remove(whole)
@@ -208,12 +209,16 @@ class Meanwhile(Machine):
 
         Who looks later sees what is left: a sample without its optional part, a smaller group.
         """
-        self.frames.clear()
+        self.let_go()
         self.end_session()
         for held in self.held:
             held.statuses = None
             held.past.delete(key, list(held.past.stored(key)) if doomed is None else doomed)
             held.see()
+
+    def let_go(self) -> None:
+        """Nothing of the past is looked at any more."""
+        self.frames.clear()
 
     def write_another(self, data: st.DataObject, key: str) -> None:
         if key in ROOTS:
@@ -320,7 +325,7 @@ class Meanwhile(Machine):
             for held in self.held:
                 if not self.is_lost(held.moment):
                     held.taken.asked()
-            self.frames.clear()
+            self.let_go()
             self.end_session()
             self.since = None
         options = {"before": self.since, "rewrite": rewrite}

@@ -9,13 +9,16 @@ from __future__ import annotations
 import copy
 import hashlib
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from metaxy_dagster.features import FeatureGraph, FeatureKey
 
 Ids = tuple[Any, ...]
+Condition = Callable[[Mapping[str, Any]], bool | None]
+# Of an upstream's row or group: join values, data version by field, other columns.
+Seen = tuple[dict[str, Any], dict[str, str | None], dict[str, Any]]
 COMPARE = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -64,6 +67,24 @@ class Expected:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What a resolve looks at.
+
+    Attributes:
+        columns: those that ``sample`` asks for.
+        sample: a condition on samples, by their ids and what upstreams bring.
+        rows: conditions on the rows of single features, the feature itself among them.
+    """
+
+    columns: frozenset[str] = frozenset()
+    sample: Condition | None = None
+    rows: Mapping[str, Condition] = field(default_factory=dict)
+
+
+EVERYTHING = Chosen()
+
+
 class Oracle:
     """All features' samples, by key and ids."""
 
@@ -82,20 +103,21 @@ class Oracle:
 
     # What is expected
 
-    def views(
-        self, key: str
-    ) -> list[tuple[bool, str, list[tuple[dict[str, Any], dict[str, str | None]]]]]:
-        """Per dependency: optional?, upstream, rows of (join values, data version by field)."""
+    def views(self, key: str, rows: Mapping[str, Condition]) -> list[tuple[bool, str, list[Seen]]]:
+        """Per dependency: optional?, upstream, what is seen of those rows of it that are chosen."""
         found = []
         for plan in self.graph.plan(FeatureKey(key)).deps:
             upstream = str(plan.upstream.key)
             source = dict(plan.source_columns)
             wanted = [str(f) for f in plan.used_fields]
-            rows: list[tuple[dict[str, Any], dict[str, str | None]]] = []
+            chosen = rows.get(upstream)
+            views: list[Seen] = []
             groups: dict[Ids, list[tuple[str, Row]]] = {}
             for row in self.stored(upstream).values():
                 seen = {plan.dep.rename.get(n, n): v for n, v in row.values.items()}
                 if not all(_holds(one, seen) is True for one in plan.dep.filters):
+                    continue
+                if chosen is not None and chosen(row.values) is not True:
                     continue
                 join = {here: row.values.get(there) for here, there in source.items()}
                 if plan.lineage_type == "aggregation":
@@ -104,51 +126,63 @@ class Oracle:
                     )
                     groups.setdefault(tuple(join.values()), []).append((member, row))
                 else:
-                    rows.append((join, {f: row.data_version.get(f) for f in wanted}))
+                    # Those of the first dependency alone; see ``random_graphs``.
+                    columns = seen if plan.dep.select is None else {}
+                    views.append((join, {f: row.data_version.get(f) for f in wanted}, columns))
             for values, members in groups.items():
                 members.sort(key=lambda pair: pair[0].encode())
                 versions: dict[str, str | None] = {
                     f: md5("".join(m + enc(r.data_version.get(f)) for m, r in members))
                     for f in wanted
                 }
-                rows.append((dict(zip(source, values, strict=True)), versions))
-            found.append((plan.dep.optional, upstream, rows))
+                views.append((dict(zip(source, values, strict=True)), versions, {}))
+            found.append((plan.dep.optional, upstream, views))
         return found
 
-    def expected(self, key: str) -> dict[Ids, dict[str, str]]:
+    def expected(self, key: str, chosen: Chosen = EVERYTHING) -> dict[Ids, dict[str, str]]:
         """Sample -> provenance by field, from what the upstreams hold now."""
+        return {sample: one.provenance for sample, one in self.called_for(key, chosen).items()}
+
+    def called_for(self, key: str, chosen: Chosen = EVERYTHING) -> dict[Ids, Expected]:
+        """Sample -> what the upstreams call for, from those of their rows that are chosen."""
         plan = self.graph.plan(FeatureKey(key))
-        views = self.views(key)
-        joined: list[tuple[dict[str, Any], dict[tuple[str, str], str | None]]] = [({}, {})]
+        views = self.views(key, chosen.rows)
+        joined: list[tuple[dict[str, Any], dict[tuple[str, str], str | None], dict[str, Any]]] = [
+            ({}, {}, {})
+        ]
         required = [v for v in views if not v[0]]
         if required:
             for _, upstream, rows in required:
                 joined = [
-                    (merged, versions | {(upstream, f): one for f, one in by_field.items()})
-                    for known, versions in joined
-                    for join, by_field in rows
+                    (
+                        merged,
+                        versions | {(upstream, f): one for f, one in by_field.items()},
+                        columns | more,
+                    )
+                    for known, versions, columns in joined
+                    for join, by_field, more in rows
                     if (merged := _merge([known, join])) is not None
                 ]
         else:
-            every = {tuple(sorted(join.items())) for _, _, rows in views for join, _ in rows}
-            joined = [(dict(join), {}) for join in every]
+            every = {tuple(sorted(join.items())) for _, _, rows in views for join, _, _ in rows}
+            joined = [(dict(join), {}, {}) for join in every]
         for optional, upstream, rows in views:
             if not optional:
                 continue
             extended = []
-            for join, versions in joined:
-                matches = [(j, v) for j, v in rows if _merge([join, j]) is not None]
-                for match, by_field in matches or [({}, {})]:
-                    more = {(upstream, f): version for f, version in by_field.items()}
-                    extended.append(({**join, **match}, {**versions, **more}))
+            for join, versions, columns in joined:
+                matches = [one for one in rows if _merge([join, one[0]]) is not None]
+                for match, by_field, more in matches or [({}, {}, {})]:
+                    known = {(upstream, f): version for f, version in by_field.items()}
+                    extended.append(({**join, **match}, {**versions, **known}, {**columns, **more}))
             joined = extended
         names = self.sample_columns(key)
         result = {}
-        for join, versions in joined:
+        for join, versions, columns in joined:
             sample = tuple(join.get(name) for name in names)
             if None in sample:
                 continue
-            result[sample] = {
+            provenance = {
                 str(f.key): md5(
                     enc(str(f.key))
                     + enc(f.code_version)
@@ -161,6 +195,7 @@ class Oracle:
                 )
                 for f in plan.fields
             }
+            result[sample] = Expected(provenance, {**columns, **join})
         return result
 
     def sample_columns(self, key: str) -> list[str]:
@@ -170,24 +205,49 @@ class Oracle:
 
     # What must be done
 
-    def resolve(self, key: str) -> dict[Ids, str]:
+    def resolve(self, key: str, chosen: Chosen = EVERYTHING) -> dict[Ids, str]:
         """Sample -> new, stale or orphaned."""
-        expected = self.expected(key)
+        called = self.called_for(key, chosen)
         names = self.sample_columns(key)
         stored: dict[Ids, list[Row]] = {}
         for row in self.stored(key).values():
             stored.setdefault(tuple(row.values[name] for name in names), []).append(row)
         result = {}
-        for sample in expected.keys() | stored.keys():
-            if sample not in stored:
-                if self.is_empty(key, sample, expected[sample]):
+        for sample in called.keys() | stored.keys():
+            rows = stored.get(sample)
+            if sample not in called:
+                if rows and self.is_within(key, chosen, rows):
+                    result[sample] = "orphaned"
+                continue
+            expected = called[sample]
+            if chosen.sample is not None and chosen.sample(expected.columns) is not True:
+                continue
+            if rows is None:
+                if self.is_empty(key, sample, expected.provenance):
                     continue
                 result[sample] = "new"
-            elif sample not in expected:
-                result[sample] = "orphaned"
-            elif any(row.provenance != expected[sample] for row in stored[sample]):
+            elif any(row.provenance != expected.provenance for row in rows) or (
+                # Stored elsewhere: it has moved.
+                key in chosen.rows and not self.is_within(key, chosen, rows)
+            ):
                 result[sample] = "stale"
         return result
+
+    def is_within(self, key: str, chosen: Chosen, rows: Iterable[Row]) -> bool:
+        """Whether stored rows of a sample are looked at, as far as their own columns tell."""
+        own = chosen.rows.get(key)
+        if own is not None:
+            return any(own(row.values) is True for row in rows)
+        if chosen.sample is None:
+            return True
+        known = self.columns(key)
+        if not chosen.columns <= known:
+            return False
+        return any(chosen.sample(row.values) is True for row in rows)
+
+    def columns(self, key: str) -> set[str]:
+        """The columns that are stored."""
+        return {name for row in self.stored(key).values() for name in row.values}
 
     def is_empty(self, key: str, sample: Ids, provenance: dict[str, str]) -> bool:
         mark = self.empty(key).get(sample)

@@ -6,6 +6,7 @@ To let something else vary, add it to :class:`Shape` and :func:`shapes`, and say
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +44,18 @@ BESIDE = {
 small = st.integers(0, 3)
 value = st.one_of(st.none(), small)
 text = st.sampled_from(["a", "b", "", "é", None])
+FIRST = dt.datetime.fromisoformat("2024-02-01")
+# Moments as text, in the ways in which people write them, and as times.
+moment = st.sampled_from(
+    [
+        *("2024-02-01", "2024-02-01T23:59:59Z", "2024-02-02 00:30", "2024-02-02T01:00+02:00"),
+        *("2024-02-03T00:00:00.5", "soon", None),
+    ]
+)
+time = st.one_of(
+    st.none(),
+    st.sampled_from([FIRST + dt.timedelta(days=day, hours=h) for day in range(3) for h in (0, 23)]),
+)
 
 
 @dataclass(frozen=True)
@@ -118,10 +131,13 @@ def other_shapes(shape: Shape) -> st.SearchStrategy[Shape]:
     )
 
 
+WHEN: Mapping[str, st.SearchStrategy[Any]] = {"t": moment, "at": time}
+
+
 def root_rows(ids: tuple[str, ...]) -> st.SearchStrategy[list[dict[str, Any]]]:
     keys = dict.fromkeys(ids, small)
     row = st.fixed_dictionaries(
-        {**keys, "x": value, "y": text, "g": st.sampled_from(["p", "q", None])}
+        {**keys, "x": value, "y": text, "g": st.sampled_from(["p", "q", None]), **WHEN}
     )
     return st.lists(row, max_size=6, min_size=1, unique_by=lambda r: tuple(r[name] for name in ids))
 
@@ -129,13 +145,32 @@ def root_rows(ids: tuple[str, ...]) -> st.SearchStrategy[list[dict[str, Any]]]:
 def first_rows(root: str) -> list[dict[str, Any]]:
     """Something to work on: an empty store teaches little; notes are missing here and there."""
     return [
-        {**dict.fromkeys(ROOTS[root], n), "x": n, "y": "ab"[n % 2], "g": "pq"[n % 2]}
+        {
+            **dict.fromkeys(ROOTS[root], n),
+            "x": n,
+            "y": "ab"[n % 2],
+            "g": "pq"[n % 2],
+            **first_when(n),
+        }
         for n in range(2 if root == "note" else 4)
     ]
 
 
+def first_when(n: int) -> dict[str, Any]:
+    return {"t": f"2024-02-0{1 + n % 3}", "at": FIRST + dt.timedelta(days=n % 3, hours=n)}
+
+
+def derived_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows of a derived feature; a column without a value has its type all the same."""
+    made = pa.Table.from_pylist(rows)
+    for name, kind in {"t": pa.string(), "at": pa.timestamp("us")}.items():
+        made = made.set_column(made.column_names.index(name), name, made[name].cast(kind))
+    return made
+
+
 def table(rows: list[dict[str, Any]], ids: tuple[str, ...]) -> pa.Table:
     kinds = {"x": pa.int64(), "y": pa.string(), "g": pa.string()}
+    kinds |= {"t": pa.string(), "at": pa.timestamp("us")}
     schema = pa.schema([*((n, pa.int64()) for n in ids), *kinds.items()])
     return pa.Table.from_pylist(rows, schema=schema)
 

@@ -2,6 +2,7 @@
 
 # Annotations are not postponed here: Dagster reads that of the context when an op is made.
 
+import datetime as dt
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import metaxy_dagster as mxd
 DAY = dg.DailyPartitionsDefinition("2024-01-30", end_date="2024-02-03")
 LONG = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-03-01")
 MONTH = dg.MonthlyPartitionsDefinition("2024-01-01", end_date="2024-03-01")
+WHOLE = dg.DailyPartitionsDefinition("2024-01-28", end_date="2024-02-11")
+WEEK = dg.WeeklyPartitionsDefinition("2024-01-28", end_date="2024-02-11")
 DAYS = list(DAY.get_partition_keys())
 ABC = dg.StaticPartitionsDefinition(["a", "b", "c"])
 SHIFT = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
@@ -32,7 +35,8 @@ class Case:
     downstream: Any
     mapping: Any
     target: Callable[[str], str | None]
-    text: Callable[[str, int], str] = lambda key, _: key
+    value: Callable[[str, int], Any] = lambda key, _: key
+    kind: Any = pl.String
 
 
 def next_day(day: str) -> str | None:
@@ -45,10 +49,36 @@ def written(day: str, value: int) -> str:
     return [day, f"{day}T23:59:59Z", f"{day} 00:30:00.5", f"{day}T03:00+02:00"][value % 4]
 
 
+def moment(day: str, value: int) -> dt.datetime:
+    """A time of the day, its first one and its last one among them."""
+    first = dt.datetime.fromisoformat(day)
+    return (
+        first
+        + [dt.timedelta(), dt.timedelta(hours=12), dt.timedelta(days=1, microseconds=-1)][value % 3]
+    )
+
+
+def week(day: str) -> str:
+    """The key of its week, which begins on Sunday."""
+    date = dt.date.fromisoformat(day)
+    return str(date - dt.timedelta(days=date.isoweekday() % 7))
+
+
 CASES = {
     "identity": Case(DAY, DAY, None, lambda day: day, written),
     "shifted": Case(DAY, DAY, SHIFT, next_day, written),
     "months": Case(LONG, MONTH, None, lambda day: f"{day[:7]}-01", written),
+    "times": Case(DAY, DAY, SHIFT, next_day, moment, pl.Datetime("us")),
+    "moments": Case(DAY, DAY, None, lambda day: day, moment, pl.Datetime("us", "UTC")),
+    "dates": Case(
+        LONG,
+        MONTH,
+        None,
+        lambda day: f"{day[:7]}-01",
+        lambda day, _: dt.date.fromisoformat(day),
+        pl.Date,
+    ),
+    "weeks of times": Case(WHOLE, WEEK, None, week, moment, pl.Datetime("us")),
     "static": Case(
         ABC,
         dg.StaticPartitionsDefinition(["x", "y"]),
@@ -81,8 +111,8 @@ class History:
             else:
                 self.rows[number] = (self.pick.choice(self.keys), self.pick.randrange(40))
         frame = pl.DataFrame(
-            [(i, self.case.text(key, n), n) for i, (key, n) in self.rows.items()],
-            schema={"id": pl.Int64, "up_part": pl.String, "n": pl.Int64},
+            [(i, self.case.value(key, n), n) for i, (key, n) in self.rows.items()],
+            schema={"id": pl.Int64, "up_part": self.case.kind, "n": pl.Int64},
             orient="row",
         )
         self.store.write("up", frame, mode="replace")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import duckdb
 
 from metaxy_dagster.features import DepPlan, FeatureKey, FeaturePlan
 from metaxy_dagster.stores.duckdb.file import layout
 from metaxy_dagster.stores.duckdb.file.catalog import Catalog
-from metaxy_dagster.stores.duckdb.file.entries import Watermark
+from metaxy_dagster.stores.duckdb.file.entries import Commits, Entry, Watermark, history_of
 from metaxy_dagster.stores.duckdb.resolve.empties import Marks
 from metaxy_dagster.stores.duckdb.sql.identifiers import (
     columns,
@@ -18,7 +18,14 @@ from metaxy_dagster.stores.duckdb.sql.identifiers import (
     table_of,
 )
 
-__all__ = ["CANDIDATES", "find_candidates", "has_news", "known_samples"]
+__all__ = [
+    "CANDIDATES",
+    "changed_since",
+    "find_candidates",
+    "has_ids",
+    "has_news",
+    "known_samples",
+]
 
 CANDIDATES = "metaxy_candidates"
 
@@ -63,31 +70,60 @@ def find_candidates(
         return None
     if not has_news(plan, catalog, mark):
         return 0
-    parts = [f"SELECT {columns(keys)} FROM {pending_table(plan.key)}"] if mark.pending else []
-    named = {name: name for name in keys}
-    if own.commits.newest > mark.own_commit:
-        parts += _changed(own, named, mark.own_commit)
-        if marks is not None:
-            parts.append(marks.typed(own.types).changed(mark.own_commit))
-    for dep in plan.deps:
-        table = catalog.get(dep.upstream.key)
-        if table is None or table.commits.newest <= mark.upstream_commit:
-            continue
-        found = list(_of_upstream(plan, dep, keys, catalog, mark))
-        if not found:
-            return None
-        parts += found
+    known = None if marks is None else marks.typed(own.types)
+    parts = changed_since(plan, keys, catalog.entry, mark, known)
     if not parts:
-        # News of upstreams that are not stored any more.
+        # They cannot be told, or are news of upstreams that are not stored any more.
         return None
-    known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in keys)
     ((number,),) = connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {CANDIDATES} AS SELECT {columns(keys)}"
-        f" FROM ({' UNION '.join(parts)}) WHERE {known}"
+        f" FROM ({' UNION '.join(parts)}) WHERE {has_ids(keys)}"
     ).fetchall()
     if number > max_share * known_samples(connection, plan.key, catalog, marks):
         return None
     return int(number)
+
+
+def has_ids(keys: Sequence[str]) -> str:
+    """A condition for rows that name a sample."""
+    return " AND ".join(f"{quote(name)} IS NOT NULL" for name in keys)
+
+
+def changed_since(
+    plan: FeaturePlan,
+    keys: Sequence[str],
+    entry: Callable[[FeatureKey], Entry],
+    mark: Watermark,
+    marks: Marks | None,
+) -> list[str]:
+    """SELECTs of the samples that may need something, as nothing else than a watermark tells.
+
+    Args:
+        plan: the feature, which is stored.
+        keys: its sample columns.
+        entry: what is known of each feature.
+        mark: since when.
+        marks: samples that yielded nothing, with ids in the types of the feature's table.
+
+    Returns:
+        None at all if they cannot be told.
+    """
+    own = entry(plan.key).commits
+    parts = [f"SELECT {columns(keys)} FROM {pending_table(plan.key)}"] if mark.pending else []
+    if own.newest > mark.own_commit:
+        named = {name: name for name in keys}
+        parts += _changed(plan.key, own, named, mark.own_commit)
+        if marks is not None:
+            parts.append(marks.changed(mark.own_commit))
+    for dep in plan.deps:
+        upstream = entry(dep.upstream.key)
+        if not upstream.stored or upstream.commits.newest <= mark.upstream_commit:
+            continue
+        found = list(_of_upstream(plan, dep, keys, entry, mark.upstream_commit))
+        if not found:
+            return []
+        parts += found
+    return parts
 
 
 def known_samples(
@@ -101,24 +137,28 @@ def known_samples(
     )
 
 
-def _changed(table: layout.Table, names: dict[str, str], since: int) -> list[str]:
+def _changed(key: FeatureKey, commits: Commits, names: dict[str, str], since: int) -> list[str]:
     """The rows of a feature that began or ended after a commit: ``names`` is here -> there."""
     selected = ", ".join(f"{quote(there)} AS {quote(here)}" for here, there in names.items())
     return [
-        f"SELECT {selected} FROM {table_of(table.key)} WHERE {quote(layout.COL_COMMIT)} > {since}",
+        f"SELECT {selected} FROM {table_of(key)} WHERE {quote(layout.COL_COMMIT)} > {since}",
         *(
             f"SELECT {selected} FROM {history} WHERE {quote(layout.COL_ENDED)} > {since}"
-            for history in table.history
+            for history in history_of(key, commits)
         ),
     ]
 
 
 def _of_upstream(
-    plan: FeaturePlan, dep: DepPlan, keys: Sequence[str], catalog: Catalog, mark: Watermark
+    plan: FeaturePlan,
+    dep: DepPlan,
+    keys: Sequence[str],
+    entry: Callable[[FeatureKey], Entry],
+    since: int,
 ) -> Iterator[str]:
     """The samples that an upstream's changed rows touch; nothing if they cannot be told."""
-    upstream = catalog.tables[dep.upstream.key]
-    changed = _changed(upstream, dict(dep.source_columns), mark.upstream_commit)
+    key = dep.upstream.key
+    changed = _changed(key, entry(key).commits, dict(dep.source_columns), since)
     if set(dep.join_columns) == set(keys):
         yield from changed
         return
@@ -131,7 +171,7 @@ def _of_upstream(
         return
     touched = " UNION ".join(changed)
     on = columns(dep.join_columns)
-    if catalog.get(finest.upstream.key) is not None:
+    if entry(finest.upstream.key).stored:
         source = ", ".join(
             f"{quote(there)} AS {quote(here)}" for here, there in finest.source_columns.items()
         )

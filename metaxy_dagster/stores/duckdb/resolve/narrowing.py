@@ -92,6 +92,20 @@ class Narrowing:
             types=kinds | {name: own.types[name] for name in keys},
             exact=False,
         )
+        present = "".join(f" AND {quote(name)} IS NOT NULL" for name in keys)
+        return Query(
+            f"WITH {', '.join(clauses)} SELECT {columns(keys)} FROM {joined_views(self.plan)}"
+            f" WHERE {scope}{present}{self._stored(own, connection, values)}",
+            values,
+        )
+
+    def _stored(
+        self, own: layout.Table, connection: duckdb.DuckDBPyConnection, values: Values
+    ) -> str:
+        """The stored samples in scope, as one more part of a union."""
+        if any(own.column_named(name) is None for one in self.filters for name in one.columns):
+            # Upstream columns that are not stored tell nothing of what is orphaned.
+            return ""
         rows = self.catalog.rows(self.plan.key, own.columns)
         stored = condition(
             (*self.filters, *self.by_feature.get(self.plan.key, ())),
@@ -102,10 +116,4 @@ class Narrowing:
             exact=False,
             texts=DistinctTexts(connection, rows),
         )
-        present = "".join(f" AND {quote(name)} IS NOT NULL" for name in keys)
-        return Query(
-            f"WITH {', '.join(clauses)} SELECT {columns(keys)} FROM {joined_views(self.plan)}"
-            f" WHERE {scope}{present}"
-            f" UNION SELECT {columns(keys)} FROM ({rows}) WHERE {stored}",
-            values,
-        )
+        return f" UNION SELECT {columns(sample_columns(self.plan))} FROM ({rows}) WHERE {stored}"

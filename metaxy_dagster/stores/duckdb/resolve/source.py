@@ -30,6 +30,7 @@ from metaxy_dagster.stores.duckdb.read.query import (
 from metaxy_dagster.stores.duckdb.read.reader import arrow_schema
 from metaxy_dagster.stores.duckdb.read.snapshot import Listed, Restored, Snapshot
 from metaxy_dagster.stores.duckdb.resolve.full import OpenResolve, Resolve
+from metaxy_dagster.stores.duckdb.resolve.parts import AnsweredPart, settles
 from metaxy_dagster.stores.frames import spool as spools
 from metaxy_dagster.stores.frames.logical import restore
 from metaxy_dagster.stores.frames.samples import having
@@ -37,7 +38,7 @@ from metaxy_dagster.stores.increment import Increment
 from metaxy_dagster.stores.listing import IncrementSource
 from metaxy_dagster.stores.scan import Scan
 
-__all__ = ["DuckDBIncrementSource", "answered_by", "origin", "resolved_at"]
+__all__ = ["DuckDBIncrementSource", "answered_by", "origin", "part_answered_by", "resolved_at"]
 
 _DELTA_COLUMNS = (c.COL_PROVENANCE_BY_FIELD, c.COL_PROVENANCE)
 # Opening the file again costs more than reading so few rows.
@@ -229,3 +230,15 @@ def answered_by(increment: Increment | None, file: DuckDBFile) -> Answered | Non
         resolve.keep_unchanged,
         whole.ids,
     )
+
+
+def part_answered_by(increment: Increment | None, file: DuckDBFile) -> AnsweredPart | None:
+    """The same, if the increment looks at some samples alone."""
+    source = None if increment is None else origin(increment.source)
+    if source is None or source.file.place != file.place:
+        return None
+    resolve = source.resolve
+    if resolve.is_whole or resolve.plan.is_root:
+        return None
+    settled = settles(resolve.plan, resolve.by_feature)
+    return AnsweredPart(resolve.fingerprint, resolve.commit, resolve.sample_columns, settled)

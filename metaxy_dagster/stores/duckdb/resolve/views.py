@@ -30,7 +30,7 @@ from metaxy_dagster.stores.duckdb.sql.filtering import condition
 from metaxy_dagster.stores.duckdb.sql.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.sql.provenance import Values, encoded, id_text
 
-__all__ = ["UpstreamView", "carried_columns", "joined_views", "sample_columns"]
+__all__ = ["AGGREGATION", "UpstreamView", "carried_columns", "joined_views", "sample_columns"]
 
 AGGREGATION = "aggregation"
 

@@ -29,11 +29,19 @@ from metaxy_dagster.stores.duckdb.sql.identifiers import (
 from metaxy_dagster.stores.duckdb.sql.registering import register
 from metaxy_dagster.stores.frames.encoding import hash_parts
 
-__all__ = ["Done", "advance", "fingerprint", "is_behind", "read_watermark"]
+__all__ = [
+    "MAX_PENDING",
+    "Done",
+    "advance",
+    "fingerprint",
+    "is_behind",
+    "is_erased",
+    "read_watermark",
+]
 
 _KNOWN = "metaxy_known"
 # Beyond this many unanswered samples, finding them again costs less than keeping note of them.
-_MAX_PENDING = 200_000
+MAX_PENDING = 200_000
 
 
 def fingerprint(plan: FeaturePlan, feature_version: str) -> str:
@@ -55,9 +63,9 @@ def read_watermark(plan: FeaturePlan, mark: str, catalog: Catalog) -> Watermark 
     found = _stored(catalog, plan.key, mark)
     if found is None or max(found.upstream_commit, found.own_commit) > catalog.commit:
         return None
-    upstreams = [dep.upstream.key for dep in plan.deps]
-    if _erased(catalog, [plan.key], found.own_commit) or _erased(
-        catalog, upstreams, found.upstream_commit
+    upstreams = [catalog.entry(dep.upstream.key) for dep in plan.deps]
+    if is_erased([catalog.entry(plan.key)], found.own_commit) or is_erased(
+        upstreams, found.upstream_commit
     ):
         return None
     return found
@@ -68,15 +76,15 @@ def _stored(catalog: Catalog, key: FeatureKey, mark: str) -> Watermark | None:
     return found if found is not None and found.fingerprint == mark else None
 
 
-def _erased(catalog: Catalog, keys: Iterable[FeatureKey], since: int) -> bool:
+def is_erased(entries: Iterable[Entry], since: int) -> bool:
     """Whether rows vanished without a trace in the history."""
-    return any(catalog.entry(key).commits.erased > since for key in keys)
+    return any(entry.commits.erased > since for entry in entries)
 
 
 def is_behind(catalog: Catalog, plan: FeaturePlan, answered: Answered) -> bool:
     """Whether a newer watermark is worth a write: upstreams moved, or the old one is void."""
     stored = _stored(catalog, plan.key, answered.fingerprint)
-    if stored is None or _erased(catalog, [plan.key], stored.own_commit):
+    if stored is None or is_erased([catalog.entry(plan.key)], stored.own_commit):
         return True
     newest = (catalog.entry(dep.upstream.key).commits.newest for dep in plan.deps)
     return any(commit > stored.upstream_commit for commit in newest)
@@ -142,11 +150,11 @@ def advance(
         others = _but(connection, others, done, answered.sample_columns)
     if stored is not None and same:
         left = _strike(connection, key, answered, done, before=before, others=others)
-    elif answered.open_count > _MAX_PENDING + done.rows:
+    elif answered.open_count > MAX_PENDING + done.rows:
         return known
     else:
         left = _list(connection, key, answered, done, before=before, others=others)
-    if left > _MAX_PENDING:
+    if left > MAX_PENDING:
         connection.execute(f"DROP TABLE {pending_table(key)}")
         return None
     return Watermark(answered.fingerprint, answered.commit, commit, left)

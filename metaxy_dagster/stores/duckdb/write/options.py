@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from metaxy_dagster.stores.duckdb.failures.answered import Answered
+from metaxy_dagster.stores.duckdb.resolve.parts import AnsweredPart
 from metaxy_dagster.stores.empties import EmptySamples
 
 __all__ = ["Write"]
@@ -25,6 +26,7 @@ class Write:
         max_deleted_share: refuse to delete more than this share of the stored rows.
         materialization_id: stored with each written row.
         answered: the increment that the write answers, to be noted in the watermark.
+        part: the same, if it does not look at all samples.
         empty: samples of the increment that yielded nothing.
         versioned: note the data version, however many rows must be hashed for it.
         failing: the sample columns, where failures of the feature are noted: those that the write
@@ -39,6 +41,7 @@ class Write:
     max_deleted_share: float | None = None
     materialization_id: str | None = None
     answered: Answered | None = None
+    part: AnsweredPart | None = None
     empty: EmptySamples | None = None
     versioned: bool = False
     failing: tuple[str, ...] = ()

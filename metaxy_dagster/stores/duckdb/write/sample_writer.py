@@ -71,6 +71,7 @@ class SampleWriter:
                 max_deleted_share=asked.max_deleted_share,
                 materialization_id=asked.materialization_id,
                 answered=answered,
+                part=source.part_answered_by(increment, self._file),
                 empty=nothing,
                 versioned=asked.versioned,
                 failing=views.sample_columns(plan) if failing else (),

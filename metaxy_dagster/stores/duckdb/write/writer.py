@@ -15,7 +15,13 @@ from metaxy_dagster.stores.duckdb.failures import quarantine
 from metaxy_dagster.stores.duckdb.file import layout
 from metaxy_dagster.stores.duckdb.file.bulk import column_clauses, compressed
 from metaxy_dagster.stores.duckdb.file.catalog import Catalog
-from metaxy_dagster.stores.duckdb.file.entries import NOTHING_KNOWN, Content, Entry, Watermark, save
+from metaxy_dagster.stores.duckdb.file.entries import (
+    NOTHING_KNOWN,
+    Content,
+    Entry,
+    Watermark,
+    save,
+)
 from metaxy_dagster.stores.duckdb.read.versions import moved
 from metaxy_dagster.stores.duckdb.resolve.empties import (
     EMPTIED,
@@ -32,13 +38,13 @@ from metaxy_dagster.stores.duckdb.sql.identifiers import (
     quote,
     table_of,
 )
-from metaxy_dagster.stores.duckdb.sql.registering import register
 from metaxy_dagster.stores.duckdb.write import invalidation
+from metaxy_dagster.stores.duckdb.write.advancing import advanced, commits_after
 from metaxy_dagster.stores.duckdb.write.changed import CHANGED, mark_changed
 from metaxy_dagster.stores.duckdb.write.log import Log
 from metaxy_dagster.stores.duckdb.write.notes import had_types, noted
 from metaxy_dagster.stores.duckdb.write.options import Write
-from metaxy_dagster.stores.duckdb.write.removal import ORPHANS, Removal
+from metaxy_dagster.stores.duckdb.write.removal import Removal
 from metaxy_dagster.stores.duckdb.write.staged import STAGE, Staged
 from metaxy_dagster.stores.duckdb.write.staging import check_asked_for, stage, unstage
 from metaxy_dagster.stores.duckdb.write.types import stored_types
@@ -196,20 +202,16 @@ class Writer:
         self, staged: Staged, how: Write, result: WriteResult, marks: Marks | None
     ) -> Watermark | None:
         """What is known after a write of rows."""
-        key, rows, answered = staged.plan.key, staged.table.num_rows, how.answered
-        if answered is None or how.forgets(result.deleted):
-            return None if how.forgets(result.deleted) else self.entry.watermark
-        # Of a new feature, all that is stored was written now.
-        tables = [STAGE if self._catalog.get(key) is not None else table_of(key)]
-        if how.orphans is not None and how.orphans.num_rows:
-            register(self._connection, ORPHANS, how.orphans)
-            tables.append(ORPHANS)
-            rows += how.orphans.num_rows
-        one_each = answered.sample_columns == staged.plan.spec.id_columns and how.empty is None
-        tables += [] if how.empty is None else [EMPTIED]
-        done, commit = Done(tables, rows, result.commit, one_each), result.commit
-        return advance(
-            self._connection, key, self.entry, answered, commit=commit, done=done, marks=marks
+        commits = commits_after(self.entry, self._next_commit, result)
+        known = replace(self.entry, commits=commits)
+        return advanced(
+            self._connection,
+            self._catalog,
+            known,
+            staged=staged,
+            how=how,
+            result=result,
+            marks=marks,
         )
 
     def _content(
@@ -351,9 +353,7 @@ class Writer:
             content = self._content(spec, stored.types, result, always=False)
         self._log.note(result, "invalidate", self.entry.version, None)
         # Its rows were not written under another spec; a watermark takes them for news.
-        commits = self.entry.commits.after(
-            commit, ended=updated > 0, erased=False, emptied=False, archived=updated > 0
-        )
+        commits = commits_after(self.entry, commit, result)
         self.entry = replace(self.entry, commits=commits, content=content)
         save(connection, key, self.entry, known=True)
         connection.execute("COMMIT")
@@ -409,14 +409,8 @@ class Writer:
         erased: bool = False,
     ) -> None:
         """Keep what is known of the feature after a commit."""
-        before, ended = self.entry, result.updated > 0 or result.deleted > 0
-        commits = before.commits.after(
-            self._next_commit,
-            ended=ended,
-            erased=erased,
-            emptied=result.empty > 0,
-            archived=ended and not erased,
-        )
+        before = self.entry
+        commits = commits_after(before, self._next_commit, result, erased=erased)
         self.entry = replace(
             before,
             version=version,

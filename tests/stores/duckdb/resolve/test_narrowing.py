@@ -51,6 +51,9 @@ FILTERS: tuple[tuple[str, Any], ...] = (
     *((feature, {"frame": "day = 'a'", feature: "day = 'a'"}) for feature in DERIVED[:-1]),
     ("joined", {"video": "day = 'a'"}),
     ("copy", {"copy": "day = 'a'"}),
+    # A column of the upstream that the feature does not store.
+    ("copy", "v = 1"),
+    ("copy", ["v = 0", "day = 'a'"]),
 )
 EXAMPLES = 6
 BY_FRAME = 1

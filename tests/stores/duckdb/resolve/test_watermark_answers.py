@@ -83,7 +83,7 @@ def test_so_many_open_samples_are_noted_and_no_more(
     left: int,
     noted: bool,
 ) -> None:
-    monkeypatch.setattr(watermark_module, "_MAX_PENDING", 2)
+    monkeypatch.setattr(watermark_module, "MAX_PENDING", 2)
     increment = store.resolve_update("crop")
     done = list(range(1, 7 - left))
     store.write("crop", pa.table({"id": done, "v": done}), increment=increment)
@@ -95,7 +95,7 @@ def test_so_many_open_samples_are_noted_and_no_more(
 def test_open_samples_that_become_too_many_are_forgotten(
     store: DuckDBMetadataStore, narrowed: list[int | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watermark_module, "_MAX_PENDING", 2)
+    monkeypatch.setattr(watermark_module, "MAX_PENDING", 2)
     increment = store.resolve_update("crop")
     store.write("crop", pa.table({"id": [1, 2, 3, 4], "v": [1] * 4}), increment=increment)
     store.delete("crop", filters="id <= 2")
