@@ -106,7 +106,10 @@ def _run(options: argparse.Namespace) -> int:
         "failures": lambda: failures.show_failures(wanted()),
         "retry": lambda: failures.retry_samples(wanted(), dry_run=options.dry_run),
         "plan": lambda: plan.show_plan(
-            plan.PlanRequest(target, options.format, options.diff, options.exit_code)
+            plan.PlanRequest(
+                *(target, options.format, options.diff, options.exit_code, options.full),
+                *(options.asset_keys, options.io_routing, tuple(options.settings)),
+            )
         ),
     }
     with load.importable_from(options.working_directory):
@@ -123,21 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"metaxy-dagster {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    plan = _command(
-        commands,
-        "plan",
-        "what metaxify_definitions does to each asset and why, with all warnings and faults",
-        FORMS,
-    )
-    plan.add_argument(
-        "--diff",
-        type=Path,
-        metavar="PLAN.json",
-        help="print how the plan differs from this earlier one (its --format json output)",
-    )
-    plan.add_argument(
-        "--exit-code", action="store_true", help="with --diff: exit with 3 if the plans differ"
-    )
+    _add_plan(commands)
     status = _command(
         commands,
         "status",
@@ -150,6 +139,38 @@ def _parser() -> argparse.ArgumentParser:
     _add_migrate_ids(commands)
     _add_adopt(commands)
     return parser
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands,
+        "plan",
+        "what metaxify_definitions does to each asset and why, with all warnings and faults",
+        FORMS,
+    )
+    add = command.add_argument
+    add("--full", action="store_true", help="show every line, also where many say the same")
+    add(
+        "--diff",
+        type=Path,
+        metavar="PLAN.json",
+        help="print how the plan differs from this earlier one (its --format json output)",
+    )
+    add("--exit-code", action="store_true", help="with --diff: exit with 3 if the plans differ")
+    add("--asset-keys", choices=("keep", "feature"), help="preview: as if the code said so")
+    add(
+        "--io-routing",
+        choices=("keep", "route", "respect_default", "off"),
+        help="preview: as if the code said so",
+    )
+    add(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="preview: the same for any setting of the pass, such as checks=all",
+    )
 
 
 def _add_store(command: argparse.ArgumentParser) -> None:

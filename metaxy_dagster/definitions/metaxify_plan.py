@@ -52,13 +52,17 @@ class MetaxifyPlan(RepositoryPlan):
         """
         return apply_plan(self, self.rewriter)
 
-    def render(self, form: Literal["text", "markdown", "json"] = "text") -> str:
+    def render(
+        self, form: Literal["text", "markdown", "json"] = "text", *, full: bool = False
+    ) -> str:
         """The plan for people (text, Markdown) or programs (JSON).
 
         Args:
             form: which of the three.
+            full: whether people are told asset by asset what many have in common, as programs are;
+                by default it is said once.
 
         Raises:
             DefinitionsError: another form was asked for.
         """
-        return render(self, form)
+        return render(self, form, full=full)

@@ -8,16 +8,40 @@ gets the plans that made it, also those that were refused for their faults.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from metaxy_dagster.definitions.announcing import announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
+    from metaxy_dagster.definitions.settings import AssetKeys
 
-__all__ = ["note_plan", "recorded_plans"]
+__all__ = ["Preview", "note_plan", "preview", "previewed", "recorded_plans"]
 
+
+@dataclass(frozen=True)
+class Preview:
+    """Settings that are tried, whatever the code says.
+
+    Args:
+        asset_keys: instead of the argument of this name; None leaves it.
+        settings: instead of fields of the settings.
+    """
+
+    asset_keys: AssetKeys | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anything is otherwise."""
+        return self.asset_keys is not None or bool(self.settings)
+
+
+_PREVIEW: ContextVar[Preview] = ContextVar("metaxy_preview", default=Preview())  # noqa: B039 (frozen)
 _WATCHED: ContextVar[list[MetaxifyPlan] | None] = ContextVar("metaxy_recorded_plans", default=None)
 
 
@@ -40,9 +64,37 @@ def recorded_plans() -> Iterator[list[MetaxifyPlan]]:
         _WATCHED.reset(token)
 
 
-def note_plan(plan: MetaxifyPlan) -> MetaxifyPlan:
-    """Hand a plan that is about to be carried out to whoever watches, and give it back."""
+def note_plan(plan: MetaxifyPlan, module: str | None = None) -> MetaxifyPlan:
+    """Hand a plan that is about to be carried out to whoever watches, and give it back.
+
+    Where nobody watches, a line in the log says what it warns of.
+
+    Args:
+        plan: the plan.
+        module: the module of the function that gave the definitions, if it is known.
+    """
     watched = _WATCHED.get()
-    if watched is not None:
+    if watched is None:
+        announce(plan, module)
+    else:
         watched.append(plan)
     return plan
+
+
+@contextlib.contextmanager
+def previewed(preview: Preview) -> Iterator[None]:
+    """Have all passes inside the block planned as if they were called with other settings.
+
+    Args:
+        preview: what is otherwise.
+    """
+    token = _PREVIEW.set(preview)
+    try:
+        yield
+    finally:
+        _PREVIEW.reset(token)
+
+
+def preview() -> Preview:
+    """What is to be otherwise for passes that are planned now."""
+    return _PREVIEW.get()

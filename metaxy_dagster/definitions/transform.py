@@ -14,7 +14,7 @@ from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.bindings.request import Request
 from metaxy_dagster.definitions.bindings.translator import MetaxyTranslator
 from metaxy_dagster.definitions.planner import make_plan
-from metaxy_dagster.definitions.record import note_plan
+from metaxy_dagster.definitions.record import note_plan, preview
 from metaxy_dagster.definitions.settings import (
     AssetKeys,
     Checks,
@@ -155,7 +155,7 @@ def metaxify_definitions(
     if defs is None:
         return functools.partial(metaxify_definitions, **options)
     if isinstance(defs, dg.Definitions):
-        return note_plan(plan_definitions(defs, **options)).apply()
+        return _passed(defs, options)
     if isinstance(defs, _compat.LazyDefinitions):
         return _compat.lazy_with(defs, _wrapped(defs.load_fn, options))
     if inspect.isfunction(defs):
@@ -195,18 +195,22 @@ def plan_definitions(
         raise _refused(defs)
     checked_choice("asset_keys", asset_keys, get_args(AssetKeys))
     checked_choice("inject_code_version", inject_code_version, (True, False))
+    wanted = preview()
+    chosen = chosen_translator(
+        translator,
+        settings,
+        inject_code_version=inject_code_version,
+        checks=checks,
+        pending_sensor=pending_sensor,
+        pending_condition=pending_condition,
+    )
+    if wanted.settings:
+        chosen = replace(chosen, settings=replace(chosen.settings, **wanted.settings))
     request = Request(
         features=features,
         store=store,
-        translator=chosen_translator(
-            translator,
-            settings,
-            inject_code_version=inject_code_version,
-            checks=checks,
-            pending_sensor=pending_sensor,
-            pending_condition=pending_condition,
-        ),
-        rename=asset_keys == "feature",
+        translator=chosen,
+        rename=(wanted.asset_keys or asset_keys) == "feature",
     )
     return make_plan(defs, request)
 
@@ -259,9 +263,15 @@ def _wrapped(function: Callable[..., Any], options: dict[str, Any]) -> Callable[
         made = function(*args, **kwargs)
         if not isinstance(made, dg.Definitions):
             raise _refused(made)
-        return metaxify_definitions(made, **options)
+        return _passed(made, options, function.__module__)
 
     return load
+
+
+def _passed(
+    defs: dg.Definitions, options: dict[str, Any], module: str | None = None
+) -> dg.Definitions:
+    return note_plan(plan_definitions(defs, **options), module).apply()
 
 
 def _refused(found: object) -> DefinitionsError:

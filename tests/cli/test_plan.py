@@ -221,3 +221,78 @@ def test_in_a_process_of_its_own(way: str, repo: Callable[..., Path]) -> None:
     )
     assert done.returncode == 1
     assert done.stdout.count("to fix:") == 2
+
+
+# ---------------------------------------------------------------------------------- other settings
+STORED = """
+class Folder(dg.IOManager):
+    def handle_output(self, context, obj): ...
+    def load_input(self, context): ...
+
+@dg.asset(metadata={"metaxy/feature": "video/raw", "metaxy/id_columns": ["id"]})
+def raw(): ...
+
+@dg.asset(deps=[raw])
+def report() -> None: ...
+
+defs = dg.Definitions([raw, report], resources={"io_manager": Folder()})
+"""
+APPLIED = STORED + "defs = mxd.metaxify_definitions(defs)\n"
+DECIDED = STORED + (
+    "defs = mxd.metaxify_definitions("
+    "defs, asset_keys='keep', settings=mxd.MetaxifySettings(io_routing='keep', checks='all'))\n"
+)
+
+
+@pytest.mark.parametrize("code", [STORED, APPLIED, DECIDED])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--io-routing", "route"), "these go on looking at the IO manager 'io_manager' (Folder)"),
+        (("--io-routing", "keep"), "'io_manager' (Folder) stays, wrapped"),
+        (("--set", "io_routing=keep"), "'io_manager' (Folder) stays, wrapped"),
+        (("--asset-keys", "feature"), "1 assets get another key (raw)"),
+        (("--set", 'checks=["pending"]', "--set", "enable_tags=false"), "video/raw"),
+        (("--set", "checks=all"), "asset checks added"),
+    ],
+)
+def test_other_settings_are_previewed(code: str, arguments, said: str, repo, run) -> None:
+    path = repo(code)
+    done = run("plan", "-f", path, *arguments)
+    assert done.code == 0
+    assert said in done.out
+    assert "a preview with" in done.err
+    # What the code says is not touched by it.
+    assert "a preview" not in run("plan", "-f", path).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--io-routing", "sideways"),
+        ("--asset-keys", "other"),
+        ("--set", "checks"),
+        ("--set", "nothing=1"),
+        ("--set", "checks=none_of_them"),
+        ("--set", "max_deleted_share=many"),
+    ],
+)
+def test_settings_that_are_none_cannot_be_previewed(arguments, repo, run) -> None:
+    done = run("plan", "-f", repo(STORED), *arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert "--" in done.err
+
+
+def test_every_line_is_shown_on_demand(repo, run) -> None:
+    code = """
+    defs = dg.Definitions(
+        [
+            dg.AssetSpec(f"x{n}", metadata={"metaxy/feature": f"x{n}", "metaxy/id_columns": ["id"]})
+            for n in range(30)
+        ]
+    )
+    """
+    path = repo(code)
+    assert run("plan", "-f", path).out.count("metaxy/info") == 1
+    assert run("plan", "-f", path, "--full").out.count("metaxy/info") == 30
