@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import dagster as dg
-
 from metaxy_dagster.cli.console import complain, say
 from metaxy_dagster.cli.exits import FAULTS, FINE
 from metaxy_dagster.cli.load import Loaded, Target, load
+from metaxy_dagster.cli.outputs import Found, outputs_of, writes_itself
 from metaxy_dagster.cli.store import carriers, chosen_features, opened_store
+from metaxy_dagster.definitions.repository.collect import collect
 from metaxy_dagster.errors import ConfigError, MetaxyError
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AdoptRequest", "adopt_features"]
 
+_BY_ITSELF: Final = (
+    "it writes its data itself and returns nothing: give the ids by --from, or say with --written "
+    "that it has done so for all samples that are upstream now"
+)
 _COUNTS: Final = {
     "known": "up to date already",
     "unexpected": "left out: nothing upstream calls for them",
@@ -40,6 +44,7 @@ class AdoptRequest:
         file: a Parquet or CSV file with the rows, of one feature; by default what the assets'
             own IO managers hold.
         dry_run: only tell what would be adopted.
+        written: whether assets that write their data themselves have done so for all samples.
         form: ``"text"`` or ``"json"``.
     """
 
@@ -48,16 +53,8 @@ class AdoptRequest:
     store: str | None = None
     file: Path | None = None
     dry_run: bool = False
+    written: bool = False
     form: str = "text"
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Rows that exist: where they come from, and they; or why there are none."""
-
-    source: str
-    frame: Any = None
-    why_not: str | None = None
 
 
 def adopt_features(request: AdoptRequest) -> int:
@@ -99,7 +96,7 @@ def adopt_features(request: AdoptRequest) -> int:
     return FAULTS if any(entry["why_not"] for entry in told) else FINE
 
 
-def _existing(loaded: Loaded, key: FeatureKey, request: AdoptRequest) -> Iterator[_Found]:
+def _existing(loaded: Loaded, key: FeatureKey, request: AdoptRequest) -> Iterator[Found]:
     if request.file is not None:
         if len(request.features) != 1:
             raise ConfigError(
@@ -107,43 +104,17 @@ def _existing(loaded: Loaded, key: FeatureKey, request: AdoptRequest) -> Iterato
                 found=f"{len(request.features)} features",
                 remedy="name one feature beside --from",
             )
-        yield _Found(str(request.file), _read(request.file))
+        yield Found(str(request.file), _read(request.file))
         return
     for plan in loaded.plans:
         for asset in plan.assets:
-            if asset.feature == key:
-                yield from _outputs(plan.defs, asset.key)
-
-
-def _outputs(defs: dg.Definitions, key: dg.AssetKey) -> Iterator[_Found]:
-    """What the IO manager that the repository gave an asset holds of it, partition by partition."""
-    instance, name = _instance(), key.to_user_string()
-    partitions: Sequence[str | None] = [None]
-    if defs.get_assets_def(key).partitions_def is not None:
-        partitions = sorted(instance.get_materialized_partitions(key))
-    elif instance.get_latest_materialization_event(key) is None:
-        yield _Found(f"asset {name}", why_not="Dagster knows no materialization of it")
-        return
-    for partition in partitions:
-        source = f"asset {name}" if partition is None else f"asset {name}, partition {partition}"
-        try:
-            value = defs.load_asset_value(key, instance=instance, partition_key=partition)
-        except Exception as error:  # noqa: BLE001 - whatever an IO manager of the user's own raises
-            yield _Found(source, why_not=f"its IO manager raised {type(error).__name__}: {error}")
-        else:
-            why_not = "its IO manager holds nothing of it" if value is None else None
-            yield _Found(source, value, why_not)
-
-
-def _instance() -> dg.DagsterInstance:
-    try:
-        return dg.DagsterInstance.get()
-    except dg.DagsterError as error:
-        raise ConfigError(
-            "which outputs exist is known to the Dagster instance, and there is none",
-            found=f"{type(error).__name__}: {error}",
-            remedy="set DAGSTER_HOME to the directory of the instance, or give the rows by --from",
-        ) from None
+            if asset.feature != key:
+                continue
+            unit = collect(plan.defs).assets[asset.key].unit
+            if writes_itself(unit):
+                yield Found(f"asset {asset.key.to_user_string()}", by_itself=True)
+            else:
+                yield from outputs_of(plan.defs, asset.key)
 
 
 def _read(path: Path) -> Any:
@@ -163,7 +134,7 @@ def _read(path: Path) -> Any:
 def _adopted(
     store: MetadataStore,
     key: FeatureKey,
-    found: _Found,
+    found: Found,
     upstreams: Sequence[FeatureKey],
     request: AdoptRequest,
 ) -> dict[str, object]:
@@ -172,8 +143,11 @@ def _adopted(
     entry |= {"waits_for": list(map(str, upstreams)), "why_not": found.why_not}
     if found.why_not is not None or upstreams:
         return {**entry, "rows": 0 if found.why_not else None}
+    if found.by_itself and not request.written:
+        return {**entry, "why_not": _BY_ITSELF}
     try:
-        adoption: Adoption = store.adopt(key, found.frame, dry_run=request.dry_run)
+        frame = found.frame if not found.by_itself else store.resolve_update(key).pending
+        adoption: Adoption = store.adopt(key, frame, dry_run=request.dry_run)
     except MetaxyError as error:
         if request.form == "text":
             complain(f"error: {error}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.definitions.metaxify_plan import MetaxifyPlan
 
-__all__ = ["Loaded", "Target", "importable_from", "load"]
+__all__ = ["Loaded", "Target", "definitions_in", "importable_from", "load"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,18 @@ def load(target: Target) -> Loaded:
     if told or defs is None:
         return Loaded(defs, told, applied=True)
     return Loaded(defs, (plan_definitions(defs),), applied=False)
+
+
+def definitions_in(target: Target) -> tuple[Path, str]:
+    """The file of a target that was loaded, and what the Definitions are called in it.
+
+    Args:
+        target: as it was loaded.
+    """
+    name = target.module if target.module is not None else Path(str(target.file)).stem
+    module = sys.modules[name]
+    attribute = target.attribute or next(iter(_candidates(module)), "defs")
+    return Path(str(module.__file__)).resolve(), attribute
 
 
 def _says_something(plan: MetaxifyPlan) -> bool:

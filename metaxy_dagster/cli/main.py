@@ -18,11 +18,13 @@ from metaxy_dagster.late import late_modules
 
 if TYPE_CHECKING:
     from metaxy_dagster.cli import adopt, compact, failures, load, migrate_ids, plan, status
+    from metaxy_dagster.cli.retrofit import walk
 else:
     # `--help` answers at once, without loading Dagster.
     adopt, compact, failures, load, migrate_ids, plan, status = late_modules(
         __package__, "adopt", "compact", "failures", "load", "migrate_ids", "plan", "status"
     )
+    (walk,) = late_modules(f"{__package__}.retrofit", "walk")
 
 __all__ = ["main"]
 
@@ -101,7 +103,18 @@ def _run(options: argparse.Namespace) -> int:
         "status": lambda: status.show_status(target, store=options.store, form=options.format),
         "migrate-ids": migrate,
         "adopt": lambda: adopt.adopt_features(
-            adopt.AdoptRequest(*named, options.file, options.dry_run, options.format)
+            adopt.AdoptRequest(
+                *named, options.file, options.dry_run, options.written, options.format
+            )
+        ),
+        "retrofit": lambda: walk.retrofit(
+            walk.RetrofitRequest(
+                target,
+                tuple(options.assets),
+                options.working_directory,
+                options.write,
+                options.format,
+            )
         ),
         "failures": lambda: failures.show_failures(wanted()),
         "retry": lambda: failures.retry_samples(wanted(), dry_run=options.dry_run),
@@ -120,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="metaxy-dagster",
         description="Looks at a Dagster repository and its features. Only `adopt`, "
-        "`compact`, `migrate-ids` and `retry` write.",
+        "`compact`, `migrate-ids`, `retrofit --write` and `retry` write.",
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -137,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_failures(commands)
     _add_compact(commands)
     _add_migrate_ids(commands)
+    _add_retrofit(commands)
     _add_adopt(commands)
     return parser
 
@@ -287,6 +301,25 @@ def _add_migrate_ids(commands: argparse._SubParsersAction[argparse.ArgumentParse
     _add_store(command)
 
 
+def _add_retrofit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands,
+        "retrofit",
+        "propose metadata keys for the assets of an old repository, as a patch",
+        ("text", "json"),
+        does="Looks at what assets have materialized, by their own IO managers, and proposes "
+        "metadata keys for them: id columns that tell the rows apart, lineage by the columns that "
+        "an asset shares with its upstreams, the column of the partition. Shows them as a patch, "
+        "and what only you can confirm.",
+    )
+    command.add_argument(
+        "assets", nargs="*", default=[], metavar="ASSET", help="their keys (default: all)"
+    )
+    command.add_argument(
+        "--write", action="store_true", help="change the files, and show the plan that follows"
+    )
+
+
 def _add_adopt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _command(
         commands,
@@ -308,6 +341,11 @@ def _add_adopt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE",
         help="a Parquet or CSV file with the rows of the one feature, instead of what its asset "
         "has materialized",
+    )
+    add(
+        "--written",
+        action="store_true",
+        help="assets that write their data themselves have written all samples there are upstream",
     )
     add("--dry-run", action="store_true", help="only tell what would be adopted")
     _add_store(command)
