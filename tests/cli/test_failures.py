@@ -155,6 +155,7 @@ def test_faults_of_the_repository(store, repo, run) -> None:
 def test_what_writes_is_said(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "Only `adopt`, `compact`, `migrate-ids` and `retry` write." in " ".join(
-        capsys.readouterr().out.split()
+    assert (
+        "Only `adopt`, `compact`, `migrate-ids`, `retrofit --write` and `retry` write."
+        in " ".join(capsys.readouterr().out.split())
     )
