@@ -112,6 +112,16 @@ class AssetKeys(BaseModel):
         c.INPUT_ALL,
         words=Words.choice(c.KEY_INPUT, c.INPUT_MODES, default=c.INPUT_ALL),
     )
+    output: Literal["returned", "self"] = _key(
+        c.KEY_OUTPUT,
+        "whether its function returns the feature's rows, or makes its data itself: then the "
+        "samples that were pending when it began are recorded as done when it has ended; `self` "
+        "where a function that takes increments is seen to return nothing "
+        "([more](docs/self-writing.md))",
+        ["self"],
+        c.OUTPUT_RETURNED,
+        words=Words.choice(c.KEY_OUTPUT, c.OUTPUT_MODES, default=c.OUTPUT_RETURNED),
+    )
     batch_size: Annotated[
         int | None,
         BeforeValidator(readers.size),
@@ -268,6 +278,11 @@ class AssetKeys(BaseModel):
     def takes_increment(self) -> bool:
         """Whether the asset takes only its pending samples."""
         return self.input == c.INPUT_INCREMENT
+
+    @property
+    def writes_itself(self) -> bool:
+        """Whether its function makes what it computes itself, and returns none of it."""
+        return self.output == c.OUTPUT_SELF
 
     @property
     def samples_per_batch(self) -> int | None:

@@ -22,6 +22,7 @@ _HOMES = {
     ),
     "metaxy_dagster.runtime.work.empties": ("report_empty",),
     "metaxy_dagster.runtime.work.failures": ("report_failures",),
+    "metaxy_dagster.runtime.work.pending": ("pending",),
     "metaxy_dagster.runtime.io.io_manager": ("MetaxyIOManager",),
     "metaxy_dagster.runtime.automation.observable": ("observable_metaxy_asset",),
     "metaxy_dagster.runtime.automation.observation_job": (
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.runtime.work.deletion import DeleteSamples, delete
     from metaxy_dagster.runtime.work.empties import report_empty
     from metaxy_dagster.runtime.work.failures import report_failures
+    from metaxy_dagster.runtime.work.pending import pending
     from metaxy_dagster.runtime.work.retrying import RetrySamples, retry
     from metaxy_dagster.runtime.work.skipping import skipping_op
 
@@ -86,6 +88,7 @@ __all__ = [
     "generate_materialize_results",
     "generate_observe_results",
     "observable_metaxy_asset",
+    "pending",
     "pending_samples",
     "report_empty",
     "report_failures",

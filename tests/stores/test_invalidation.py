@@ -226,3 +226,15 @@ def test_samples_are_named_by_their_columns(store: mxd.DuckDBMetadataStore) -> N
         store.invalidate("score", pa.table({"score": [0.5]}))
     with pytest.raises(mxd.FeatureError):
         store.invalidate("nowhere", [{"id": 1}])
+
+
+def test_a_failure_that_was_reported_since_is_not_forgotten(store: mxd.DuckDBMetadataStore) -> None:
+    store.write("page", pl.from_arrow(PAGES).with_columns(text=pl.lit("new")))
+    increment = store.resolve_update("score")
+    store.invalidate("score", increment.pending)
+    store.record_failures("score", [{"id": 1}], "torn", increment=increment)
+    scores = PAGES.select(["id"]).append_column("score", pa.array([1.0, 2.0, 3.0]))
+    store.write("score", scores.slice(1), increment=increment)
+    assert store.failures("score").collect()["id"].to_list() == [1]
+    store.write("score", scores.slice(0, 1), increment=increment)
+    assert store.failures("score").collect()["id"].to_list() == []

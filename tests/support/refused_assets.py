@@ -55,8 +55,9 @@ ON_RAW = {"metaxy__deps": ["raw"]}
 RESOURCES = {"mine": dg.mem_io_manager, "warehouse": "w"}
 
 
-def plan_of(*assets, **options):
-    defs = dg.Definitions(assets=[raw, plain, apart, *assets], resources=RESOURCES)
+def plan_of(*assets, jobs=(), **options):
+    found = [raw, plain, apart, *assets]
+    defs = dg.Definitions(assets=found, jobs=jobs, resources=RESOURCES)
     return mxd.plan_definitions(defs, features=[], **options)
 
 

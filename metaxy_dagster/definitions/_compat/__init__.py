@@ -53,6 +53,7 @@ from metaxy_dagster.definitions._compat.functions import (
     called_by,
     constants_of,
     functions_of_automation,
+    gives_results,
     words_of,
 )
 from metaxy_dagster.definitions._compat.io_managers import (
@@ -111,6 +112,7 @@ __all__ = [
     "functions_of",
     "functions_of_automation",
     "gives_nothing",
+    "gives_results",
     "graph_with",
     "identity",
     "in_code_location",

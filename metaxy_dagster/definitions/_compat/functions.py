@@ -10,7 +10,14 @@ from typing import Any
 
 import dagster as dg
 
-__all__ = ["called_by", "constants_of", "enclosed", "functions_of_automation", "words_of"]
+__all__ = [
+    "called_by",
+    "constants_of",
+    "enclosed",
+    "functions_of_automation",
+    "gives_results",
+    "words_of",
+]
 
 
 def words_of(function: FunctionType) -> set[str]:
@@ -20,6 +27,15 @@ def words_of(function: FunctionType) -> set[str]:
         found.update(code.co_names)
         found.update(each for each in code.co_consts if isinstance(each, str))
     return found
+
+
+def gives_results(function: FunctionType) -> bool:
+    """Whether a function gives results of Dagster without a value, and no outputs."""
+    words = words_of(function)
+    if not words & {"MaterializeResult", "generate_materialize_results"} or "Output" in words:
+        return False
+    named = (each for code in _codes(function) for each in code.co_consts)
+    return not any("value" in each for each in named if isinstance(each, tuple))
 
 
 def constants_of(function: FunctionType) -> Iterator[object]:

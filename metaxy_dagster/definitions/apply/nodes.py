@@ -15,6 +15,7 @@ import dagster as dg
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.plan.node_plan import NodePlan
 from metaxy_dagster.runtime.io.batching import batching_op
+from metaxy_dagster.runtime.io.own_bodies import own_body_op
 from metaxy_dagster.runtime.work.skipping import skipping_op
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
     # Around the batches: where nothing is pending, none is even looked for.
     if plan.skips:
         op = skipping_op(op)
+    # Around all: it says whether anything is pending.
+    if plan.own_body is not None:
+        op = own_body_op(op, plan.own_body)
     return _compat.op_with(
         op,
         name=name or node.name,
@@ -113,10 +117,12 @@ def _inner_plans(
             loads=loads.get(name, {}),
             ordered=early.get(name, frozenset()),
             clone_suffix=f"{name}__{plan.clone_suffix}",
-            skips=plan.skips,  # planned for graphs of one node only
+            # These are planned for graphs of one node only.
+            skips=plan.skips,
+            own_body=plan.own_body,
         )
         for name in graph.node_dict
-        if name in early or name in keys or name in loads or plan.skips
+        if name in early or name in keys or name in loads or plan.skips or plan.own_body
     }
 
 

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.plan.plans import Change
     from metaxy_dagster.definitions.repository.collect import Asset, Unit
     from metaxy_dagster.features.keys import FeatureKey
+    from metaxy_dagster.runtime.io.own_bodies import OwnBody
 
-__all__ = ["BODY", "AssetDraft", "DepContext", "TiedDraft", "UnitDraft"]
+__all__ = ["BODY", "OUTPUT", "AssetDraft", "DepContext", "TiedDraft", "UnitDraft"]
 
 #: What a change of a body is called.
 BODY: Final = "body"
+#: What it is called that the samples of a function that makes its data itself are recorded.
+OUTPUT: Final = "output"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -80,12 +83,14 @@ class DepContext:
         relative: what the remaining relative keys mean, so that they are not doubled.
         mappings: partition mappings that the user set on any asset of the same op.
         assets: all assets, for their partitions.
+        dropped: keys that only stood for a parameter that is an Increment.
     """
 
     replaced: Mapping[dg.AssetKey, tuple[dg.AssetKey, ...]] = field(default_factory=dict)
     relative: Mapping[dg.AssetKey, dg.AssetKey] = field(default_factory=dict)
     mappings: Mapping[dg.AssetKey, dg.PartitionMapping] = field(default_factory=dict)
     assets: Mapping[dg.AssetKey, Asset] = field(default_factory=dict)
+    dropped: AbstractSet[dg.AssetKey] = frozenset()
 
 
 _NO_DEPS: Final = DepContext()
@@ -107,6 +112,8 @@ class UnitDraft:
         to_bind: the keys that need an input of their own to order execution.
         skips: whether its body is left out while nothing is pending.
         batch_size: how many samples its function gets at once; None for all of them.
+        own_body: how its function is called that loads its inputs, or makes its data, itself.
+        seen_making: its assets whose data its function is seen to make itself.
         checks: its check specs by output name where they change.
         resources: all that is bound to it, where some of that changes.
     """
@@ -122,6 +129,8 @@ class UnitDraft:
     to_bind: list[dg.AssetKey] = field(default_factory=list)
     skips: bool = False
     batch_size: int | None = None
+    own_body: OwnBody | None = None
+    seen_making: list[TiedDraft] = field(default_factory=list)
     checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
     resources: Mapping[str, dg.ResourceDefinition] = field(default_factory=dict)
 
@@ -133,4 +142,5 @@ class UnitDraft:
     @property
     def rewrites(self) -> bool:
         """Whether its op or graph has to be another one."""
-        return bool(self.to_bind or self.routed or self.loads or self.skips or self.batch_size)
+        called = self.skips or self.batch_size or self.own_body
+        return bool(self.to_bind or self.routed or self.loads or called)

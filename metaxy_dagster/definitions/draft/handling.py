@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from metaxy_dagster.definitions.draft.functions import gives_nothing
+from metaxy_dagster.definitions.draft.functions import gives_nothing, sole_op
 from metaxy_dagster.definitions.draft.loads import handler_of
 from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.keys import parse
+from metaxy_dagster.runtime.io.own_bodies import is_own_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,6 +61,21 @@ class Handling:
     def sees_upstreams(self) -> bool:
         """Whether one of its arguments is a feature that its own is computed from."""
         return bool(self.upstreams & self.loaded.keys())
+
+    @cached_property
+    def has_own_body(self) -> bool:
+        """Whether what is pending is looked up before its function is called."""
+        node, definition = self.plan.node, self.plan.unit.definition
+        if node is not None and node.own_body is not None:
+            return True
+        op = None if definition is None else sole_op(definition.node_def)
+        return op is not None and is_own_body(op)
+
+    @property
+    def writes_itself(self) -> bool:
+        """Whether what its function makes itself is recorded."""
+        planned = parse(self.planned.spec.metadata, self.called).keys
+        return self.has_own_body and planned.writes_itself
 
     @property
     def settled(self) -> bool:

@@ -41,7 +41,8 @@ def why_not_pending(bindings: Bindings, draft: UnitDraft) -> str | None:
     other = [name for name, feature in inputs.items() if feature not in upstreams]
     if other:
         return f"its argument {other[0]!r} is a feature that its own does not depend on"
-    return None if inputs else "none of its arguments is an upstream feature"
+    asks = draft.own_body is not None and draft.own_body.returns
+    return None if inputs or asks else "none of its arguments is an upstream feature"
 
 
 def feature_inputs(

@@ -46,7 +46,11 @@ def opened(
             if spec.key in tied and tied[spec.key].asset.unit is unit
         }
         loads = dict(loaded_by_key(unit, references.loaded, io_manager_key))
-        bound = unit.keys_by_input_name
+        bound = {
+            name: key
+            for name, key in unit.keys_by_input_name.items()
+            if not own or name not in unit.increments
+        }
         if not own and not replaced and not bindings.renames and not loads:
             yield UnitDraft(unit=unit, inputs=bound, active=False)
             continue
@@ -119,6 +123,7 @@ def _dep_context(
             if dep.partition_mapping is not None
         },
         assets=bindings.assets_by_new_key,
+        dropped=frozenset(unit.increments.values()) - unit.value_inputs,
     )
 
 

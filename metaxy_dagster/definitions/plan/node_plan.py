@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from metaxy_dagster.definitions import _compat
+    from metaxy_dagster.runtime.io.own_bodies import OwnBody
 
 __all__ = ["NodePlan"]
 
@@ -25,6 +26,8 @@ class NodePlan:
         clone_suffix: what distinguishes the names of cloned inner ops and graphs.
         skips: whether the body of its only op is left out while nothing is pending.
         batch_size: how many samples the function of an op gets at once; None for all of them.
+        own_body: how the function of its only op is called that loads its inputs, or makes its
+            data, itself; None if it does neither.
     """
 
     nothing_inputs: tuple[str, ...] = ()
@@ -34,8 +37,10 @@ class NodePlan:
     clone_suffix: str = ""
     skips: bool = False
     batch_size: int | None = None
+    own_body: OwnBody | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to rewrite."""
         routed = self.io_manager_keys or self.loads
-        return bool(self.nothing_inputs or routed or self.skips or self.batch_size)
+        called = self.skips or self.batch_size or self.own_body
+        return bool(self.nothing_inputs or routed or called)

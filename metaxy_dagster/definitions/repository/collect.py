@@ -13,6 +13,7 @@ import dagster as dg
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.repository.own_managers import OwnManagers
 from metaxy_dagster.keys import AssetKeys, ParsedKeys, names_feature, parse
+from metaxy_dagster.stores import Increment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +81,19 @@ class Unit:
             name: key
             for name, key in self.keys_by_input_name.items()
             if not node.input_def_named(name).dagster_type.is_nothing
+            and name not in self.increments
+        }
+
+    @cached_property
+    def increments(self) -> Mapping[str, dg.AssetKey]:
+        """The parameters that are Increments; Dagster takes each for an asset of that name."""
+        if not self.keys_by_input_name or self.definition is None:
+            return {}
+        node = self.definition.node_def
+        return {
+            name: key
+            for name, key in self.keys_by_input_name.items()
+            if node.input_def_named(name).dagster_type.typing_type is Increment
         }
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.repository.collect import Asset, Unit
 
 __all__ = ["deps"]
+
+
+_NO_ASSET: Final = "the parameter is the increment"
 
 
 @UnitRule
@@ -53,6 +56,9 @@ def _merged(
     result: dict[dg.AssetKey, dg.AssetDep] = {}
     covered: set[dg.AssetKey] = set()
     for dep in spec.deps:
+        if dep.asset_key in context.dropped:
+            changes.append(Change("dep", f"no {dep.asset_key.to_user_string()}", _NO_ASSET))
+            continue
         targets = context.replaced.get(dep.asset_key, (dep.asset_key,))
         for key in targets:
             covered.add(context.relative.get(key, key))

@@ -32,6 +32,7 @@ from metaxy_dagster.definitions.rules.mappings import mappings
 from metaxy_dagster.definitions.rules.metadata import metadata
 from metaxy_dagster.definitions.rules.metadata_values import metadata_values
 from metaxy_dagster.definitions.rules.new_key import new_key
+from metaxy_dagster.definitions.rules.own_bodies import own_bodies
 from metaxy_dagster.definitions.rules.own_checks import own_checks
 from metaxy_dagster.definitions.rules.own_writes import own_writes
 from metaxy_dagster.definitions.rules.owners import owners
@@ -85,6 +86,7 @@ RULES: Final[tuple[Rule, ...]] = (
     deps,
     routing,
     renamed_lineage,
+    own_bodies,
     skipping,
     batching,
     own_checks,

@@ -31,6 +31,8 @@ def own_writes(_: Bindings, draft: Draft) -> Iterator[Notice]:
         silent = each.handler is None or each.gives_nothing
         if each.settled or not silent or not each.upstreams or not each.plan.unit.materializable:
             continue
+        if each.writes_itself:
+            continue  # it is recorded
         message = _pending(each) if each.asset.keys.takes_increment else _all(each)
         if message is not None:
             yield Notice(NoticeKind.BODY, message, each.called)

@@ -32,7 +32,7 @@ def provenance(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | Notic
         unit, mine = each.plan.unit, each.upstreams
         if each.settled or each.asset.keys.takes_increment or not each.ours or each.gives_nothing:
             continue
-        if not mine or each.sees_upstreams:
+        if not mine or each.sees_upstreams or each.has_own_body:
             continue
         names = ", ".join(sorted(map(str, mine)))
         needed = needed_resources(unit) - {bindings.settings.io_manager_key}

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from metaxy_dagster.constants import RESOURCE_STORE
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.draft.findings import Fill
-from metaxy_dagster.definitions.draft.functions import needed_resources, words_of
+from metaxy_dagster.definitions.draft.functions import (
+    needed_resources,
+    returns_rows,
+    words_of,
+)
 from metaxy_dagster.definitions.draft.rule import UnitRule
 from metaxy_dagster.definitions.draft.storage import manager_of, named_manager, output_of
 from metaxy_dagster.definitions.plan.plans import KEPT, ROUTED, Change
@@ -89,6 +93,8 @@ def _routed(bindings: Bindings, draft: UnitDraft, asset: TiedDraft, key: str) ->
     name, output = output_of(draft.unit, asset.spec.key)
     if name is None or output is None or not _is_used(draft, asset):
         return
+    if asset.asset.keys.writes_itself and returns_rows(draft.unit, output):
+        return  # what it returns is no frame of the feature
     own = bindings.own(key, draft.unit)
     if _compat.is_nothing(output):
         why = "it is loaded for an argument"

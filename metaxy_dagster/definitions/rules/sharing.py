@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from metaxy_dagster.definitions.draft.drafts import BODY, UnitDraft
+from metaxy_dagster.constants import KEY_OUTPUT
+from metaxy_dagster.definitions.draft.drafts import BODY, OUTPUT, UnitDraft
 from metaxy_dagster.definitions.draft.loads import load_changes
 from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.draft.shared_nodes import nodes_used_elsewhere
 from metaxy_dagster.definitions.plan.node_plan import NodePlan
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 from metaxy_dagster.definitions.rules.batching import cannot_be_batched
+from metaxy_dagster.definitions.rules.own_bodies import cannot_be_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -56,11 +58,9 @@ def sharing(bindings: Bindings, draft: Draft) -> Iterator[Notice | MetaxyError]:
         yield from _plan_node(group, draft)
 
 
-def _plan_node(group: list[UnitDraft], whole: Draft) -> Iterator[Notice]:
+def _plan_node(group: list[UnitDraft], whole: Draft) -> Iterator[Notice | MetaxyError]:
     node = group[0].unit.definition.node_def  # type: ignore[union-attr] # executable units only
-    if any(draft.loads != group[0].loads for draft in group):
-        for draft in group:
-            _leave_loads(draft)
+    yield from _agreed(group)
     loads = group[0].loads
     keys = list(dict.fromkeys(key for draft in group for key in draft.to_bind))
     names = input_names(keys, {each.name for each in node.input_defs})
@@ -76,6 +76,7 @@ def _plan_node(group: list[UnitDraft], whole: Draft) -> Iterator[Notice]:
         clone_suffix=_suffix(node.name, group),
         skips=all(draft.skips for draft in group),
         batch_size=group[0].batch_size,
+        own_body=group[0].own_body,
     )
     if not plan.skips:
         for draft in group:
@@ -89,7 +90,17 @@ def _plan_node(group: list[UnitDraft], whole: Draft) -> Iterator[Notice]:
         whole.node_inputs[draft.unit.index] = {names[key]: key for key in draft.to_bind}
 
 
-def _leave_node(draft: UnitDraft, why: str) -> Iterator[Notice]:
+def _agreed(group: list[UnitDraft]) -> Iterator[Notice | MetaxyError]:
+    """Leave what the units of one node do not have in common."""
+    if any(draft.loads != group[0].loads for draft in group):
+        for draft in group:
+            _leave_loads(draft)
+    if any(draft.own_body != group[0].own_body for draft in group):
+        for draft in group:
+            yield from _leave_own_body(draft, "its op is shared with assets that are called apart")
+
+
+def _leave_node(draft: UnitDraft, why: str) -> Iterator[Notice | MetaxyError]:
     _leave_loads(draft)
     if draft.to_bind:
         deps = ", ".join(key.to_user_string() for key in draft.to_bind)
@@ -98,6 +109,24 @@ def _leave_node(draft: UnitDraft, why: str) -> Iterator[Notice]:
         draft.to_bind = []
     yield from _leave_routes(draft, why)
     yield from _leave_body(draft, why)
+    yield from _leave_own_body(draft, why)
+
+
+def _leave_own_body(draft: UnitDraft, why: str) -> Iterator[Notice | MetaxyError]:
+    """Let a function be called as it was; of its increments other rules say the rest."""
+    body, draft.own_body = draft.own_body, None
+    if body is None:
+        return
+    for asset in draft.tied:
+        asset.leave(BODY)
+        if body.parameter is not None or asset.asset.keys.writes_itself:
+            yield cannot_be_recorded(asset, why)
+    for asset in draft.seen_making:
+        asset.leave(OUTPUT)
+        asset.attributes["metadata"] = {
+            key: value for key, value in asset.metadata.items() if key != KEY_OUTPUT
+        }
+    draft.seen_making = []
 
 
 def _not_in_batches(group: Sequence[UnitDraft], why: str) -> Iterator[MetaxyError]:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
 from metaxy_dagster.constants import INPUT_INCREMENT, KEY_INPUT
 from metaxy_dagster.definitions.draft.drafts import BODY
 from metaxy_dagster.definitions.draft.findings import Fill
+from metaxy_dagster.definitions.draft.functions import sole_op
 from metaxy_dagster.definitions.draft.pending import incremental, why_not_pending
 from metaxy_dagster.definitions.draft.rule import UnitRule
 from metaxy_dagster.definitions.plan.plans import Change, Notice, NoticeKind
+from metaxy_dagster.runtime.io.own_bodies import is_own_body
 from metaxy_dagster.runtime.work.skipping import is_skipping, why_body_always_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from metaxy_dagster.definitions._compat import NodeDefinition
     from metaxy_dagster.definitions.bindings.bindings import Bindings
     from metaxy_dagster.definitions.draft.drafts import UnitDraft
 
-__all__ = ["skipping", "sole_op"]
+__all__ = ["skipping"]
 
 
 @UnitRule
@@ -31,6 +30,8 @@ def skipping(bindings: Bindings, draft: UnitDraft) -> Iterator[Fill | Notice]:
     Nothing is said of what does not take increments, or is left out already.
     """
     unit = draft.unit
+    if draft.own_body is not None and not draft.own_body.returns:
+        return
     if not bindings.settings.enable_skipping or not draft.tied:
         return
     if not incremental(draft).asset.keys.takes_increment:
@@ -38,7 +39,7 @@ def skipping(bindings: Bindings, draft: UnitDraft) -> Iterator[Fill | Notice]:
     if not unit.materializable or unit.definition is None:
         return
     op = sole_op(unit.definition.node_def)
-    if op is not None and is_skipping(op):
+    if op is not None and (is_skipping(op) or is_own_body(op)):
         return
     why = why_not_pending(bindings, draft)
     if why is None:
@@ -52,12 +53,3 @@ def skipping(bindings: Bindings, draft: UnitDraft) -> Iterator[Fill | Notice]:
     value = "left out while nothing is pending"
     change = Change(BODY, value, f"{KEY_INPUT} is {INPUT_INCREMENT}")
     yield Fill(asset, None, None, (change,))
-
-
-def sole_op(node: NodeDefinition) -> dg.OpDefinition | None:
-    """The op behind a node, through graphs that hold nothing else; None where there are more."""
-    while isinstance(node, dg.GraphDefinition):
-        if len(node.node_dict) != 1:
-            return None
-        node = next(iter(node.node_dict.values())).definition
-    return node if isinstance(node, dg.OpDefinition) else None

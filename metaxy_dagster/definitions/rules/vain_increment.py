@@ -24,6 +24,11 @@ __all__ = ["vain_increment"]
 
 _WANTED: Final = f'"{KEY_INPUT}": "{INPUT_INCREMENT}"'
 _ABOUT: Final = f"metadata {_WANTED} does nothing"
+_RETURN: Final = (
+    "a function that makes its data itself can return a frame of what it made (ids, and what "
+    "changes with it: a checksum, a time, a size), so that what is downstream computes only what "
+    "has changed"
+)
 
 
 @partial(RepositoryRule, of_assets=True)
@@ -37,9 +42,15 @@ def vain_increment(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | N
     for each in draft.handled:
         if each.settled or not each.asset.keys.takes_increment:
             continue
+        if each.plan.unit.increments and not each.has_own_body:
+            continue  # said already
+        stored = each.handler is None or each.ours
+        merged = each.kept is None or each.kept.no_increments is None
         if not each.plan.unit.materializable:
             message = f"{_WANTED} does nothing: no function of this repository computes the asset"
             yield Notice(NoticeKind.METADATA, message, each.called)
+        elif each.upstreams and (each.writes_itself or (each.has_own_body and stored and merged)):
+            continue
         elif each.handler is not None and not each.ours:
             yield _bypassed(each, key, bindings.own(each.handler, each.plan.unit))
         elif each.kept is not None and each.kept.no_increments is not None:
@@ -50,7 +61,8 @@ def vain_increment(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | N
                 found="no upstream feature",
                 allowed="an asset that takes assets with features as arguments",
                 remedy='give the upstream assets features ("metaxy/feature", "metaxy/id_columns"), '
-                f'name them in "metaxy/deps", or remove "{KEY_INPUT}"',
+                f'name them in "metaxy/deps", or remove "{KEY_INPUT}"'
+                + ("; " + _RETURN if each.handler is None or each.gives_nothing else ""),
             )
         elif not each.sees_upstreams:
             yield _unseen(each, key)

@@ -15,6 +15,12 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._utils.warnings import disable_dagster_warnings
 
 from metaxy_dagster.keys import names_feature
+from metaxy_dagster.runtime._compat.bodies import (
+    current_execution,
+    op_around,
+    reports_checks,
+    tell_of_asset,
+)
 from metaxy_dagster.runtime._compat.conditions import condition_metadata, condition_resources
 from metaxy_dagster.runtime._compat.resources import made_by, resource_definition
 from metaxy_dagster.runtime._compat.run_log import RunLog
@@ -33,6 +39,7 @@ __all__ = [
     "belongs_to_assets",
     "condition_metadata",
     "condition_resources",
+    "current_execution",
     "current_step",
     "has_own_check",
     "input_definition_metadata",
@@ -42,14 +49,17 @@ __all__ = [
     "made_by",
     "neighbours",
     "observable",
+    "op_around",
     "op_function",
     "op_with_function",
+    "reports_checks",
     "resource_definition",
     "result_object",
     "returns_output",
     "running_step",
     "say_of_input",
     "set_data_version",
+    "tell_of_asset",
 ]
 
 _STUB = "dagster/auto_created_stub_asset"

@@ -129,7 +129,7 @@ def check_upstreams(
     instance: dg.DagsterInstance,
     assets: Callable[[], Assets],
     *,
-    but: FeatureKey,
+    but: FeatureKey | None,
 ) -> None:
     """As :func:`unwritten_upstreams`, for a run.
 

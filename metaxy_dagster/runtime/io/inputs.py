@@ -118,7 +118,7 @@ def load_frame(
     return Loaded(Source.of(lambda: frames.union([one.table() for one in parts], ids)), work)
 
 
-def resolve_shared(store: MetadataStore, step: Step) -> Mapping[dg.AssetKey, Increment]:
+def resolve_shared(store: MetadataStore, step: Step) -> dict[dg.AssetKey, Increment]:
     """What another process resolved for the steps of a graph asset; nothing if none did."""
     outputs = produced(step)
     if all(store.graph.plan(output.feature).is_root for output in outputs):
@@ -191,6 +191,7 @@ def resolve(
     outputs: Mapping[FeatureAsset, Scope],
     *,
     pinned: int | None,
+    keep_unchanged: bool = False,
 ) -> dict[dg.AssetKey, Increment]:
     """The increments of everything that a step makes of other features, as of one moment.
 
@@ -199,6 +200,7 @@ def resolve(
         step: the step.
         outputs: the feature assets that it produces.
         pinned: the commit as of which; ``None`` for now.
+        keep_unchanged: list samples that need nothing too, also of what takes increments.
     """
     plans = {output: store.graph.plan(output.feature) for output in outputs}
     derived = [output for output in outputs if not plans[output].is_root]
@@ -210,8 +212,10 @@ def resolve(
                 output.feature,
                 filters=filters_of(store, plans[output], _share(step, output, outputs[output])),
                 # Samples that need nothing are listed too where the step may return them: it
-                # got all rows, or the pending rows of another of its features.
-                keep_unchanged=len(derived) > 1 or not output.increment,
+                # got all rows, or the pending rows of another of its features. Nothing is returned
+                # of those whose data its function makes itself.
+                keep_unchanged=keep_unchanged
+                or (not output.keys.writes_itself and (len(derived) > 1 or not output.increment)),
                 as_of=pinned,
             )
     return found

@@ -24,13 +24,20 @@ from metaxy_dagster.runtime.calling import known_instance
 from metaxy_dagster.runtime.events.event_metadata import feature_state, write_metadata
 from metaxy_dagster.runtime.events.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.io.batching import batch_size, first_batch, in_batches, with_batches
-from metaxy_dagster.runtime.io.inputs import is_optional, load_frame, produced, resolve_shared
+from metaxy_dagster.runtime.io.inputs import (
+    is_optional,
+    load_frame,
+    produced,
+    resolve,
+    resolve_shared,
+)
 from metaxy_dagster.runtime.io.output import own_rows, write_output
 from metaxy_dagster.runtime.loading.conversion import Source
 from metaxy_dagster.runtime.loading.parameters import UNANNOTATED, Parameter
 from metaxy_dagster.runtime.located import located
 from metaxy_dagster.runtime.partitions.scope import Scope
 from metaxy_dagster.runtime.pinning import pin
+from metaxy_dagster.runtime.work.current import StepWork, begin_work, work_of
 from metaxy_dagster.runtime.work.failures import note_reported, stop_for_failed
 from metaxy_dagster.runtime.work.increments import StepIncrements
 from metaxy_dagster.runtime.work.limits import Limits
@@ -194,6 +201,9 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         asset = FeatureAsset.required(context.asset_key, metadata)
         step = _compat.running_step(context)
         partitioned = context.has_asset_partitions
+        work = None if step is None else work_of(step)
+        if obj is None and work is not None and asset.asset_key in work.recorded:
+            return  # its function has made it, and all is said
         with located(context.asset_key), within_run_of(context):
             keys = context.asset_partition_keys if partitioned else None
             definition = context.asset_partitions_def if partitioned else None
@@ -250,6 +260,26 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             said = with_run_totals(said, len(apart))
         context.add_output_metadata(said)
         _compat.set_data_version(context, state.data_version)
+
+    def begin(self, step: _compat.Step, *, keep_unchanged: bool) -> StepWork:
+        """What a step works on, also where no input of it is a feature.
+
+        Args:
+            step: the running step.
+            keep_unchanged: list samples that need nothing too, if no input had it resolved.
+        """
+        found = work_of(step)
+        if found is not None:
+            return found
+        outputs = produced(step)
+        pinned = pin(self.store, step)
+        increments = self._increments.resolved(
+            step,
+            lambda: resolve(
+                self.store, step, outputs, pinned=pinned, keep_unchanged=keep_unchanged
+            ),
+        )
+        return begin_work(StepWork(step, self.store, outputs, increments, self._limits(step)))
 
     def _check_written(
         self,

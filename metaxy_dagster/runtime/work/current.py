@@ -33,15 +33,17 @@ class StepWork:
         limits: how much a replace may delete.
         inputs: by parameter, how to load it for a part of the increment.
         written: what the batches that are done, and reports of empty samples, have changed.
+        recorded: assets whose function has made its data itself, which is recorded as done.
     """
 
     step: Step
     store: MetadataStore
     outputs: Mapping[FeatureAsset, Scope]
-    increments: Mapping[dg.AssetKey, Increment]
+    increments: dict[dg.AssetKey, Increment]
     limits: Limits
     inputs: dict[str, Callable[[Increment], Any]] = field(default_factory=dict)
     written: list[WriteResult] = field(default_factory=list)
+    recorded: set[dg.AssetKey] = field(default_factory=set)
 
 
 _WORK: ContextVar[StepWork | None] = ContextVar("metaxy_step_work", default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -12,13 +12,13 @@ from metaxy_dagster.stores import Increment
 
 __all__ = ["StepIncrements"]
 
-Resolve = Callable[[], Mapping[dg.AssetKey, Increment]]
+Resolve = Callable[[], dict[dg.AssetKey, Increment]]
 
 
 @dataclass
 class _Entry:
     attempt: tuple[str, int]
-    increments: Mapping[dg.AssetKey, Increment]
+    increments: dict[dg.AssetKey, Increment]
     waiting: set[dg.AssetKey]
 
 
@@ -32,7 +32,7 @@ class StepIncrements:
 
     _entries: dict[tuple[str, str], _Entry] = field(default_factory=dict)
 
-    def resolved(self, step: Step, resolve: Resolve) -> Mapping[dg.AssetKey, Increment]:
+    def resolved(self, step: Step, resolve: Resolve) -> dict[dg.AssetKey, Increment]:
         """The increments of the step's outputs, by asset.
 
         Args:

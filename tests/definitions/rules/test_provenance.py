@@ -9,7 +9,6 @@ from refused_assets import (
     ROWS,
     alone,
     is_fine,
-    is_one_fault,
     keys,
     made,
     of_plain,
@@ -37,22 +36,41 @@ def asks_by_itself() -> pl.DataFrame:
     return mxd.DuckDBMetadataStore("x").resolve_update("x").new
 
 
-#: The asset, and parts of its fault.
-FAULTS = {
-    "deps only": (
-        lambda: made(alone, deps=[raw], metadata=keys()),
-        ("provenance", "no argument", '"store"', '"metaxy/deps": []'),
-    ),
-    "deps only, and an argument of another": (
-        lambda: made(of_plain, deps=[raw], metadata=keys()),
-        ("provenance", "plain (loaded by another IO manager, or no feature)"),
-    ),
-}
+@dg.op
+def some_rows() -> pl.DataFrame:
+    return ROWS
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-def test_what_no_run_could_do_is_one_fault(kind):
-    is_one_fault(*FAULTS[kind])
+def stored_rows() -> pl.DataFrame:
+    return ROWS
+
+
+@dg.op
+def the_same(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows
+
+
+@dg.graph_asset(name="x", metadata=keys(metaxy__deps=["raw"]))
+def several_ops():
+    return the_same(some_rows())
+
+
+def test_what_no_run_could_do_is_one_fault():
+    stored = dg.op(out=dg.Out(io_manager_key="metaxy_io_manager"))(stored_rows)
+    made = dg.AssetsDefinition.from_op(
+        stored,
+        keys_by_output_name={"result": dg.AssetKey("x")},
+        metadata_by_output_name={"result": keys(metaxy__deps=["raw"])},
+    )
+
+    @dg.job(resource_defs={"metaxy_io_manager": dg.mem_io_manager})
+    def other():
+        stored()
+
+    defs = dg.Definitions(assets=[raw, made], jobs=[other])
+    (error,) = mxd.plan_definitions(defs, features=[]).errors
+    parts = ("provenance", "no argument", '"store"', '"metaxy/deps": []')
+    assert all(part in str(error) for part in parts), error
 
 
 #: Assets that a run may well do, and what is said of some of them.
@@ -63,6 +81,15 @@ FINE = {
     "asks a store": (lambda: made(asks_by_itself, deps=[raw], metadata=keys()), None),
     "takes another resource": (
         lambda: made(with_warehouse, deps=[raw], metadata=keys()),
+        None,
+    ),
+    "deps only": (lambda: made(alone, deps=[raw], metadata=keys()), None),
+    "deps only, and an argument of another": (
+        lambda: made(of_plain, deps=[raw], metadata=keys()),
+        None,
+    ),
+    "a graph of several ops": (
+        lambda: several_ops,
         "none of its arguments is an upstream feature",
     ),
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dagster as dg
+import polars as pl
 import pytest
 from refused_assets import (
     INCREMENT,
     KEPT,
     ON_RAW,
     ROUTED,
+    ROWS,
     alone,
     is_fine,
     is_one_fault,
@@ -31,6 +33,22 @@ class Uploads(dg.IOManager):
         raise NotImplementedError
 
 
+def several_ops():
+    @dg.op
+    def some_rows() -> pl.DataFrame:
+        return ROWS
+
+    @dg.op
+    def the_same(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows
+
+    @dg.graph_asset(name="x", metadata=keys(**INCREMENT, **ON_RAW))
+    def graph():
+        return the_same(some_rows())
+
+    return graph
+
+
 #: The asset, and parts of its fault.
 FAULTS = {
     "increment of a root": (
@@ -41,8 +59,8 @@ FAULTS = {
         lambda: made(of_plain, metadata=keys(**INCREMENT)),
         ("does nothing", "no upstream feature", '"metaxy/deps"'),
     ),
-    "increment over deps only": (
-        lambda: made(alone, metadata=keys(**INCREMENT, **ON_RAW)),
+    "increment over deps only, in a graph of several ops": (
+        several_ops,
         ("does nothing", "no argument", "an asset of raw"),
     ),
     "increment into what no run holds": (
@@ -65,13 +83,14 @@ ROUTED_FAULTS = {
         lambda: made(metadata=keys(**INCREMENT), resource_defs={"io_manager": dg.mem_io_manager}),
         ("bypasses", "'io_manager'", "io_routing"),
     ),
-    "increment over what another IO manager loads": (
-        lambda: made(of_apart, metadata=keys(**INCREMENT)),
-        ("does nothing", "loaded by another IO manager", "an asset of apart"),
-    ),
-    "increment through an input manager": (
-        lambda: made(metadata=keys(**INCREMENT), ins={"raw": dg.AssetIn(input_manager_key="mine")}),
-        ("does nothing", "loaded by another IO manager"),
+}
+
+#: Functions that load all of it by themselves, as far as the library knows.
+LOADING = {
+    "over deps only": lambda: made(alone, metadata=keys(**INCREMENT, **ON_RAW)),
+    "over what another IO manager loads": lambda: made(of_apart, metadata=keys(**INCREMENT)),
+    "through an input manager": lambda: made(
+        metadata=keys(**INCREMENT), ins={"raw": dg.AssetIn(input_manager_key="mine")}
     ),
 }
 
@@ -86,13 +105,13 @@ def test_increments_past_the_io_manager_are_one_fault(kind):
     is_one_fault(*ROUTED_FAULTS[kind], **ROUTED)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["increment over what another IO manager loads", "increment through an input manager"],
-)
-def test_what_is_kept_is_loaded_with_what_is_pending(kind):
-    make, _ = ROUTED_FAULTS[kind]
-    assert plan_of(make(), **KEPT).errors == ()
+@pytest.mark.parametrize("how", [KEPT, ROUTED])
+@pytest.mark.parametrize("kind", LOADING)
+def test_what_loads_by_itself_takes_increments(kind, how):
+    plan = plan_of(LOADING[kind](), **how)
+    assert plan.errors == ()
+    changed = [change.value for a in plan.assets if a.key.path == ["x"] for change in a.changes]
+    assert "left out while nothing is pending" in changed
 
 
 #: Assets that a run may well do, and what is said of some of them.

@@ -204,9 +204,11 @@ def settle(
     gone = "FALSE"
     for one in (table, marked):
         if one is not None:
+            # Rows that were only invalidated have no version.
+            also = f" AND t.{quote(c.COL_FEATURE_VERSION)} IS NOT NULL" if one is table else ""
             gone += (
                 f" OR EXISTS (SELECT 1 FROM {one} t WHERE {same_ids(names, 'o', 't')}"
-                f" AND t.{quote(COL_COMMIT)} > o.{quote(COL_COMMIT)})"
+                f" AND t.{quote(COL_COMMIT)} > o.{quote(COL_COMMIT)}{also})"
             )
     if answered is not None:
         register(connection, _LISTED, answered.ids((NEW, STALE, QUARANTINED)))
