@@ -27,6 +27,7 @@ INLINE_KEYS: Final = (KEY_ID_COLUMNS, KEY_FIELDS, KEY_DEPS)
 # Metadata keys written to assets and events.
 KEY_INFO: Final = "metaxy/info"
 KEY_STORE: Final = "metaxy/store"
+KEY_CHANGES: Final = "metaxy/changes"
 KEY_MATERIALIZED_IN_RUN: Final = "metaxy/materialized_in_run"
 KEY_RUN_TOTALS: Final = "metaxy/run_totals"
 KEY_NEW: Final = "metaxy/new"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from metaxy_dagster.definitions import _compat
+from metaxy_dagster.definitions.draft.drafts import BODY, OUTPUT
+from metaxy_dagster.definitions.plan.plans import KEPT, ROUTED
 from metaxy_dagster.definitions.repository.collector import collector_held
+from metaxy_dagster.features.graph import FeatureGraph
+from metaxy_dagster.runtime.events.first_run import note_changes
+from metaxy_dagster.runtime.io.io_manager import MetaxyIOManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +22,9 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.plan.plans import RepositoryPlan
 
 __all__ = ["apply_plan"]
+
+#: What people want to know when an asset runs, beside warnings.
+_TOLD: Final = frozenset({BODY, KEPT, OUTPUT, ROUTED, "key"})
 
 
 @collector_held()
@@ -47,6 +56,7 @@ def apply_plan(plan: RepositoryPlan, rewriter: Rewriter) -> dg.Definitions:
     if plan.resources:
         merged = {**(fields["resources"] or {}), **plan.resources}
         fields["resources"] = _compat.with_told_conflicts(merged, plan.resources)
+    _note_changes(plan, fields["resources"] or {})
     if plan.checks:
         fields["asset_checks"] = [*(fields["asset_checks"] or ()), *plan.checks]
     replaced = plan.automations.replaced
@@ -54,6 +64,23 @@ def apply_plan(plan: RepositoryPlan, rewriter: Rewriter) -> dg.Definitions:
         added = plan.sensors if name == "sensors" else ()
         fields[name] = _exchanged(fields[name], replaced, added)
     return dg.Definitions(**fields)
+
+
+def _note_changes(plan: RepositoryPlan, resources: Mapping[str, Any]) -> None:
+    """Have the first run of each asset tell what becomes of its function and of what it returns."""
+    lines: defaultdict[dg.AssetKey, list[str]] = defaultdict(list)
+    keys = {asset.key.to_user_string(): asset.spec.key for asset in plan.assets}
+    for asset in plan.assets:
+        if asset.feature is not None:
+            told = [one for one in asset.changes if one.what in _TOLD]
+            lines[asset.spec.key] += [f"{one.what}: {one.value} ({one.why})" for one in told]
+    for notice in plan.notices:
+        if notice.asset in keys:
+            lines[keys[notice.asset]].append(f"{notice.kind}: {notice.message}")
+    for resource in resources.values():
+        graph = getattr(getattr(resource, "store", None), "graph", None)
+        if isinstance(resource, MetaxyIOManager) and isinstance(graph, FeatureGraph):
+            note_changes(graph, lines)
 
 
 def _exchanged(

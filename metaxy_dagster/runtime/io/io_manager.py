@@ -22,6 +22,7 @@ from metaxy_dagster.runtime.assets.unwritten import (
 from metaxy_dagster.runtime.assets.upstream_assets import windows_upstream
 from metaxy_dagster.runtime.calling import known_instance
 from metaxy_dagster.runtime.events.event_metadata import feature_state, write_metadata
+from metaxy_dagster.runtime.events.first_run import told_at_first
 from metaxy_dagster.runtime.events.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.io.batching import batch_size, first_batch, in_batches, with_batches
 from metaxy_dagster.runtime.io.inputs import (
@@ -255,7 +256,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             # Of an increment the frame holds none of the samples that needed nothing.
             rows = state.metadata.get(c.KEY_PARTITION_ROW_COUNT, state.metadata[c.KEY_ROW_COUNT])
             events[c.KEY_UNCHANGED] = max(0, rows - result.written)
-        said = {**events, **state.metadata}
+        said = {**events, **state.metadata, **told_at_first(context, self.store.graph)}
         if apart and _compat.add_partition_metadata(context, asset.asset_key, apart):
             said = with_run_totals(said, len(apart))
         context.add_output_metadata(said)
