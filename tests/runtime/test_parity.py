@@ -1,6 +1,9 @@
 """The page that compares names says what is so."""
 
+import inspect
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from places import ROOT, TESTS
@@ -68,6 +71,61 @@ def test_every_name_of_the_box_is_public_and_on_the_page(name: str) -> None:
     assert callable(getattr(mxd, name))
     assert f"`{name}" in PAGE
     assert getattr(mxd, name).__doc__
+
+
+def rows() -> list[list[str]]:
+    """What the page's tables say: of Metaxy, of this package, and the test."""
+    cells = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| ")]
+    return [[one.strip() for one in row] for row in cells if row[-1].strip() != "test"]
+
+
+def offered(said: str) -> Iterator[str]:
+    """The names in what is said of this package; no values, and no keys of metadata."""
+    for one in re.findall(r"`([^`]+)`", said):
+        name = re.sub(r"\(.*", "", one).removeprefix("mxd.")
+        if re.fullmatch(r"[A-Za-z_]+(\.[A-Za-z_]+)*", name) and not name.startswith("metaxy"):
+            yield name
+
+
+# Arguments, settings and constants of the page, which are no names of the package.
+WORDS = {"None", "checks", "pending_sensor", "pending_condition", "dg", "entrypoints"}
+
+
+def test_what_the_page_offers_is_there() -> None:
+    """Each name in this package's column is found on ``mxd``, a store or the constants."""
+    mine = PAGE.partition("## What only this package has")[2]
+    named = [name for row in rows() if len(row) == 3 for name in offered(row[1])]
+    named += [n for row in rows() if f"| {row[0]} |" in mine for n in offered(row[0])]
+    assert len(named) >= 25
+    for name in set(named) - WORDS:
+        root, _, rest = name.partition(".")
+        owner: Any = {"store": mxd.MetadataStore}.get(root, mxd)
+        found = owner if owner is not mxd else getattr(mxd, root, getattr(constants, root, None))
+        for part in filter(None, rest.split(".")):
+            found = getattr(found, part, None)
+        assert found is not None, name
+
+
+def test_each_row_of_the_page_names_a_test() -> None:
+    for row in rows():
+        tests = re.findall(r"test_\w+\.py", row[-1])
+        assert tests, row
+
+
+#: Functions of which the page says that they take the same arguments: these of Metaxy 0.1.11.
+ARGUMENTS = {
+    "generate_materialize_results": ("context", "store", "specs"),
+    "generate_observe_results": ("context", "store", "specs"),
+    "observable_metaxy_asset": ("feature", "store_resource_key"),
+    "build_metaxy_observation_job": ("asset", "store_resource_key", "tags"),
+    "select_metaxy_assets": ("project", "feature"),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_they_take_the_arguments_of_metaxy(name: str) -> None:
+    taken = inspect.signature(getattr(mxd, name)).parameters
+    assert set(ARGUMENTS[name]) <= set(taken)
 
 
 def test_every_test_that_the_page_names_exists() -> None:
