@@ -8,12 +8,13 @@ from typing import Any, Final, Literal, get_args, get_type_hints
 
 from dagster import DefaultSensorStatus
 
-from metaxy_dagster.constants import CHECKS_NONE, RESOURCE_IO_MANAGER
+from metaxy_dagster.constants import CHECKS_NONE, MAX_FAILED_SAMPLES, RESOURCE_IO_MANAGER
 from metaxy_dagster.errors import DefinitionsError
 from metaxy_dagster.features.frozen import FrozenMapping
 from metaxy_dagster.features.shares import SHARE_RULE, is_share
 from metaxy_dagster.keys import check_names
 from metaxy_dagster.runtime.loading.parameters import UNANNOTATED
+from metaxy_dagster.stores.arguments import is_whole
 
 __all__ = [
     "AssetKeys",
@@ -71,6 +72,9 @@ class MetaxifySettings:
         max_deleted_share: the share of a feature's samples that a run may delete when it replaces
             them, for assets without ``metaxy/max_deleted_share``; of the IO manager that the
             pass adds, not of one that the repository has.
+        max_failed_samples: how many samples of one run may be set aside as failed, for assets with
+            ``"metaxy/on_error": "quarantine"`` and without ``metaxy/max_failed_samples``; if more
+            fail, the step does.
         pending_condition: whether assets of derived features without an automation condition get
             one that requests them while samples are pending.
         pending_sensor: whether a sensor requests runs for features with pending samples; or its
@@ -104,6 +108,7 @@ class MetaxifySettings:
     io_manager_key: str = RESOURCE_IO_MANAGER
     io_routing: IORouting = "route"
     max_deleted_share: float = 0.5
+    max_failed_samples: int = MAX_FAILED_SAMPLES
     pending_condition: bool = False
     pending_sensor: PendingSensor = False
     project: str | None = None
@@ -125,6 +130,13 @@ class MetaxifySettings:
                 found=repr(self.max_deleted_share),
                 allowed=SHARE_RULE,
                 remedy="leave it out for one half, or correct it",
+            )
+        if not is_whole(self.max_failed_samples) or self.max_failed_samples < 1:
+            raise DefinitionsError(
+                "max_failed_samples has a value it cannot have",
+                found=repr(self.max_failed_samples),
+                allowed="a whole number, at least 1",
+                remedy=f"leave it out for {MAX_FAILED_SAMPLES}, or correct it",
             )
         if self.unannotated is not None:
             checked_choice("unannotated", self.unannotated, tuple(UNANNOTATED))

@@ -145,6 +145,31 @@ class AssetKeys(BaseModel):
         c.UNRETURNED_PENDING,
         words=Words.choice(c.KEY_UNRETURNED, c.UNRETURNED_MODES, default=c.UNRETURNED_PENDING),
     )
+    on_error: Literal["raise", "quarantine", "quarantine_then_raise"] = _key(
+        c.KEY_ON_ERROR,
+        'with `"increment"`: what becomes of an error of the function: the step fails, or the '
+        "samples at fault are found and set aside and the others written; then the step warns, or "
+        "fails ([more](docs/long-work.md#samples-that-fail))",
+        ["quarantine"],
+        c.ON_ERROR_RAISE,
+        words=Words.choice(c.KEY_ON_ERROR, c.ON_ERROR_MODES, default=c.ON_ERROR_RAISE),
+    )
+    max_failed_samples: Annotated[
+        int | None,
+        BeforeValidator(readers.size),
+        WithJsonSchema({"type": "integer", "minimum": 1}),
+    ] = _key(
+        c.KEY_MAX_FAILED_SAMPLES,
+        f'with `"{c.KEY_ON_ERROR}": "{c.ON_ERROR_QUARANTINE}"`: if more samples than these fail '
+        "in one run, it is taken for a fault of the code: the step fails and none is set aside; by "
+        "default what the setting `max_failed_samples` says",
+        [100],
+        words=Words(
+            "a whole number, at least 1",
+            "a whole number, at least 1",
+            f'set metadata "{c.KEY_MAX_FAILED_SAMPLES}": 100 on the asset',
+        ),
+    )
     write: Literal["upsert", "replace"] | None = _key(
         c.KEY_WRITE,
         "whether what it returns is a part of the feature or the whole of it",
@@ -283,6 +308,11 @@ class AssetKeys(BaseModel):
     def writes_itself(self) -> bool:
         """Whether its function makes what it computes itself, and returns none of it."""
         return self.output == c.OUTPUT_SELF
+
+    @property
+    def isolates(self) -> bool:
+        """Whether samples on which its function fails are looked for."""
+        return self.takes_increment and self.on_error != c.ON_ERROR_RAISE
 
     @property
     def samples_per_batch(self) -> int | None:

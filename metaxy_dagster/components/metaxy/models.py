@@ -138,6 +138,12 @@ class SettingsModel(dg.Model, dg.Resolvable):
         description="The share of a feature's samples that a run may delete when it replaces "
         "them; an asset's own `metaxy/max_deleted_share` wins.",
     )
+    max_failed_samples: int = Field(
+        default=_DEFAULTS.max_failed_samples,
+        ge=1,
+        description='How many samples of one run may be set aside where `"metaxy/on_error"` is '
+        "`quarantine`; an asset's own `metaxy/max_failed_samples` wins.",
+    )
     pending_condition: bool = Field(
         default=_DEFAULTS.pending_condition,
         description="Give assets without an automation condition one that requests them while "

@@ -14,7 +14,7 @@ import dagster as dg
 
 from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.plan.node_plan import NodePlan
-from metaxy_dagster.runtime.io.batching import batching_op
+from metaxy_dagster.runtime.io.batching import ALL_AT_ONCE, batching_op
 from metaxy_dagster.runtime.io.own_bodies import own_body_op
 from metaxy_dagster.runtime.work.skipping import skipping_op
 
@@ -41,8 +41,8 @@ def rewritten(node: NodeDefinition, plan: NodePlan, *, name: str | None = None) 
     if isinstance(node, dg.GraphDefinition):
         return _rewritten_graph(node, plan, name or node.name)
     op = cast("dg.OpDefinition", node)
-    if plan.batch_size is not None:
-        op = batching_op(op, plan.batch_size)
+    if plan.batch_size is not None or plan.on_error is not None:
+        op = batching_op(op, plan.batch_size or ALL_AT_ONCE, plan.on_error)
     # Around the batches: where nothing is pending, none is even looked for.
     if plan.skips:
         op = skipping_op(op)

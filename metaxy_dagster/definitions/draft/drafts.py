@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.definitions.repository.collect import Asset, Unit
     from metaxy_dagster.features.keys import FeatureKey
     from metaxy_dagster.runtime.io.own_bodies import OwnBody
+    from metaxy_dagster.runtime.work.isolating import OnError
 
 __all__ = ["BODY", "OUTPUT", "AssetDraft", "DepContext", "TiedDraft", "UnitDraft"]
 
@@ -114,6 +115,7 @@ class UnitDraft:
         batch_size: how many samples its function gets at once; None for all of them.
         own_body: how its function is called that loads its inputs, or makes its data, itself.
         seen_making: its assets whose data its function is seen to make itself.
+        on_error: what becomes of samples on which it fails; None if the step fails then.
         checks: its check specs by output name where they change.
         resources: all that is bound to it, where some of that changes.
     """
@@ -131,6 +133,7 @@ class UnitDraft:
     batch_size: int | None = None
     own_body: OwnBody | None = None
     seen_making: list[TiedDraft] = field(default_factory=list)
+    on_error: OnError | None = None
     checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
     resources: Mapping[str, dg.ResourceDefinition] = field(default_factory=dict)
 
@@ -142,5 +145,5 @@ class UnitDraft:
     @property
     def rewrites(self) -> bool:
         """Whether its op or graph has to be another one."""
-        called = self.skips or self.batch_size or self.own_body
+        called = self.skips or self.batch_size or self.own_body or self.on_error
         return bool(self.to_bind or self.routed or self.loads or called)

@@ -80,7 +80,8 @@ class Handling:
     @property
     def settled(self) -> bool:
         """Whether another rule says why it cannot be what it is, or why not in batches."""
-        return bool(self.above) or self.asset.keys.samples_per_batch is not None
+        keys = self.asset.keys
+        return bool(self.above) or keys.samples_per_batch is not None or keys.isolates
 
     @cached_property
     def gives_nothing(self) -> bool:

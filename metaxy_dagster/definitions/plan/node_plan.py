@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from metaxy_dagster.definitions import _compat
     from metaxy_dagster.runtime.io.own_bodies import OwnBody
+    from metaxy_dagster.runtime.work.isolating import OnError
 
 __all__ = ["NodePlan"]
 
@@ -28,6 +29,7 @@ class NodePlan:
         batch_size: how many samples the function of an op gets at once; None for all of them.
         own_body: how the function of its only op is called that loads its inputs, or makes its
             data, itself; None if it does neither.
+        on_error: what becomes of samples on which it fails; None if the step fails then.
     """
 
     nothing_inputs: tuple[str, ...] = ()
@@ -38,9 +40,10 @@ class NodePlan:
     skips: bool = False
     batch_size: int | None = None
     own_body: OwnBody | None = None
+    on_error: OnError | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to rewrite."""
         routed = self.io_manager_keys or self.loads
-        called = self.skips or self.batch_size or self.own_body
+        called = self.skips or self.batch_size or self.own_body or self.on_error
         return bool(self.nothing_inputs or routed or called)

@@ -52,7 +52,7 @@ def sharing(bindings: Bindings, draft: Draft) -> Iterator[Notice | MetaxyError]:
                 yield from _leave_node(each, why)
             yield from _not_in_batches(group, why)
             continue
-        if len({each.batch_size for each in group}) > 1:
+        if len({(each.batch_size, each.on_error) for each in group}) > 1:
             why = "its op is shared with assets that take other samples at once"
             yield from _not_in_batches(group, why)
         yield from _plan_node(group, draft)
@@ -77,6 +77,7 @@ def _plan_node(group: list[UnitDraft], whole: Draft) -> Iterator[Notice | Metaxy
         skips=all(draft.skips for draft in group),
         batch_size=group[0].batch_size,
         own_body=group[0].own_body,
+        on_error=group[0].on_error,
     )
     if not plan.skips:
         for draft in group:
@@ -131,7 +132,7 @@ def _leave_own_body(draft: UnitDraft, why: str) -> Iterator[Notice | MetaxyError
 
 def _not_in_batches(group: Sequence[UnitDraft], why: str) -> Iterator[MetaxyError]:
     for draft in group:
-        if draft.batch_size is not None:
+        if draft.batch_size is not None or draft.on_error is not None:
             (asset,) = draft.tied
             yield cannot_be_batched(asset, why)
 

@@ -1,11 +1,13 @@
-"""A plain function called batch by batch: ``"metaxy/batch_size"``."""
+"""A plain function called batch by batch: ``"metaxy/batch_size"`` and ``"metaxy/on_error"``."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import dagster as dg
 
@@ -18,23 +20,28 @@ from metaxy_dagster.runtime.loading.conversion import Source, empty_frame
 from metaxy_dagster.runtime.located import located
 from metaxy_dagster.runtime.work.batches import each_batch
 from metaxy_dagster.runtime.work.current import StepWork, current_work, work_of
+from metaxy_dagster.runtime.work.isolating import Isolation, OnError, is_of_samples
 from metaxy_dagster.runtime.work.skipping import why_body_always_runs
 from metaxy_dagster.stores import Increment, WriteResult
 
 __all__ = [
+    "ALL_AT_ONCE",
     "batch_size",
     "batching_op",
     "first_batch",
     "in_batches",
     "op_batch_size",
+    "op_on_error",
     "why_not_in_batches",
     "with_batches",
 ]
 
-_MARK = "__metaxy_batch_size__"
+_MARK, _ON_ERROR = "__metaxy_batch_size__", "__metaxy_on_error__"
+#: A batch of all pending samples.
+ALL_AT_ONCE = 2**62
 
 
-def batching_op(op: dg.OpDefinition, size: int) -> dg.OpDefinition:
+def batching_op(op: dg.OpDefinition, size: int, on_error: OnError | None = None) -> dg.OpDefinition:
     """An op whose function is called once for each batch of pending samples.
 
     Its inputs that are features hold one batch; what it returns for one is written before the
@@ -45,6 +52,7 @@ def batching_op(op: dg.OpDefinition, size: int) -> dg.OpDefinition:
     Args:
         op: the op of an asset; it is not changed.
         size: samples per batch, at least 1.
+        on_error: whether the samples of a batch that fails are looked for, and what then.
 
     Returns:
         A copy; or the same op where its function takes batches already, or cannot be called in
@@ -67,7 +75,7 @@ def batching_op(op: dg.OpDefinition, size: int) -> dg.OpDefinition:
     if function is None or op_batch_size(op) is not None or why_not_in_batches(op) is not None:
         return op
     kind = op.output_defs[0].dagster_type.typing_type
-    return _compat.op_with_function(op, _batching(function, kind, size))
+    return _compat.op_with_function(op, _batching(function, kind, size, on_error))
 
 
 def why_not_in_batches(op: dg.OpDefinition) -> str | None:
@@ -96,6 +104,12 @@ def op_batch_size(op: dg.OpDefinition) -> int | None:
     """How many samples the function of an op takes at once, if :func:`batching_op` made it."""
     size: int | None = getattr(_compat.op_function(op), _MARK, None)
     return size
+
+
+def op_on_error(op: dg.OpDefinition) -> OnError | None:
+    """What becomes of samples on which the function of an op fails, if they are looked for."""
+    found: OnError | None = getattr(_compat.op_function(op), _ON_ERROR, None)
+    return found
 
 
 def first_batch(loaded: Loaded, made: Callable[[Source], Any], name: str, size: int) -> Any:
@@ -139,7 +153,9 @@ def with_batches(step: Step | None, last: WriteResult) -> WriteResult:
     )
 
 
-def _batching(function: Callable[..., Any], kind: object, size: int) -> Callable[..., Any]:
+def _batching(
+    function: Callable[..., Any], kind: object, size: int, on_error: OnError | None
+) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
@@ -147,8 +163,10 @@ def _batching(function: Callable[..., Any], kind: object, size: int) -> Callable
             work = current_work()
             if work is None or not work.inputs:
                 return await function(*args, **kwargs)
-            for batch in _batches(work, size):
-                _write(work, batch, await function(*args, **{**kwargs, **_inputs(work, batch)}))
+            with _calls(work, size, on_error) as calls:
+                for call in calls:
+                    with call:
+                        call.write(await function(*args, **call.arguments(kwargs)))
             return empty_frame(kind)
     else:
 
@@ -157,21 +175,73 @@ def _batching(function: Callable[..., Any], kind: object, size: int) -> Callable
             work = current_work()
             if work is None or not work.inputs:
                 return function(*args, **kwargs)
-            for batch in _batches(work, size):
-                _write(work, batch, function(*args, **{**kwargs, **_inputs(work, batch)}))
+            with _calls(work, size, on_error) as calls:
+                for call in calls:
+                    with call:
+                        call.write(function(*args, **call.arguments(kwargs)))
             return empty_frame(kind)
 
     setattr(wrapper, _MARK, size)
+    setattr(wrapper, _ON_ERROR, on_error)
     return wrapper
+
+
+@dataclass
+class _Call:
+    """One call of the function: with a batch, or with a part of one that failed."""
+
+    work: StepWork
+    batch: Increment
+    search: Isolation | None
+    # Whether the arguments that Dagster loaded are the batch.
+    is_given: bool = False
+
+    def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the function is called with."""
+        if self.is_given:
+            return dict(given)
+        return {**given, **{name: load(self.batch) for name, load in self.work.inputs.items()}}
+
+    def write(self, result: Any) -> None:
+        """Write what it returned."""
+        _write(self.work, self.batch, result)
+
+    def __enter__(self) -> Self:
+        """Call, and write."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> bool:
+        """An error that may be the fault of samples goes to the search for these."""
+        if self.search is None or not isinstance(error, Exception) or not is_of_samples(error):
+            return False
+        self.search.failed(self.batch, error)
+        return True
+
+
+@contextlib.contextmanager
+def _calls(work: StepWork, size: int, on_error: OnError | None) -> Iterator[Iterator[_Call]]:
+    """The calls that a step takes; what was found to be at fault is told at the end."""
+    if on_error is None:
+        yield (_Call(work, batch, None) for batch in _batches(work, size))
+        return
+    search, work.isolates = Isolation(work, on_error), True
+    try:
+        yield (
+            _Call(work, part, search, is_given=size == ALL_AT_ONCE and part is batch)
+            for batch in _batches(work, size)
+            for part in search.parts(batch)
+        )
+    except Exception:
+        search.note()
+        raise
+    search.end()
 
 
 def _batches(work: StepWork, size: int) -> Iterator[Increment]:
     (increment,) = work.increments.values()
+    if size == ALL_AT_ONCE:
+        return increment.batches(size)
     return each_batch(dg.OpExecutionContext.get(), increment, size)
-
-
-def _inputs(work: StepWork, batch: Increment) -> dict[str, Any]:
-    return {name: load(batch) for name, load in work.inputs.items()}
 
 
 def _write(work: StepWork, batch: Increment, result: Any) -> None:
@@ -185,7 +255,8 @@ def _write(work: StepWork, batch: Increment, result: Any) -> None:
                 feature=str(asset.feature),
                 found=type(result).__name__,
                 allowed="a frame, or None",
-                remedy='return the frame itself, or remove "metaxy/batch_size" from the asset',
+                remedy='return the frame itself, or remove "metaxy/batch_size" and '
+                '"metaxy/on_error" from the asset',
             )
         written = write_output(
             work.store,

@@ -32,6 +32,7 @@ class StepWork:
         increments: what they were resolved to, by asset.
         limits: how much a replace may delete.
         inputs: by parameter, how to load it for a part of the increment.
+        isolates: whether samples that cannot be computed are looked for.
         written: what the batches that are done, and reports of empty samples, have changed.
         recorded: assets whose function has made its data itself, which is recorded as done.
     """
@@ -42,6 +43,7 @@ class StepWork:
     increments: dict[dg.AssetKey, Increment]
     limits: Limits
     inputs: dict[str, Callable[[Increment], Any]] = field(default_factory=dict)
+    isolates: bool = False
     written: list[WriteResult] = field(default_factory=list)
     recorded: set[dg.AssetKey] = field(default_factory=set)
 

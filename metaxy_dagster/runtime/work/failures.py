@@ -12,12 +12,12 @@ from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import CoercibleToFeatureKey, In
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
-from metaxy_dagster.runtime.work.current import current_work, increment_of
+from metaxy_dagster.runtime.work.current import StepWork, current_work, increment_of
 from metaxy_dagster.runtime.work.limits import Limits
-from metaxy_dagster.stores import FailureResult, Increment, MetadataStore
+from metaxy_dagster.stores import FailureResult, Increment, MetadataStore, frames
 from metaxy_dagster.stores.failures import SampleError
 
-__all__ = ["note_reported", "report_failures", "stop_for_failed"]
+__all__ = ["counted_in_run", "note_reported", "report_failures", "stop_for_failed"]
 
 
 def report_failures(
@@ -78,6 +78,8 @@ def report_failures(
             remedy="elsewhere, call store.record_failures(feature, samples, error, increment=...)",
         )
     increment = increment_of(work, feature, "failed")
+    if work.isolates:
+        samples, error = _not_counted(work, increment, samples, error)
     result = work.store.record_failures(
         increment.feature,
         samples,
@@ -92,6 +94,33 @@ def report_failures(
         result.quarantined,
     )
     return result
+
+
+def counted_in_run(work: StepWork, increment: Increment) -> set[tuple[Any, ...]]:
+    """The samples of an increment of which the run has noted a failure already."""
+    of_runs = In(c.COL_MATERIALIZATION_ID, (work.step.run_id, *work.step.runs))
+    failures = work.store.failures(increment.feature, filters=of_runs)
+    return set(failures.select(*increment.sample_columns).collect(backend="pyarrow").rows())
+
+
+def _not_counted(
+    work: StepWork, increment: Increment, samples: Any, error: SampleError | Sequence[SampleError]
+) -> tuple[Any, SampleError | Sequence[SampleError]]:
+    """Samples and their errors, without those that failed in the run before.
+
+    Where a batch is computed again in parts, its function reports the same ones again.
+    """
+    counted = counted_in_run(work, increment)
+    if not counted:
+        return samples, error
+    names, feature = increment.sample_columns, str(increment.feature)
+    table = frames.named_samples(samples, names=names, feature=feature, what="failed samples")
+    errors = error if isinstance(error, str | BaseException) else list(error)
+    if isinstance(errors, list) and len(errors) != table.num_rows:
+        return samples, errors  # refused by the store
+    fresh = [i for i, row in enumerate(table.to_pylist()) if tuple(row.values()) not in counted]
+    chosen = [errors[i] for i in fresh] if isinstance(errors, list) else errors
+    return table.take(fresh), chosen
 
 
 def note_reported(store: MetadataStore, step: Step, increment: Increment) -> None:

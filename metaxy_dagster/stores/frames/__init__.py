@@ -10,6 +10,7 @@ _HOMES = {
     "metaxy_dagster.stores.frames.checks": ("column_warnings",),
     "metaxy_dagster.stores.frames.kept": ("kept_rows",),
     "metaxy_dagster.stores.frames.loading": ("length", "to_pandas", "to_polars", "union"),
+    "metaxy_dagster.stores.frames.samples": ("named_samples",),
     "metaxy_dagster.stores.frames.rows": ("Rows", "column_names", "no_rows", "to_rows"),
 }
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from metaxy_dagster.stores.frames.kept import kept_rows
     from metaxy_dagster.stores.frames.loading import length, to_pandas, to_polars, union
     from metaxy_dagster.stores.frames.rows import Rows, column_names, no_rows, to_rows
+    from metaxy_dagster.stores.frames.samples import named_samples
 
 __all__ = [
     "Rows",
@@ -25,6 +27,7 @@ __all__ = [
     "column_warnings",
     "kept_rows",
     "length",
+    "named_samples",
     "no_rows",
     "to_pandas",
     "to_polars",
