@@ -114,7 +114,7 @@ class SelfWritten:
             rows = _only(rows, failed, there=False)
         return store.write(
             feature,
-            own_rows(rows, self.asset, self._scope),
+            own_rows(rows if len(rows) else frames.no_rows(), self.asset, self._scope),
             increment=answered,
             delete_orphaned=True,
             delete_failed=self._work.limits.of_failed(self.asset) == c.FAILED_DELETE,
