@@ -1,0 +1,1 @@
+"""Papers that came in, and what is made of them: plain Dagster, as it was written years ago."""
