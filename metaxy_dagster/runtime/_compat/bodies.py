@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -28,12 +28,25 @@ def op_around(
         without: inputs of the op that its function is given in another way.
     """
     twin = copy.copy(op)
+    twin.__class__ = _OpAround
+    vars(twin)["_around_keys"] = frozenset(resources) - op.required_resource_keys
     twin._compute_fn = DecoratedOpFunction(decorated_fn=function)
     twin._required_resource_keys = frozenset({*op.required_resource_keys, *resources})
     inputs = [each for each in op.input_defs if each.name not in without]
     twin._input_defs = inputs
     twin._input_dict = {each.name: each for each in inputs}
     return twin
+
+
+class _OpAround(dg.OpDefinition):
+    """An op that needs more resources in a run, and none of them where it is called directly."""
+
+    def get_resource_requirements(self, handle: Any, asset_layer: Any) -> Iterator[Any]:
+        """As Dagster asks: for a place in a job, or without one for the op by itself."""
+        hidden = vars(self)["_around_keys"] if handle is None else ()
+        for each in super().get_resource_requirements(handle, asset_layer):
+            if getattr(each, "key", None) not in hidden:
+                yield each
 
 
 def current_execution() -> Any:

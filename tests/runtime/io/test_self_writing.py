@@ -191,3 +191,52 @@ def test_frames_of_what_loads_by_itself_are_stored(tmp_path):
         1: 22,
         3: 60,
     }
+
+
+def test_a_resource_that_is_bound_to_the_asset_stays(tmp_path):
+    files = Files()
+
+    @dg.asset(
+        deps=["raw"],
+        resource_defs={"maker": dg.ResourceDefinition.hardcoded_resource(files.make)},
+        metadata=keys("x", input="increment"),
+    )
+    def x(context: dg.AssetExecutionContext) -> None:
+        context.resources.maker(mxd.pending(context).pending.collect()["id"])
+
+    world = World(files, tmp_path, x)
+    assert world.run() == [[1, 2, 3]]
+    assert world.run() == []
+
+
+def test_called_directly_a_function_is_what_it_was(tmp_path):
+    files = Files()
+    world = World(files, tmp_path, bodies(files)["none"])
+    (x,) = (each for each in world.defs.assets if each.key.path == ["x"])
+    x(pl.DataFrame({"id": [2]}).to_pandas())
+    assert files.made["x"] == {2: 20}
+
+    @dg.asset(name="y", deps=["raw"], metadata=keys("y", input="increment"))
+    def y(context: dg.AssetExecutionContext) -> None:
+        files.make(name=context.asset_key.path[0])
+
+    (y,) = (each for each in World(files, tmp_path, y).defs.assets if each.key.path == ["y"])
+    y(dg.build_asset_context())
+    assert files.made["y"] == files.rows
+
+
+def test_one_asset_alone_is_tied_by_the_decorator(tmp_path):
+    files = Files()
+    with mxd.FeatureGraph().use() as graph:
+        graph.add(mxd.FeatureSpec("raw", id_columns=["id"]))
+        graph.add(mxd.FeatureSpec("x", id_columns=["id"], deps=["raw"]))
+        x = mxd.metaxify(bodies(files)["by_deps_with_the_increment"])
+        store = mxd.DuckDBMetadataStore(tmp_path / "m.duckdb", graph=graph)
+    store.write("raw", pl.DataFrame({"id": [1, 2]}))
+    for expected in ([[1, 2]], []):
+        files.calls.clear()
+        done = dg.materialize(
+            [x], resources={"metaxy_io_manager": mxd.MetaxyIOManager(store=store)}
+        )
+        assert done.success
+        assert files.calls == expected
