@@ -282,6 +282,10 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         )
         return begin_work(StepWork(step, self.store, outputs, increments, self._limits(step)))
 
+    def forget(self, step: _compat.Step, asset_key: dg.AssetKey) -> None:
+        """Let go of what was pending of an asset that no output is to answer any more."""
+        self._increments.taken(step, asset_key, dict)
+
     def _check_written(
         self,
         context: dg.InputContext,

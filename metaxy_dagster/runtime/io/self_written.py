@@ -57,7 +57,7 @@ class SelfWritten:
         self._inside = [key for key in upstream if key in above]
         self._outside = [key for key in upstream if key not in above]
         self._preview = preview if asset.keys.preview is None else asset.keys.preview
-        self._begun: Mapping[FeatureKey, CommitMark] = {}
+        self._begun: Mapping[FeatureKey, CommitMark] | None = None
 
     @property
     def increment(self) -> Increment:
@@ -99,10 +99,13 @@ class SelfWritten:
     def _recorded(self) -> WriteResult:
         """Write the samples, unless the function wrote some to the store itself."""
         store, feature, answered = self._work.store, self.asset.feature, self.increment
+        if self._begun is None and not answered.open_count:
+            return WriteResult(feature, 0, 0, 0, 0, 0)
         now = store.newest_commits([feature, *self._outside])
         rows: Any = frames.no_rows()
-        if now.get(feature) == self._begun.get(feature):
-            if self._inside and now == self._begun:
+        begun = now if self._begun is None else self._begun
+        if now.get(feature) == begun.get(feature):
+            if self._inside and now == begun:
                 # It saw what it made itself of the upstreams, which is recorded by now.
                 answered = self._resolved()
             rows = self._rows(answered)

@@ -47,6 +47,7 @@ class Turn:
         body: how the function is called.
         execution: the context of the running step.
         work: what the step works on.
+        manager: knows the features.
         self_written: the assets whose data the function makes itself.
         is_idle: whether there is nothing to be done.
     """
@@ -54,6 +55,7 @@ class Turn:
     body: OwnBody
     execution: Any
     work: StepWork
+    manager: MetaxyIOManager
     self_written: list[SelfWritten] = field(default_factory=list)
     is_idle: bool = False
 
@@ -77,17 +79,17 @@ class Turn:
         work = manager.begin(step, keep_unchanged=body.returns and not body.takes)
         if not work.increments:
             return None
-        turn = cls(body, execution, work)
-        turn._begin(manager, by_itself=loaded is None)
+        turn = cls(body, execution, work, manager)
+        turn._begin(by_itself=loaded is None)
         return turn
 
-    def _begin(self, manager: MetaxyIOManager, *, by_itself: bool) -> None:
+    def _begin(self, *, by_itself: bool) -> None:
         work, graph = self.work, self.work.store.graph
         order = {key: at for at, key in enumerate(graph.topological_order(self._features))}
         made = [one for one in work.outputs if one.keys.writes_itself and self._is_derived(one)]
         above = {one.feature for one in made}
         self.self_written = [
-            SelfWritten(work, one, above, preview=manager.enable_preview)
+            SelfWritten(work, one, above, preview=self.manager.enable_preview)
             for one in sorted(made, key=lambda one: order[one.feature])
         ]
         if by_itself and not self._knows_upstreams():
@@ -126,18 +128,22 @@ class Turn:
         for each in self.self_written:
             key = each.asset.asset_key
             if key in given or not self._is_optional(key):
-                each.end(self.execution)
+                self._end(each)
 
     def left_out(self) -> Iterator[Any]:
         """The results in the place of those of the function."""
         self.execution.log.info("no sample is pending: the body is left out")
         for each in self.self_written:
-            each.end(self.execution)
+            self._end(each)
         if self.work.step.shared is not None:
             yield dg.Output(None, self.execution.op_def.output_defs[0].name)
             return
         for key in self._in_order():
             yield dg.MaterializeResult(asset_key=key)
+
+    def _end(self, each: SelfWritten) -> None:
+        each.end(self.execution)
+        self.manager.forget(self.work.step, each.asset.asset_key)
 
     def _knows_upstreams(self) -> bool:
         """Whether the store has what the samples are computed from.
