@@ -48,8 +48,8 @@ TASKS: dict[str, tuple[tuple[int, ...], str]] = {
     "columns: as many again are added": ((200, 1_200), "s"),
     "fields on as many fields: resolve of 50 rows": ((25, 100), "s"),
     **{f"partitions: {what}": ((30, 300, 3_000), "s") for what in PARTITIONED},
-    "partitions, computed one by one: look at all of them": ((30, 300), "s"),
-    "partitions, computed one by one: checks": ((30, 300), "s"),
+    "partitions computed one by one: look at all of them": ((30, 300), "s"),
+    "partitions computed one by one: checks": ((30, 300), "s"),
     "features in the file: resolve of nothing": ((10, 300, 1_000), "s"),
     "features in the file: attached and let go, by DuckDB alone": ((10, 300, 1_000), "s"),
     "features in the file: size of each": ((10, 300), "KiB"),
@@ -166,7 +166,7 @@ KINDS = {one.__name__: one for one in (columns, fields, partitions, features, ro
 
 def perform(task: str, size: int, folder: Path) -> float:
     """What one process does."""
-    return KINDS[task.split(maxsplit=1)[0].rstrip(":,")](task, size, folder)
+    return KINDS[task.split(maxsplit=1)[0].rstrip(":")](task, size, folder)
 
 
 def measured(task: str, size: int, checkout: Path | None, shared: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import dagster as dg
 
-from metaxy_dagster.errors import RunError
+from metaxy_dagster.errors import FrameError, RunError
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.io.inputs import Loaded
@@ -195,6 +195,7 @@ class _Call:
     search: Isolation | None
     # Whether the arguments that Dagster loaded are the batch.
     is_given: bool = False
+    _wrote: bool = False
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What the function is called with."""
@@ -204,6 +205,7 @@ class _Call:
 
     def write(self, result: Any) -> None:
         """Write what it returned."""
+        self._wrote = True
         _write(self.work, self.batch, result)
 
     def __enter__(self) -> Self:
@@ -213,6 +215,9 @@ class _Call:
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> bool:
         """An error that may be the fault of samples goes to the search for these."""
         if self.search is None or not isinstance(error, Exception) or not is_of_samples(error):
+            return False
+        # What cannot be stored says nothing of samples; a lazy frame is computed when it is.
+        if self._wrote and not isinstance(error, FrameError):
             return False
         self.search.failed(self.batch, error)
         return True

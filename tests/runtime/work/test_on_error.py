@@ -180,6 +180,20 @@ def test_what_is_no_fault_of_samples_is_not_searched(
     assert world.failures() == {}
 
 
+def test_what_cannot_be_stored_is_no_fault_of_samples(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, instance)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError("no space")
+
+    monkeypatch.setattr("metaxy_dagster.runtime.io.batching.write_output", full)
+    done = world.run(QUARANTINE, fails=True)
+    assert "no space" in failure(done).message
+    assert world.calls == [IDS]
+
+
 def test_what_was_found_stays_when_the_run_is_stopped_by_something_else(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:

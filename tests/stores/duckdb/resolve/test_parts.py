@@ -17,11 +17,12 @@ DAYS = range(4)
 ROWS = 5
 
 
-def graph() -> FeatureGraph:
+def graph(code: str = "1") -> FeatureGraph:
     made = FeatureGraph()
     made.add(FeatureSpec("event", id_columns=["id"]))
     made.add(FeatureSpec("note", id_columns=["id"]))
-    made.add(FeatureSpec("clean", id_columns=["id"], deps=["event"]))
+    fields = {"default": code}
+    made.add(FeatureSpec("clean", id_columns=["id"], deps=["event"], fields=fields))
     note = FeatureDep("note", optional=True, select=())
     made.add(FeatureSpec("noted", id_columns=["id"], deps=["event", note]))
     members = FeatureDep("event", lineage=LineageRelationship.aggregation(on=["place"]))
@@ -147,12 +148,25 @@ def _empty(store: DuckDBMetadataStore) -> None:
     store.write("event", events(2, changed=(12, 13)))
 
 
+def _narrower(store: DuckDBMetadataStore) -> None:
+    """What a part does not call for goes, though the whole does."""
+    store.write("event", events(0, changed=(0,)))
+    run(store, "clean", {"event": "id = 0", "clean": "day = 0"}, delete_orphaned=True)
+
+
+def _take_back_what_was_empty(store: DuckDBMetadataStore) -> None:
+    run(store, "clean", of_day(2), upto=4, empty="rest")
+    store.delete("clean", filters="id = 14")
+    run(store, "clean", of_day(3))
+
+
 def _fail(store: DuckDBMetadataStore) -> None:
     increment = store.resolve_update("clean", filters=of_day(2))
     store.record_failures("clean", [{"id": 10}], "torn", increment=increment)
     store.write("clean", pending(increment).slice(1), increment=increment)
 
 
+LATER = [(0, n) for n in range(10, 20)]
 #: What happens to days 0 to 3, of which the first two are computed; what waits then.
 EVENTS: dict[str, tuple[Callable[[DuckDBMetadataStore], None], list[tuple[int, int]]]] = {
     "some of a part are left": (_leave_some, [(0, n) for n in range(12, 20)]),
@@ -164,6 +178,8 @@ EVENTS: dict[str, tuple[Callable[[DuckDBMetadataStore], None], list[tuple[int, i
     "others erase meanwhile": (_erase_meanwhile, [(0, 1), *((0, n) for n in range(15, 20))]),
     "an older question is answered last": (_older_answer, [(1, 4)]),
     "samples yield nothing": (_empty, [*((0, n) for n in (12, 13, *range(15, 20)))]),
+    "a part calls for less": (_narrower, [*((0, n) for n in (1, 2, 3, 4)), *LATER]),
+    "what was empty is taken back": (_take_back_what_was_empty, [(0, 14)]),
     "a sample fails": (_fail, [(0, 10), *((0, n) for n in range(15, 20))]),
 }
 
@@ -179,6 +195,16 @@ def test_what_waits_outside_of_a_part_is_still_asked_for(
     happens, expected = EVENTS[event]
     happens(store)
     assert waiting(store, "clean") == expected
+
+
+def test_another_code_begins_anew(store: DuckDBMetadataStore) -> None:
+    """What an older one knew says nothing of what the new one has to compute."""
+    for day in DAYS:
+        store.write("event", events(day))
+        run(store, "clean", of_day(day))
+    other = store.with_graph(graph("2"))
+    run(other, "clean", of_day(0))
+    assert waiting(other, "clean") == [(1, n) for n in range(5, 20)]
 
 
 def test_what_was_computed_of_a_part_of_its_upstreams_is_not_done(
