@@ -22,6 +22,7 @@ __all__ = [
     "RunError",
     "StoreBusyError",
     "StoreError",
+    "UnwrittenError",
     "shown",
 ]
 
@@ -162,6 +163,10 @@ class DeletionRefusedError(FrameError):
 
 class RunError(MetaxyError):
     """Something is wrong inside a Dagster run: an input, an output, a metadata key."""
+
+
+class UnwrittenError(RunError):
+    """Dagster knows materializations of an asset that a metadata store has never got."""
 
 
 class AssetError(DefinitionsError, RunError):

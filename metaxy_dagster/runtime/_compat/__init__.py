@@ -22,6 +22,7 @@ from metaxy_dagster.runtime._compat.bodies import (
     tell_of_asset,
 )
 from metaxy_dagster.runtime._compat.conditions import condition_metadata, condition_resources
+from metaxy_dagster.runtime._compat.outputs import output_context, output_manager, own_output
 from metaxy_dagster.runtime._compat.resources import made_by, resource_definition
 from metaxy_dagster.runtime._compat.run_log import RunLog
 
@@ -52,6 +53,9 @@ __all__ = [
     "op_around",
     "op_function",
     "op_with_function",
+    "output_context",
+    "output_manager",
+    "own_output",
     "reports_checks",
     "resource_definition",
     "result_object",

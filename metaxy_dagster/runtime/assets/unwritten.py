@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from metaxy_dagster import constants as c
-from metaxy_dagster.errors import RunError
+from metaxy_dagster.errors import UnwrittenError
 from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.keys import named_feature
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
@@ -61,7 +61,7 @@ def check_written(
         optional: whether whoever loads it can do without.
 
     Raises:
-        RunError: Dagster knows materializations that this store never got.
+        UnwrittenError: Dagster knows materializations that this store never got.
     """
     mark = store.newest_commits([asset.feature]).get(asset.feature)
     if mark is None:
@@ -134,7 +134,7 @@ def check_upstreams(
     """As :func:`unwritten_upstreams`, for a run.
 
     Raises:
-        RunError: there is one.
+        UnwrittenError: there is one.
     """
     for asset, event in unwritten_upstreams(store, features, instance, assets, but=but):
         raise _unwritten(asset, f"materialized {_when(event)}", None)
@@ -272,9 +272,9 @@ def _when(event: dg.EventLogEntry) -> str:
     return f"on {moment:%Y-%m-%d at %H:%M} UTC{run}"
 
 
-def _unwritten(asset: FeatureAsset, found: str, partitions: str | None) -> RunError:
+def _unwritten(asset: FeatureAsset, found: str, partitions: str | None) -> UnwrittenError:
     what = "the feature" if partitions is None else f"partitions {partitions} of the feature"
-    return RunError(
+    return UnwrittenError(
         f"Dagster knows materializations of the asset, but {what} were never written to this store"
         if partitions
         else f"Dagster knows materializations of the asset, but {what} was never written to this "

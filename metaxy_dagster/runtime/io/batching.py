@@ -14,6 +14,7 @@ import dagster as dg
 from metaxy_dagster.errors import FrameError, RunError
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime._compat import Step
+from metaxy_dagster.runtime.io.elsewhere import kept_by
 from metaxy_dagster.runtime.io.inputs import Loaded
 from metaxy_dagster.runtime.io.output import own_rows, write_output
 from metaxy_dagster.runtime.loading.conversion import Source, empty_frame
@@ -253,6 +254,7 @@ def _write(work: StepWork, batch: Increment, result: Any) -> None:
     if result is None:
         return
     ((asset, scope),) = work.outputs.items()
+    kept = kept_by(dg.OpExecutionContext.get().get_step_execution_context(), asset.asset_key)
     with located(asset.asset_key):
         if isinstance(result, dg.Output | dg.MaterializeResult):
             raise RunError(
@@ -263,6 +265,9 @@ def _write(work: StepWork, batch: Increment, result: Any) -> None:
                 remedy='return the frame itself, or remove "metaxy/batch_size" and '
                 '"metaxy/on_error" from the asset',
             )
+        if kept is not None:
+            kept.store_batch(work, asset, batch, result)
+            return
         written = write_output(
             work.store,
             asset,

@@ -22,7 +22,6 @@ from metaxy_dagster.runtime.pinning import pinned
 from metaxy_dagster.runtime.work.current import StepWork, begin_work
 from metaxy_dagster.runtime.work.increments import StepIncrements
 from metaxy_dagster.runtime.work.limits import Limits
-from metaxy_dagster.runtime.work.skipping import mark_idle
 from metaxy_dagster.stores import Counts, Increment, MetadataStore, frames
 from metaxy_dagster.stores.scan import Scan
 
@@ -32,8 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Loaded",
+    "Needed",
     "is_optional",
     "load_frame",
+    "needed",
     "produced",
     "resolve",
     "resolve_shared",
@@ -71,23 +72,38 @@ class Loaded:
     part: Callable[[Increment], Source] | None = None
 
 
-def load_frame(
+@dataclass(frozen=True)
+class Needed:
+    """What a step needs of a feature that it loads.
+
+    Attributes:
+        work: what the step works on.
+        increments: those of its outputs that are computed from the feature.
+        all_rows: whether it takes all rows of the feature, and not those of pending samples.
+        idle: whether nothing at all is pending, so that its body may be left out.
+    """
+
+    work: StepWork
+    increments: tuple[tuple[FeatureAsset, Increment], ...]
+    all_rows: bool
+    idle: bool
+
+
+def needed(
     store: MetadataStore,
     asset: FeatureAsset,
-    partitions: Scope,
     *,
     step: Step | None,
     pinned: int | None,
     increments: StepIncrements,
     limits: Limits,
     batch_size: int | None = None,
-) -> Loaded:
-    """The rows of a feature that the running step needs.
+) -> Needed | None:
+    """What the running step needs of a feature; ``None`` if it computes nothing from it.
 
     Args:
-        store: where the feature is.
+        store: where the features are.
         asset: the asset that is loaded.
-        partitions: the samples of the partitions that the input is loaded for.
         step: the step that loads it; ``None`` outside of a run.
         pinned: the commit as of which; ``None`` for now.
         increments: of the running steps.
@@ -96,26 +112,46 @@ def load_frame(
     """
     outputs = produced(step)
     plans = {output: store.graph.plan(output.feature) for output in outputs}
-    needed = [output for output in outputs if _depends(plans[output], asset.feature)]
-    if step is None or not needed:
-        return Loaded(_whole(store, asset.feature, partitions))
+    wanted = [output for output in outputs if _depends(plans[output], asset.feature)]
+    if step is None or not wanted:
+        return None
     found = increments.resolved(step, lambda: resolve(store, step, outputs, pinned=pinned))
     work = begin_work(StepWork(step, store, outputs, found, limits))
-    if not all(output.increment for output in needed):
-        first = found[needed[0].asset_key]
-        return Loaded(_upstream(first, asset.feature, partitions, all_rows=True), work)
-    if all(output.increment for output in outputs) and not _pending(found, batch_size):
-        mark_idle(step)
+    return Needed(
+        work,
+        tuple((output, found[output.asset_key]) for output in wanted),
+        all_rows=not all(output.increment for output in wanted),
+        idle=all(output.increment for output in outputs) and not _pending(found, batch_size),
+    )
+
+
+def load_frame(
+    asset: FeatureAsset, partitions: Scope, need: Needed | None, store: MetadataStore
+) -> Loaded:
+    """The rows of a feature that the running step needs.
+
+    Args:
+        asset: the asset that is loaded.
+        partitions: the samples of the partitions that the input is loaded for.
+        need: what the step needs of it.
+        store: where the feature is.
+    """
+    if need is None:
+        return Loaded(_whole(store, asset.feature, partitions))
+    found = [increment for _, increment in need.increments]
+    if need.all_rows:
+        return Loaded(_upstream(found[0], asset.feature, partitions, all_rows=True), need.work)
     own = Scope.of_values(asset.keys.partition)
 
     def part(increment: Increment) -> Source:
         return _upstream(increment, asset.feature, own)
 
-    if len(needed) == 1:
-        return Loaded(part(found[needed[0].asset_key]), work, part)
-    parts = [part(found[output.asset_key]) for output in needed]
+    if len(found) == 1:
+        return Loaded(part(found[0]), need.work, part)
+    parts = [part(increment) for increment in found]
     ids = store.graph[asset.feature].id_columns
-    return Loaded(Source.of(lambda: frames.union([one.table() for one in parts], ids)), work)
+    rows = Source.of(lambda: frames.union([one.table() for one in parts], ids))
+    return Loaded(rows, need.work)
 
 
 def resolve_shared(store: MetadataStore, step: Step) -> dict[dg.AssetKey, Increment]:

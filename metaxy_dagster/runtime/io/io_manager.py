@@ -13,41 +13,34 @@ from metaxy_dagster import constants as c
 from metaxy_dagster.features.shares import SHARE_RULE
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
-from metaxy_dagster.runtime.assets.unwritten import (
-    check_upstreams,
-    check_written,
-    warn_of_lost_commits,
-    warn_of_upstreams,
-)
+from metaxy_dagster.runtime.assets.unwritten import check_upstreams, check_written
 from metaxy_dagster.runtime.assets.upstream_assets import windows_upstream
 from metaxy_dagster.runtime.calling import known_instance
-from metaxy_dagster.runtime.events.event_metadata import feature_state, write_metadata
-from metaxy_dagster.runtime.events.first_run import told_at_first
-from metaxy_dagster.runtime.events.partition_events import partition_metadata, with_run_totals
-from metaxy_dagster.runtime.io.batching import batch_size, first_batch, in_batches, with_batches
+from metaxy_dagster.runtime.io.batching import batch_size, first_batch
+from metaxy_dagster.runtime.io.elsewhere import kept_by
+from metaxy_dagster.runtime.io.first_runs import may_be_left_out
 from metaxy_dagster.runtime.io.inputs import (
+    Needed,
     is_optional,
     load_frame,
+    needed,
     produced,
     resolve,
-    resolve_shared,
 )
-from metaxy_dagster.runtime.io.output import own_rows, write_output
+from metaxy_dagster.runtime.io.recording import Recording, recording
 from metaxy_dagster.runtime.loading.conversion import Source
 from metaxy_dagster.runtime.loading.parameters import UNANNOTATED, Parameter
 from metaxy_dagster.runtime.located import located
 from metaxy_dagster.runtime.partitions.scope import Scope
 from metaxy_dagster.runtime.pinning import pin
 from metaxy_dagster.runtime.work.current import StepWork, begin_work, work_of
-from metaxy_dagster.runtime.work.failures import note_reported, stop_for_failed
 from metaxy_dagster.runtime.work.increments import StepIncrements
 from metaxy_dagster.runtime.work.limits import Limits
 from metaxy_dagster.runtime.work.run_inputs import within_run_of
-from metaxy_dagster.stores import Increment, MetadataStore, WriteResult, frames
+from metaxy_dagster.runtime.work.skipping import mark_idle
+from metaxy_dagster.stores import Increment, MetadataStore
 
 __all__ = ["MetaxyIOManager"]
-
-_AT_ONCE = 10_000
 
 
 class MetaxyIOManager(dg.ConfigurableIOManager):
@@ -146,7 +139,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             assets = None if step is None or keys is None else step.assets
             scope = asset.scope(keys, definition, windows_upstream(assets, context.asset_key))
             key, wanted = asset.asset_key.to_user_string(), Parameter.of(context, self.unannotated)
-            partitions = self._partitions(context, asset, keys) if wanted.by_partition else None
+            partitions = self.partitions(context, asset, keys) if wanted.by_partition else None
 
             def made(rows: Source) -> Any:
                 return wanted.made(rows, asset=key, partitions=partitions)
@@ -162,22 +155,15 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             )
             # Nothing of the user's runs in here, so the file may be kept open.
             with self.store.connected():
-                self._check_written(context, asset, step, keys)
-                loaded = load_frame(
-                    self.store,
-                    asset,
-                    scope,
-                    step=step,
-                    pinned=pinned,
-                    increments=self._increments,
-                    limits=self._limits(step),
-                    batch_size=size,
-                )
+                need = self.needed(context, asset, pinned=pinned, keys=keys)
+                if step is not None and need is not None and may_be_left_out(need):
+                    mark_idle(step)
+                loaded = load_frame(asset, scope, need, self.store)
                 if size is None:
                     return made(loaded.rows)
                 return first_batch(loaded, made, wanted.name, size)
 
-    def _partitions(
+    def partitions(
         self, context: dg.InputContext, asset: FeatureAsset, keys: Sequence[str] | None
     ) -> dict[str, Scope] | None:
         """The samples of each partition that an input is loaded for."""
@@ -201,66 +187,70 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
         metadata = {**context.definition_metadata, **context.asset_spec.metadata}
         asset = FeatureAsset.required(context.asset_key, metadata)
         step = _compat.running_step(context)
-        partitioned = context.has_asset_partitions
         work = None if step is None else work_of(step)
         if obj is None and work is not None and asset.asset_key in work.recorded:
             return  # its function has made it, and all is said
         with located(context.asset_key), within_run_of(context):
-            keys = context.asset_partition_keys if partitioned else None
-            definition = context.asset_partitions_def if partitioned else None
-            assets = None if step is None or not partitioned else step.assets
-            also = windows_upstream(assets, context.asset_key)
-            scope = asset.scope(keys, definition, also)
-            increment = self._taken(step, asset)
-            events: dict[str, Any] = {}
-            written: dict[str, int] = {}
+            output = self.recording(context, asset)
             # Collected before the store is locked: a lazy frame runs the user's code. The rest
             # of a large one is collected by the write, before it locks the store.
-            frame = None if obj is None else own_rows(obj, asset, scope)
-            with _at_once(self.store, frame):
-                if frame is not None:
-                    result = write_output(
-                        self.store,
-                        asset,
-                        frame,
-                        scope=scope,
-                        increment=increment,
-                        run_id=context.run_id,
-                        limits=self._limits(step),
-                        batched=in_batches(step),
-                    )
-                    result = with_batches(step, result)
-                    counts = increment.counts if increment is not None else None
-                    events = write_metadata(result, counts)
-                    written = {context.run_id: result.written}
-                if increment is not None:
-                    stop_for_failed(self.store, asset, increment, self._limits(step))
-                with self.store.connected():
-                    self._warn(context, asset, resolved=increment is not None)
-                    state = feature_state(
-                        self.store,
-                        asset.feature,
-                        scope,
-                        preview=self.enable_preview
-                        if asset.keys.preview is None
-                        else asset.keys.preview,
-                    )
-                apart = partition_metadata(
-                    self.store, asset, keys, definition, also=also, written=written
-                )
-        if frame is not None:
-            context.log.info("%s", _summary(result))
-            for told in result.warnings:
-                context.log.warning("feature %s: %s", result.feature, told)
-        if asset.increment and frame is not None:
-            # Of an increment the frame holds none of the samples that needed nothing.
-            rows = state.metadata.get(c.KEY_PARTITION_ROW_COUNT, state.metadata[c.KEY_ROW_COUNT])
-            events[c.KEY_UNCHANGED] = max(0, rows - result.written)
-        said = {**events, **state.metadata, **told_at_first(context, self.store.graph)}
-        if apart and _compat.add_partition_metadata(context, asset.asset_key, apart):
-            said = with_run_totals(said, len(apart))
-        context.add_output_metadata(said)
-        _compat.set_data_version(context, state.data_version)
+            output.record(None if obj is None else output.rows(obj))
+
+    def recording(
+        self, context: dg.OutputContext, asset: FeatureAsset, taken: Increment | None = None
+    ) -> Recording:
+        """An output of a running step, on its way into the store.
+
+        Args:
+            context: of the output.
+            asset: the asset that it is.
+            taken: the increment that it answers, if others answer it, too.
+        """
+        return recording(
+            context,
+            asset,
+            store=self.store,
+            increments=self._increments,
+            limits=self._limits(_compat.running_step(context)),
+            preview=self.enable_preview,
+            taken=taken,
+        )
+
+    def needed(
+        self,
+        context: dg.InputContext,
+        asset: FeatureAsset,
+        *,
+        pinned: int | None,
+        keys: Sequence[str] | None,
+    ) -> Needed | None:
+        """What the running step needs of a feature; ``None`` if it computes nothing from it.
+
+        Args:
+            context: of the input.
+            asset: the asset that is loaded.
+            pinned: the commit as of which; ``None`` for now.
+            keys: the partitions that are loaded; ``None`` for all.
+
+        Raises:
+            RunError: the feature was never written to the store, though it was materialized.
+        """
+        step = _compat.running_step(context)
+        self._check_written(context, asset, step, keys)
+        found = needed(
+            self.store,
+            asset,
+            step=step,
+            pinned=pinned,
+            increments=self._increments,
+            limits=self._limits(step),
+            batch_size=batch_size(context),
+        )
+        if found is not None:
+            outputs = (output.asset_key for output in found.work.outputs)
+            kept = (key for key in outputs if kept_by(context.step_context, key) is not None)
+            found.work.elsewhere = frozenset(kept)
+        return found
 
     def begin(self, step: _compat.Step, *, keep_unchanged: bool) -> StepWork:
         """What a step works on, also where no input of it is a feature.
@@ -313,47 +303,5 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
                 but=asset.feature,
             )
 
-    def _warn(self, context: dg.OutputContext, asset: FeatureAsset, *, resolved: bool) -> None:
-        """Say what Dagster knows of and the store does not have."""
-        instance, log = known_instance(context), context.log
-        warn_of_lost_commits(self.store, instance, asset.asset_key, log)
-        if not resolved:
-            warn_of_upstreams(
-                self.store,
-                asset.feature,
-                instance,
-                lambda: _compat.neighbours(context.step_context),
-                log,
-            )
-
     def _limits(self, step: _compat.Step | None) -> Limits:
         return Limits.of(self.max_deleted_share, self.failed_rows, step)
-
-    def _taken(self, step: _compat.Step | None, asset: FeatureAsset) -> Increment | None:
-        """The increment that an output answers, and what is known to have failed of it."""
-        if step is None:
-            return None
-        increment = self._increments.taken(
-            step, asset.asset_key, lambda: resolve_shared(self.store, step)
-        )
-        if increment is not None and step.shared is not None and asset.unreturned_empty:
-            note_reported(self.store, step, increment)
-        return increment
-
-
-def _at_once(
-    store: MetadataStore, frame: "frames.Rows | None"
-) -> contextlib.AbstractContextManager[object]:
-    """Write and look in one go; a large frame is hashed before others are kept waiting."""
-    # A reader does not know how many rows it has.
-    if getattr(frame, "num_rows", _AT_ONCE + 1) > _AT_ONCE:
-        return contextlib.nullcontext()
-    return store.connected("w")
-
-
-def _summary(result: WriteResult) -> str:
-    return (
-        f"feature {result.feature}: {result.new} new, {result.updated} updated, "
-        f"{result.unchanged} unchanged, {result.deleted} deleted"
-        + (f", {result.empty} empty" if result.empty else "")
-    )

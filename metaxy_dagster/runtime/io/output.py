@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from metaxy_dagster import constants as c
@@ -14,9 +16,48 @@ from metaxy_dagster.runtime.partitions.scope import Scope
 from metaxy_dagster.runtime.work.limits import Limits
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult, frames
 
-__all__ = ["own_rows", "write_output"]
+__all__ = ["Answer", "own_rows", "write_output"]
 
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How rows answer the increment of their step, beside what the asset's metadata says.
+
+    Attributes:
+        doubtful: samples that may have been computed from other rows than the increment knows;
+            they stay pending.
+        empty: samples that yielded nothing; ``None`` where the metadata decides.
+        columns: of the rows, those that are stored; ``None`` for all.
+        elsewhere: whether the rows themselves are stored in another place.
+        by_content: whether the provenance that a root's rows carry is that of their content.
+        announced: how many of the rows were made known before, and count as new.
+    """
+
+    doubtful: pa.Table | None = None
+    empty: pa.Table | None = None
+    columns: Sequence[str] | None = None
+    elsewhere: bool = False
+    by_content: bool = False
+    announced: int = 0
+
+    def certain(self, rows: frames.Rows, increment: Increment | None) -> frames.Rows:
+        """The rows that are recorded.
+
+        Args:
+            rows: that the step returned.
+            increment: that it answers.
+        """
+        if self.doubtful is None or increment is None or not self.doubtful.num_rows:
+            return rows
+        table = rows if isinstance(rows, pa.Table) else rows.read_all()
+        if not table.num_rows:
+            return table
+        return frames.without(table, self.doubtful)
+
+
+_AS_IT_IS = Answer()
 
 
 def write_output(
@@ -29,6 +70,7 @@ def write_output(
     run_id: str,
     limits: Limits,
     batched: bool = False,
+    answer: Answer = _AS_IT_IS,
 ) -> WriteResult:
     """Write what an asset returned.
 
@@ -41,21 +83,28 @@ def write_output(
         run_id: stored with each row.
         limits: how much a replace may delete.
         batched: whether batches have answered the increment already, and said what is empty.
+        answer: what else is known of how the frame answers the increment.
 
     Raises:
         FrameError: the frame is refused; nothing was written.
     """
+    frame = answer.certain(frame, increment)
     if asset.increment and increment is not None:
+        rest = c.EMPTY_REST if asset.unreturned_empty and not batched else None
+        if rest is not None and answer.doubtful is not None:
+            rest = None  # some of the samples that are not returned were not computed
         return store.write(
             asset.feature,
             frame,
             increment=increment,
-            empty=c.EMPTY_REST if asset.unreturned_empty and not batched else None,
+            empty=rest if answer.empty is None else answer.empty,
+            columns=answer.columns,
             delete_orphaned=True,
             delete_failed=limits.of_failed(asset) == c.FAILED_DELETE,
             materialization_id=run_id,
         )
-    stamped = c.COL_PROVENANCE_BY_FIELD in frames.column_names(frame)
+    carried = c.COL_PROVENANCE_BY_FIELD in frames.column_names(frame)
+    stamped = carried and not answer.by_content
     if increment is None and not stamped and not store.graph.plan(asset.feature).is_root:
         raise FrameError(
             "the provenance of these rows is unknown, so later changes could not be detected",
@@ -76,6 +125,7 @@ def write_output(
             scope=(scope.filters(store.schema(asset.feature)) or None) if scope else None,
             max_deleted_share=limits.share(asset),
             materialization_id=run_id,
+            columns=answer.columns,
         )
     except DeletionRefusedError as error:
         explained = limits.explained(error)

@@ -11,11 +11,21 @@ import dagster as dg
 
 from metaxy_dagster import constants as c
 from metaxy_dagster.runtime import _compat
+from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
+from metaxy_dagster.runtime.io.elsewhere import StoresElsewhere
+from metaxy_dagster.runtime.io.io_manager import MetaxyIOManager
+from metaxy_dagster.runtime.io.kept_batches import WaitingBatches
+from metaxy_dagster.runtime.io.kept_inputs import KeptInput
+from metaxy_dagster.runtime.io.kept_outputs import KeptOutput
+from metaxy_dagster.runtime.located import located
+from metaxy_dagster.runtime.work.current import StepWork
+from metaxy_dagster.runtime.work.run_inputs import within_run_of
+from metaxy_dagster.stores import Increment
 
 if TYPE_CHECKING:
     from dagster import InitResourceContext, InputContext, OutputContext
 
-    from metaxy_dagster.runtime.io.io_manager import MetaxyIOManager
+_Name = tuple[str, tuple[str, int], dg.AssetKey]
 
 __all__ = ["WrappedDefinition", "WrappedIOManager", "wrapped"]
 
@@ -116,7 +126,7 @@ def _entered(ours: MetaxyIOManager, found: Any) -> Iterator[Any]:
         yield WrappedIOManager(value, ours)
 
 
-class WrappedIOManager(dg.IOManager):
+class WrappedIOManager(dg.IOManager, StoresElsewhere):
     """An IO manager of a repository's own, and the library's beside it.
 
     Whoever holds it as a resource finds the attributes and methods of the inner one on it.
@@ -129,16 +139,65 @@ class WrappedIOManager(dg.IOManager):
     def __init__(self, inner: Any, ours: MetaxyIOManager) -> None:
         self._inner = inner
         self._ours = ours
+        self._batches: dict[_Name, WaitingBatches] = {}
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in {"_inner", "_ours"}:
+        if name.startswith("__") or name in {"_inner", "_ours", "_batches"}:
             raise AttributeError(name)  # of a copy that is being made
         return getattr(self._inner, name)
 
     def load_input(self, context: InputContext) -> Any:
         """Load a value; of a feature, what the pending samples of the step are computed from."""
-        return self._inner.load_input(context)
+        asset = self._loaded(context)
+        step = None if asset is None else _compat.running_step(context)
+        if asset is None or step is None:
+            return self._inner.load_input(context)
+        with located(asset.asset_key), within_run_of(context):
+            return KeptInput(self._inner, self._ours, context, asset, step).load()
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         """Store a value; of a feature, the whole of it, of which the step computed some samples."""
-        self._inner.handle_output(context, obj)
+        asset = self._stored(context)
+        if asset is None or _compat.running_step(context) is None:
+            self._inner.handle_output(context, obj)
+            return
+        with located(asset.asset_key), within_run_of(context):
+            output = KeptOutput(self._inner, self._ours.recording(context, asset))
+            waiting = self._waiting(output.output.work, asset)
+            if waiting is None:
+                output.store(obj)
+            else:
+                output.store(*waiting.taken(obj))
+
+    def store_batch(
+        self, work: StepWork, asset: FeatureAsset, batch: Increment, result: Any
+    ) -> None:
+        """Take what a function returned for a batch; it is stored now, or with later ones."""
+        step = dg.OpExecutionContext.get().get_step_execution_context()
+        waiting = self._batches.setdefault(_name(work, asset), WaitingBatches(batch))
+        waiting.add(batch, result)
+        if waiting.is_due:
+            with waiting.storing():
+                context = _compat.output_context(step, asset.asset_key)
+                taken = work.increments[asset.asset_key]
+                output = self._ours.recording(context, asset, taken)
+                KeptOutput(self._inner, output, is_batch=True).store(*waiting.taken(None))
+
+    def _waiting(self, work: StepWork | None, asset: FeatureAsset) -> WaitingBatches | None:
+        return None if work is None else self._batches.pop(_name(work, asset), None)
+
+    def _loaded(self, context: InputContext) -> FeatureAsset | None:
+        if not context.has_asset_key:
+            return None
+        return FeatureAsset.of(context.asset_key, _compat.input_metadata(context))
+
+    def _stored(self, context: OutputContext) -> FeatureAsset | None:
+        if not context.has_asset_key:
+            return None
+        metadata = {**(context.definition_metadata or {}), **context.asset_spec.metadata}
+        return FeatureAsset.of(context.asset_key, metadata)
+
+
+def _name(work: StepWork, asset: FeatureAsset) -> _Name:
+    """An output of one attempt of one step."""
+    return work.step.run_id, work.step.attempt, asset.asset_key

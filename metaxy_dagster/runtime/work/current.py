@@ -11,6 +11,7 @@ import dagster as dg
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import CoercibleToFeatureKey, FeatureKey
+from metaxy_dagster.late import pyarrow as pa
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime._compat import Step
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
@@ -35,6 +36,12 @@ class StepWork:
         isolates: whether samples that cannot be computed are looked for.
         written: what the batches that are done, and reports of empty samples, have changed.
         recorded: assets whose function has made its data itself, which is recorded as done.
+        doubtful: by asset, samples that may have been computed from other rows than those that
+            the increment was resolved with; they are not recorded as computed.
+        elsewhere: those of its assets whose rows another IO manager stores.
+        emptied: by asset of these, samples that were reported to yield nothing.
+        narrowed: whether inputs that are stored elsewhere hold pending samples alone.
+        unrecorded: why what the step returns cannot be recorded; ``None`` if it can.
     """
 
     step: Step
@@ -46,6 +53,18 @@ class StepWork:
     isolates: bool = False
     written: list[WriteResult] = field(default_factory=list)
     recorded: set[dg.AssetKey] = field(default_factory=set)
+    doubtful: dict[dg.AssetKey, pa.Table] = field(default_factory=dict)
+    elsewhere: frozenset[dg.AssetKey] = frozenset()
+    emptied: dict[dg.AssetKey, pa.Table] = field(default_factory=dict)
+    narrowed: bool = False
+    unrecorded: str | None = None
+
+    def doubt(self, asset_key: dg.AssetKey, samples: pa.Table) -> None:
+        """Note samples that are not to be recorded."""
+        before = self.doubtful.get(asset_key)
+        self.doubtful[asset_key] = (
+            samples if before is None else pa.concat_tables([before, samples])
+        )
 
 
 _WORK: ContextVar[StepWork | None] = ContextVar("metaxy_step_work", default=None)

@@ -8,8 +8,9 @@ import dagster as dg
 
 from metaxy_dagster.errors import RunError
 from metaxy_dagster.features import CoercibleToFeatureKey
-from metaxy_dagster.runtime.work.current import current_work, increment_of
-from metaxy_dagster.stores import WriteResult, frames
+from metaxy_dagster.late import pyarrow as pa
+from metaxy_dagster.runtime.work.current import StepWork, current_work, increment_of
+from metaxy_dagster.stores import Increment, WriteResult, frames
 
 __all__ = ["report_empty"]
 
@@ -67,6 +68,9 @@ def report_empty(samples: Any, *, feature: CoercibleToFeatureKey | None = None) 
             remedy="elsewhere, call store.write(feature, frame, increment=..., empty=samples)",
         )
     increment = increment_of(work, feature, "are empty")
+    keys = {key for key, one in work.increments.items() if one is increment}
+    for key in keys & work.elsewhere:
+        return _noted(work, key, increment, samples)
     result = work.store.write(
         increment.feature,
         frames.no_rows(),
@@ -78,3 +82,20 @@ def report_empty(samples: Any, *, feature: CoercibleToFeatureKey | None = None) 
     log = dg.OpExecutionContext.get().log
     log.info("feature %s: %d samples yielded nothing", result.feature, result.empty)
     return result
+
+
+def _noted(
+    work: StepWork, asset_key: dg.AssetKey, increment: Increment, samples: Any
+) -> WriteResult:
+    """Leave it to the output: what is stored of the samples in another place must go before."""
+    feature = str(increment.feature)
+    found = frames.named_samples(
+        samples, names=increment.sample_columns, feature=feature, what="empty samples"
+    )
+    if found.num_rows:
+        found = frames.distinct(frames.typed_as(found, increment.delta, feature=feature))
+        before = work.emptied.get(asset_key)
+        work.emptied[asset_key] = (
+            found if before is None else frames.distinct(pa.concat_tables([before, found]))
+        )
+    return WriteResult(increment.feature, 0, 0, 0, 0, 0, found.num_rows)

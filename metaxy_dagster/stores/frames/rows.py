@@ -16,7 +16,7 @@ from metaxy_dagster.stores.frames import arrays, lazy, noting, spool
 if TYPE_CHECKING:
     from metaxy_dagster.features import FeatureSpec
 
-__all__ = ["Rows", "check_ids", "column_names", "to_arrow", "to_rows"]
+__all__ = ["Rows", "check_ids", "collecting", "column_names", "to_arrow", "to_rows"]
 
 # In memory, or still on their way.
 Rows: TypeAlias = "pa.Table | pa.RecordBatchReader"
@@ -62,7 +62,7 @@ def to_arrow(frame: Any, feature: str) -> pa.Table:
         raise _unreadable(error, feature) from error
     if isinstance(narwhal, nw.DataFrame):
         _check_names(narwhal.columns, feature)
-    with _collecting(feature):
+    with collecting(feature):
         if isinstance(narwhal, nw.LazyFrame):
             # Collected, they would be bytes like any others.
             check_objects(narwhal, feature)
@@ -104,7 +104,7 @@ def to_rows(frame: Any, feature: str) -> Rows:
     if not exact:
         narwhal = nw.from_native(frame, pass_through=True)
         if isinstance(narwhal, nw.LazyFrame) and not isinstance(narwhal, lazy.Batched):
-            with _collecting(feature):
+            with collecting(feature):
                 check_objects(narwhal, feature)
     rows = _regular(parts, feature, exact=exact)
     # Small frames are not worth a file, nor questions of their own.
@@ -178,7 +178,7 @@ def _regular(
 
 
 def _next(batches: Iterator[pa.RecordBatch] | None, feature: str) -> pa.RecordBatch | None:
-    with _collecting(feature):
+    with collecting(feature):
         return None if batches is None else next(batches, None)
 
 
@@ -222,7 +222,7 @@ def check_objects(frame: nw.DataFrame[Any] | nw.LazyFrame[Any], feature: str) ->
 
 
 @contextlib.contextmanager
-def _collecting(feature: str) -> Iterator[None]:
+def collecting(feature: str) -> Iterator[None]:
     """What the user's own code raises, in an engine of the user's choice, as a frame at fault."""
     try:
         yield
