@@ -176,7 +176,12 @@ def _of_pandas(held: Any, new: Any, order: pa.Int64Array) -> Any:
 
 def _columns_of(held: Any, new: Any) -> Any:
     """Rows that are held, with the columns of others, in their order."""
-    return held.reindex(columns=new.columns)
+    found = held.reindex(columns=new.columns)
+    for name in new.columns:
+        # Beside nothing, what is true or not would become numbers.
+        if name not in held.columns and new[name].dtype == bool:
+            found[name] = pd.Series([None] * len(held), index=held.index, dtype=object)
+    return found
 
 
 def _alike(held: Any, new: Any) -> tuple[Any, Any]:
