@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -162,7 +163,10 @@ class WrappedIOManager(dg.IOManager, StoresElsewhere):
             self._inner.handle_output(context, obj)
             return
         with located(asset.asset_key), within_run_of(context):
-            output = KeptOutput(self._inner, self._ours.recording(context, asset))
+            # As before, a table may be replaced by any other, unless the asset says otherwise.
+            found = self._ours.recording(context, asset)
+            found = replace(found, limits=replace(found.limits, max_deleted_share=1.0))
+            output = KeptOutput(self._inner, found)
             waiting = self._waiting(output.output.work, asset)
             if waiting is None:
                 output.store(obj)
