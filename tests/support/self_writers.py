@@ -189,11 +189,11 @@ NAMES = list(bodies(Files()))
 class World:
     """A repository of ``raw`` and others, tied, with what a run of it does."""
 
-    def __init__(self, files: Files, folder: Path, *assets: Any) -> None:
+    def __init__(self, files: Files, folder: Path, *assets: Any, **options: Any) -> None:
         self.files, self.instance = files, dg.DagsterInstance.ephemeral(str(folder))
         self.path = f"{folder}/m.duckdb"
         self.legacy = dg.Definitions(assets=[files.raw(), *assets], resources={"tool": files.make})
-        self.plan = mxd.plan_definitions(self.legacy, store=self.path)
+        self.plan = mxd.plan_definitions(self.legacy, store=self.path, **options)
         self.defs = self.plan.apply()
         self.store = mxd.DuckDBMetadataStore(self.path, graph=self.plan.graph)
 

@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from typing import TYPE_CHECKING
 
+from metaxy_dagster.definitions import _compat
 from metaxy_dagster.definitions.draft.rule import RepositoryRule
-from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    import dagster as dg
 
     from metaxy_dagster.definitions.bindings.bindings import Bindings
     from metaxy_dagster.definitions.draft.draft import Draft
+    from metaxy_dagster.definitions.draft.handling import Handling
     from metaxy_dagster.errors import MetaxyError
 
 __all__ = ["internal_deps"]
 
 
 @partial(RepositoryRule, of_assets=True)
-def internal_deps(_: Bindings, draft: Draft) -> Iterator[MetaxyError | Notice]:
-    """What is pending of one is looked up before the other is written."""
+def internal_deps(_: Bindings, draft: Draft) -> Iterator[MetaxyError]:
+    """What Dagster refuses in every run: a result before that of an asset which it depends on.
+
+    In the right order each is stored before it is looked up what the next one is computed from.
+    """
     for each in draft.handled:
-        if not each.above:
+        if not each.above or _yields(each):
             continue
-        names = ", ".join(other.key.to_user_string() for other in each.above)
-        if not each.plan.unit.moves_as_one:
-            message = (
-                f"it is computed from {names}, of the same multi-asset: a run of both is refused, "
-                "since the samples of one are looked up before the other is written; run them "
-                "one after the other"
+        places = _places(each)
+        own = {dep.asset_key for dep in each.asset.spec.deps}
+        mine = places.get(each.planned.key, 0)
+        late = [one.key for one in each.above if places.get(one.key, 0) > mine]
+        names = ", ".join(key.to_user_string() for key in late if key not in own)
+        if names:
+            yield each.fault(
+                "it is computed from a feature of the same multi-asset, which returns that later",
+                found=f"the outputs {', '.join(key.to_user_string() for key in places)}",
+                allowed=f"{names} before {each.called}",
+                remedy=f"have the function return {names} first, and name it first in outs; or "
+                'leave it out of "metaxy/deps"',
             )
-            yield Notice(NoticeKind.BODY, message, each.called)
-            continue
-        yield each.fault(
-            "it is computed from a feature of the same multi-asset, whose new samples are not "
-            "stored yet when those of this one are looked up",
-            found=f"one op makes {names} and {each.called}",
-            allowed="features of one op that are computed from other assets only",
-            remedy="make it an asset of its own that takes "
-            f"{names} as an argument; or declare both by the same deps",
-        )
+
+
+def _yields(each: Handling) -> bool:
+    """Whether the function gives its results in an order of its own."""
+    definition = each.plan.unit.definition
+    if definition is None:
+        return True
+    functions = map(inspect.unwrap, _compat.functions_of(definition.node_def))
+    return any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in functions)
+
+
+def _places(each: Handling) -> Mapping[dg.AssetKey, int]:
+    """The assets in the order in which they are returned."""
+    definition = each.plan.unit.definition
+    if definition is None:
+        return {}
+    keys = definition.node_keys_by_output_name
+    names = [output.name for output in definition.node_def.output_defs]
+    return {keys[name]: place for place, name in enumerate(names) if name in keys}

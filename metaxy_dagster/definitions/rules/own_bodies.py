@@ -161,8 +161,14 @@ class _Look:
         return keys.takes_increment and not self._returns_rows(each) and not self._owns
 
     def _returns_rows(self, each: TiedDraft) -> bool:
-        _, output = output_of(self.draft.unit, each.spec.key)
-        return returns_rows(self.draft.unit, output)
+        return each.spec.key in self._returning
+
+    @cached_property
+    def _returning(self) -> frozenset[dg.AssetKey]:
+        """The assets for which a value is returned."""
+        unit = self.draft.unit
+        keys = (each.spec.key for each in self._derived)
+        return frozenset(key for key in keys if returns_rows(unit, output_of(unit, key)[1]))
 
     def _returns(self) -> bool:
         """Whether rows are returned of which no argument tells what they are computed from."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, get_origin
 
-from metaxy_dagster.constants import KEY_INPUT
+from metaxy_dagster.constants import KEY_INPUT, KEY_OUTPUT, OUTPUT_SELF
 from metaxy_dagster.definitions.draft.rule import RepositoryRule
 from metaxy_dagster.definitions.draft.storage import named_manager, output_of
 from metaxy_dagster.definitions.plan.plans import Notice, NoticeKind
@@ -49,7 +49,7 @@ def unwrapped(bindings: Bindings, draft: Draft) -> Iterator[MetaxyError | Notice
 def _no_frame(each: Handling) -> Iterator[MetaxyError | Notice]:
     _, output = output_of(each.plan.unit, each.planned.key)
     made = None if output is None else output.dagster_type.typing_type
-    if not is_no_frame(made):
+    if not is_no_frame(made) or each.writes_itself:
         return
     kind = get_origin(made) or made
     name = getattr(kind, "__name__", str(kind))
@@ -59,7 +59,8 @@ def _no_frame(each: Handling) -> Iterator[MetaxyError | Notice]:
             "could be merged into what is stored",
             found=f"it is annotated to return {name}, and no frame",
             allowed="a frame: of narwhals, polars, pandas, pyarrow, PySpark, DuckDB, …",
-            remedy=f'return a frame with the id columns, or remove "{KEY_INPUT}"',
+            remedy="return a frame with the id columns; if its function makes its data itself, set "
+            f'"{KEY_OUTPUT}": "{OUTPUT_SELF}"; or remove "{KEY_INPUT}"',
         )
         return
     message = (

@@ -110,7 +110,9 @@ def unwritten_upstreams(
         Each asset with its newest materialization.
     """
     plans = [store.graph.plan(feature) for feature in features]
-    wanted = {dep.upstream.key for plan in plans for dep in plan.deps} - {but}
+    # What the same step makes is no upstream that could be missing.
+    made = {plan.key for plan in plans}
+    wanted = {dep.upstream.key for plan in plans for dep in plan.deps} - {but} - made
     missing = wanted - set(store.newest_commits(sorted(wanted, key=str))) if wanted else wanted
     found: list[tuple[FeatureAsset, dg.EventLogEntry]] = []
     for key, metadata in assets() if missing else ():

@@ -23,6 +23,7 @@ from metaxy_dagster.runtime.work.current import StepWork, begin_work
 from metaxy_dagster.runtime.work.increments import StepIncrements
 from metaxy_dagster.runtime.work.limits import Limits
 from metaxy_dagster.stores import Counts, Increment, MetadataStore, frames
+from metaxy_dagster.stores.results import CommitMark
 from metaxy_dagster.stores.scan import Scan
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Loaded",
     "Needed",
+    "begun_at",
     "is_optional",
     "load_frame",
     "needed",
@@ -115,12 +117,16 @@ def needed(
     wanted = [output for output in outputs if _depends(plans[output], asset.feature)]
     if step is None or not wanted:
         return None
+    begun = begun_at(store, step, outputs)
     found = increments.resolved(step, lambda: resolve(store, step, outputs, pinned=pinned))
-    work = begin_work(StepWork(step, store, outputs, found, limits))
+    work = begin_work(StepWork(step, store, outputs, found, limits, begun))
+    # What is pending of a feature that is made of others of the step alone may need any row.
+    inside = [one for one in outputs if one.feature in begun and one not in wanted]
+    inner = any(found[one.asset_key].counts.pending for one in inside)
     return Needed(
         work,
         tuple((output, found[output.asset_key]) for output in wanted),
-        all_rows=not all(output.increment for output in wanted),
+        all_rows=inner or not all(output.increment for output in wanted),
         idle=all(output.increment for output in outputs) and not _pending(found, batch_size),
     )
 
@@ -152,6 +158,32 @@ def load_frame(
     ids = store.graph[asset.feature].id_columns
     rows = Source.of(lambda: frames.union([one.table() for one in parts], ids))
     return Loaded(rows, need.work)
+
+
+def begun_at(
+    store: MetadataStore, step: Step, outputs: Mapping[FeatureAsset, Scope]
+) -> dict[FeatureKey, dict[FeatureKey, CommitMark | None]]:
+    """For each output that is computed from others of a step, what else it is computed from.
+
+    Args:
+        store: where the features are.
+        step: the step; that of a graph asset looks at one commit throughout.
+        outputs: the feature assets that it produces.
+
+    Returns:
+        By feature, its upstreams of other steps, each with its newest commit.
+    """
+    made = {output.feature for output in outputs}
+    if step.shared is not None or len(made) == 1:
+        return {}
+    found: dict[FeatureKey, dict[FeatureKey, CommitMark | None]] = {}
+    for feature in made:
+        upstream = set(store.graph.upstream(feature))
+        if upstream & made:
+            outside = sorted(upstream - made)
+            newest = store.newest_commits(outside)
+            found[feature] = {key: newest.get(key) for key in outside}
+    return found
 
 
 def resolve_shared(store: MetadataStore, step: Step) -> dict[dg.AssetKey, Increment]:

@@ -21,6 +21,7 @@ from metaxy_dagster.runtime.io.elsewhere import kept_by
 from metaxy_dagster.runtime.io.first_runs import may_be_left_out
 from metaxy_dagster.runtime.io.inputs import (
     Needed,
+    begun_at,
     is_optional,
     load_frame,
     needed,
@@ -247,9 +248,7 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             batch_size=batch_size(context),
         )
         if found is not None:
-            outputs = (output.asset_key for output in found.work.outputs)
-            kept = (key for key in outputs if kept_by(context.step_context, key) is not None)
-            found.work.elsewhere = frozenset(kept)
+            _note_elsewhere(found.work, context.step_context)
         return found
 
     def begin(self, step: _compat.Step, *, keep_unchanged: bool) -> StepWork:
@@ -264,13 +263,17 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
             return found
         outputs = produced(step)
         pinned = pin(self.store, step)
+        begun = begun_at(self.store, step, outputs)
         increments = self._increments.resolved(
             step,
             lambda: resolve(
                 self.store, step, outputs, pinned=pinned, keep_unchanged=keep_unchanged
             ),
         )
-        return begin_work(StepWork(step, self.store, outputs, increments, self._limits(step)))
+        limits = self._limits(step)
+        work = begin_work(StepWork(step, self.store, outputs, increments, limits, begun))
+        _note_elsewhere(work, _compat.current_execution())
+        return work
 
     def forget(self, step: _compat.Step, asset_key: dg.AssetKey) -> None:
         """Let go of what was pending of an asset that no output is to answer any more."""
@@ -305,3 +308,8 @@ class MetaxyIOManager(dg.ConfigurableIOManager):
 
     def _limits(self, step: _compat.Step | None) -> Limits:
         return Limits.of(self.max_deleted_share, self.failed_rows, step)
+
+
+def _note_elsewhere(work: StepWork, step: Any) -> None:
+    outputs = (output.asset_key for output in work.outputs)
+    work.elsewhere = frozenset(key for key in outputs if kept_by(step, key) is not None)

@@ -20,6 +20,7 @@ from metaxy_dagster.runtime.events.first_run import told_at_first
 from metaxy_dagster.runtime.events.partition_events import partition_metadata, with_run_totals
 from metaxy_dagster.runtime.io.batching import in_batches, with_batches
 from metaxy_dagster.runtime.io.inputs import resolve_shared
+from metaxy_dagster.runtime.io.internal import listed, looked_up_again
 from metaxy_dagster.runtime.io.output import Answer, own_rows, write_output
 from metaxy_dagster.runtime.partitions.scope import Scope
 from metaxy_dagster.runtime.work.current import StepWork, work_of
@@ -54,6 +55,7 @@ class Recording:
         increment: that it answers; ``None`` for a root.
         limits: how far a write may go.
         preview: whether events may show rows.
+        waits: whether samples that were not known when the inputs were loaded are left out.
     """
 
     store: MetadataStore
@@ -67,6 +69,7 @@ class Recording:
     increment: Increment | None
     limits: Limits
     preview: bool
+    waits: bool = False
 
     @property
     def work(self) -> StepWork | None:
@@ -79,7 +82,10 @@ class Recording:
         Raises:
             FrameError: it is no frame, or has rows of other partitions.
         """
-        return own_rows(frame, self.asset, self.scope)
+        rows = own_rows(frame, self.asset, self.scope)
+        if not self.waits or self.increment is None:
+            return rows
+        return listed(rows, self.increment, self.context.log)
 
     def record(self, frame: frames.Rows | None, answer: Answer | None = None) -> None:
         """Write rows, and tell Dagster what changed.
@@ -196,6 +202,10 @@ def recording(
     also = windows_upstream(
         None if step is None or not partitioned else step.assets, context.asset_key
     )
+    increment, waits = taken or _taken(store, step, asset, increments), False
+    work = None if step is None else work_of(step)
+    if increment is not None and work is not None:
+        increment, waits = looked_up_again(work, asset, increment)
     own = asset.keys.preview
     return Recording(
         store,
@@ -206,9 +216,10 @@ def recording(
         definition,
         also,
         asset.scope(keys, definition, also),
-        taken or _taken(store, step, asset, increments),
+        increment,
         limits,
         preview if own is None else own,
+        waits,
     )
 
 

@@ -111,10 +111,10 @@ class SelfWritten:
             rows = self._rows(answered)
         elif not self._is_written():
             # Some were reported to be empty: these are pending no more.
-            rows = _only(self._rows(answered), self._resolved().ids((NEW, STALE)))
+            rows = frames.within(self._rows(answered), self._resolved().ids((NEW, STALE)))
         failed = self.increment.failed
         if failed is not None and len(rows):
-            rows = _only(rows, failed, there=False)
+            rows = frames.without(rows, failed)
         return store.write(
             feature,
             own_rows(rows if len(rows) else frames.no_rows(), self.asset, self._scope),
@@ -132,7 +132,9 @@ class SelfWritten:
             self.asset.feature, columns=names, filters=f"{c.COL_FEATURE_VERSION} IS NOT NULL"
         )
         found: pa.Table = stored.select(names).collect(backend="pyarrow").to_native()
-        return bool(samples.num_rows and found.num_rows) and _only(samples, found).num_rows > 0
+        return (
+            bool(samples.num_rows and found.num_rows) and frames.within(samples, found).num_rows > 0
+        )
 
     def _resolved(self) -> Increment:
         """What is pending of it now."""
@@ -225,13 +227,6 @@ def _beside(
     for name in other:
         rows = rows.append_column(name, taken.column(name))
     return rows
-
-
-def _only(rows: pa.Table, samples: pa.Table, *, there: bool = True) -> pa.Table:
-    """The rows of samples that another table has, or those that it has not."""
-    keys = [name for name in samples.column_names if name in rows.column_names]
-    keyed = samples.select(keys).cast(rows.select(keys).schema)
-    return rows.join(keyed, keys, join_type="left semi" if there else "left anti")
 
 
 def _asked_downstream(graph: FeatureGraph, feature: FeatureKey) -> set[str]:

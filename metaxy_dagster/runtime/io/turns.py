@@ -12,6 +12,8 @@ from metaxy_dagster.features import FeatureKey
 from metaxy_dagster.runtime import _compat
 from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.assets.unwritten import check_upstreams, said_of, unwritten_upstreams
+from metaxy_dagster.runtime.io.first_runs import may_be_left_out
+from metaxy_dagster.runtime.io.inputs import Needed
 from metaxy_dagster.runtime.io.io_manager import MetaxyIOManager
 from metaxy_dagster.runtime.io.self_written import SelfWritten
 from metaxy_dagster.runtime.work.current import StepWork, begin_work, increment_of, work_of
@@ -99,7 +101,7 @@ class Turn:
         if not self.is_idle:
             for each in self.self_written:
                 each.begin()
-        elif not self.body.skips:
+        elif not self.body.skips and may_be_left_out(Needed(work, (), all_rows=True, idle=True)):
             mark_idle(work.step)
 
     @property

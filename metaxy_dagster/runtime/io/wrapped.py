@@ -19,7 +19,7 @@ from metaxy_dagster.runtime.io.kept_batches import WaitingBatches
 from metaxy_dagster.runtime.io.kept_inputs import KeptInput
 from metaxy_dagster.runtime.io.kept_outputs import KeptOutput
 from metaxy_dagster.runtime.located import located
-from metaxy_dagster.runtime.work.current import StepWork
+from metaxy_dagster.runtime.work.current import StepWork, work_of
 from metaxy_dagster.runtime.work.run_inputs import within_run_of
 from metaxy_dagster.stores import Increment
 
@@ -158,8 +158,10 @@ class WrappedIOManager(dg.IOManager, StoresElsewhere):
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         """Store a value; of a feature, the whole of it, of which the step computed some samples."""
-        asset = self._stored(context)
-        if asset is None or _compat.running_step(context) is None:
+        asset, step = self._stored(context), _compat.running_step(context)
+        work = None if step is None else work_of(step)
+        recorded = asset is not None and work is not None and asset.asset_key in work.recorded
+        if asset is None or step is None or recorded:
             self._inner.handle_output(context, obj)
             return
         with located(asset.asset_key), within_run_of(context):

@@ -18,6 +18,7 @@ from metaxy_dagster.runtime.assets.feature_asset import FeatureAsset
 from metaxy_dagster.runtime.partitions.scope import Scope
 from metaxy_dagster.runtime.work.limits import Limits
 from metaxy_dagster.stores import Increment, MetadataStore, WriteResult
+from metaxy_dagster.stores.results import CommitMark
 
 __all__ = ["StepWork", "begin_work", "current_work", "increment_of", "work_of"]
 
@@ -32,6 +33,8 @@ class StepWork:
         outputs: the feature assets that it produces, each with its samples of this run.
         increments: what they were resolved to, by asset.
         limits: how much a replace may delete.
+        begun: for each feature that is computed from others of the step, the newest commits of
+            its other upstreams before it was looked up what is pending.
         inputs: by parameter, how to load it for a part of the increment.
         isolates: whether samples that cannot be computed are looked for.
         written: what the batches that are done, and reports of empty samples, have changed.
@@ -49,6 +52,7 @@ class StepWork:
     outputs: Mapping[FeatureAsset, Scope]
     increments: dict[dg.AssetKey, Increment]
     limits: Limits
+    begun: Mapping[FeatureKey, Mapping[FeatureKey, CommitMark | None]] = field(default_factory=dict)
     inputs: dict[str, Callable[[Increment], Any]] = field(default_factory=dict)
     isolates: bool = False
     written: list[WriteResult] = field(default_factory=list)
