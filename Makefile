@@ -19,6 +19,7 @@
 #   make bench          beside the rival and hand-written SQL; ARGS="--sizes 10M --shapes simple"
 #   make bench-quick    the same with 10k rows, in a few minutes
 #   make bench-io       a run with our IO manager beside one with Dagster's in-memory one
+#   make bench-kept     a run with a wrapped IO manager beside one with that IO manager alone
 #   make bench-stream   peak memory of writing large lazy frames, beside tables
 #   make bench-pass     the pass over 1,000 to 10,000 assets, beside Dagster's own load
 #   make bench-growth   columns, fields, partitions, features: what must not grow with their number
@@ -50,7 +51,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .PHONY: test lint types layering unit demo web mailroom docs screenshots soak coverage mutation format \
-        bench bench-quick bench-io bench-stream bench-pass bench-features bench-growth \
+        bench bench-quick bench-io bench-kept bench-stream bench-pass bench-features bench-growth \
         test-lowest test-highest test-duckdb15 clean
 
 test: lint types layering unit
@@ -123,6 +124,9 @@ bench-quick: $(STAMP)
 
 bench-io: $(STAMP)
 	$(BIN)/python benchmarks/io_manager.py $(ARGS)
+
+bench-kept: $(STAMP)
+	$(BIN)/python benchmarks/kept.py $(ARGS)
 
 bench-stream: $(STAMP)
 	$(BIN)/python benchmarks/streaming.py $(ARGS)
