@@ -96,6 +96,9 @@ class Reader(Protocol):
     def count(self, asked: Readable, filters: Any) -> int:
         """How many there are."""
 
+    def has(self, asked: Readable, filters: Any) -> bool:
+        """Whether there is any."""
+
     def data_version(self, spec: FeatureSpec, filters: Any) -> str:
         """One version for all of them."""
 

@@ -186,6 +186,21 @@ class ReadableStore(abc.ABC):
         """How many samples are stored."""
         return self._engine.reader.count(self._readable(feature), filters)
 
+    def has(self, feature: CoercibleToFeatureKey, *, filters: _Filters) -> bool:
+        """Whether there is any sample for which the filters hold.
+
+        That there is none is remembered by the next write of this store, if many were looked at:
+        later calls with the same filters look only at what was written since.
+
+        Args:
+            feature: key, spec or class.
+            filters: as in :meth:`count`; of narwhals expressions those that a filter can say.
+
+        Raises:
+            StoreError: filters that cannot be used on the feature.
+        """
+        return self._engine.reader.has(self._readable(feature), filters)
+
     def data_version(self, feature: CoercibleToFeatureKey, *, filters: _Filters = None) -> str:
         """One version for a feature, or a part of it, exact and independent of the order of rows.
 

@@ -155,6 +155,23 @@ class Choice:
             return self._compared(unsure) if unsure else None
         return replace(self._within, undecided=True)
 
+    def unreadable(self, kind: str) -> Filter | None:
+        """Which values can be told to be of no partition at all; ``None`` if that depends on which.
+
+        Args:
+            kind: as for :meth:`filter`.
+        """
+        found, nothing = self.undecided(kind), Spans()
+        if not isinstance(found, Within):
+            return None
+        spans = (found.dates, found.clock, found.moments, *(one.spans for one in found.formats))
+        if any(one.unsure for one in spans):
+            return None
+        formats = tuple(replace(one, spans=nothing) for one in found.formats)
+        return replace(
+            found, formats=formats, dates=nothing, clock=nothing, moments=nothing, keys=()
+        )
+
     def expression(self, name: str, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> nw.Expr:
         """The choice as a narwhals expression over the rows of a frame.
 

@@ -41,6 +41,10 @@ def _require(store: MetadataStore, feature: FeatureKey, scope: Scope) -> None:
             continue
         choice, unsure = undecided.get(column, (None, None))
         missing: Filter = IsNull(column)
+        # The same for all partitions but few, so that it is looked for once.
+        unread = _unreadable(scope, column, schema[name])
+        if unread is not None and not store.has(feature, filters=[Or((missing, unread))]):
+            continue
         odd = missing if unsure is None else Or((missing, unsure))
         # Seldom any: one look is enough then.
         if not store.count(feature, filters=[odd]):
@@ -58,3 +62,9 @@ def _require(store: MetadataStore, feature: FeatureKey, scope: Scope) -> None:
             rows,
             column,
         )
+
+
+def _unreadable(scope: Scope, column: str, kind: str) -> Filter | None:
+    """What is of no partition whatever the run is about; ``None`` if that cannot be said."""
+    found = {one.unreadable(kind) for one in scope.choices if one.column == column}
+    return found.pop() if len(found) == 1 else None

@@ -75,6 +75,8 @@ class DuckDBFile:
     # Not shown: one of them may be a secret.
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict, repr=False)
     _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    # What was found out while it was read, for the next write to keep.
+    looks: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what would only fail later, inside somebody's run."""

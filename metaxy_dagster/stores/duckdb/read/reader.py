@@ -15,6 +15,7 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.duckdb.file import layout
 from metaxy_dagster.stores.duckdb.file.catalog import Catalog, read_catalog, selection
 from metaxy_dagster.stores.duckdb.file.declared import declared_types, no_rows, system_types
+from metaxy_dagster.stores.duckdb.file.looks import Looks, looked_until
 from metaxy_dagster.stores.duckdb.file.retention import check_whole
 from metaxy_dagster.stores.duckdb.read.query import Query, fetch
 from metaxy_dagster.stores.duckdb.sql.distinct_texts import DistinctTexts
@@ -22,8 +23,12 @@ from metaxy_dagster.stores.duckdb.sql.filtering import condition
 from metaxy_dagster.stores.duckdb.sql.identifiers import columns, quote
 from metaxy_dagster.stores.duckdb.sql.provenance import Values
 from metaxy_dagster.stores.duckdb.sql.registering import register
+from metaxy_dagster.stores.frames.encoding import hash_parts
 
-__all__ = ["Read", "arrow_schema", "count"]
+__all__ = ["Read", "arrow_schema", "count", "looked_for"]
+
+# To look at fewer rows again costs less than to write down that they were looked at.
+_WORTH_NOTING = 50_000
 
 _NO_DELETION = f"NULL::TIMESTAMPTZ AS {quote(c.COL_DELETED_AT)}"
 
@@ -137,6 +142,47 @@ def arrow_schema(connection: duckdb.DuckDBPyConnection, query: Query) -> pa.Sche
         register(connection, name, table)
     relation = connection.sql(limited.sql, params=dict(query.values) or None)
     return relation.to_arrow_table().schema
+
+
+def looked_for(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, read: Read, looks: Looks
+) -> bool:
+    """Whether the filters of a read hold for any row; what is not there is noted.
+
+    Args:
+        connection: an open one.
+        catalog: of the feature, as of the commit.
+        read: whose filters.
+        looks: what is noted.
+    """
+    key, table, entry = read.key, catalog.get(read.key), catalog.entry(read.key)
+    if table is None:
+        return False
+    named = sorted({name for one in read.filters for name in one.columns})
+    kinds = (table.types.get(table.column_named(name) or "") for name in named)
+    wanted = hash_parts([repr(read.filters), *kinds])
+    at = catalog.commit
+    since = looked_until(connection, key, wanted, entry=entry, commit=at, looks=looks)
+    if entry.commits.newest <= since:
+        return False
+    commit = quote(layout.COL_COMMIT)
+    rows = catalog.rows(key, (*table.columns, layout.COL_COMMIT))
+    rows = f"SELECT * FROM ({rows}) WHERE {commit} > {since}"
+    values = Values()
+    where = condition(
+        read.filters,
+        {name: quote(name) for name in table.columns},
+        values,
+        where=f"feature {str(key)!r}",
+        types=table.types,
+        exact=False,
+        texts=DistinctTexts(connection, rows),
+    )
+    found = f"SELECT count(*) AS looked, count(*) FILTER ({where}) AS held FROM ({rows})"
+    ((looked, held),) = connection.execute(found, dict(values) or None).fetchall()
+    if not held and looked >= _WORTH_NOTING:
+        looks[key, wanted] = at
+    return bool(held)
 
 
 def count(connection: duckdb.DuckDBPyConnection, read: Read) -> int:

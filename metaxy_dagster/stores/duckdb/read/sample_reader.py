@@ -109,6 +109,14 @@ class SampleReader:
             read = reader.Read(asked[0], self._sessions.commit(connection), None, only)
             return reader.count(connection, read)
 
+    def has(self, asked: Readable, filters: object) -> bool:
+        """Whether the filters hold for any sample; what is not there is not looked for twice."""
+        only, key = parsed(filters), asked[0].key
+        with self._file.connect("r") as connection:
+            known = read_catalog(connection, [key], self._sessions.snapshot)
+            read = reader.Read(asked[0], known.commit, None, only)
+            return reader.looked_for(connection, known, read, self._file.looks)
+
     def data_version(self, spec: FeatureSpec, filters: object) -> str:
         """One version for all samples, or for those for which the filters hold."""
         only = parsed(filters)

@@ -10,7 +10,7 @@ import duckdb
 
 from metaxy_dagster.features import FeatureKey, FeaturePlan, Filter
 from metaxy_dagster.stores.duckdb.failures import failed_rows, quarantine
-from metaxy_dagster.stores.duckdb.file import catalog, commits, identity, layout
+from metaxy_dagster.stores.duckdb.file import catalog, commits, identity, layout, looks
 from metaxy_dagster.stores.duckdb.file.connection import DuckDBFile
 from metaxy_dagster.stores.duckdb.resolve import empties, source, views
 from metaxy_dagster.stores.duckdb.sql.distinct_texts import DistinctTexts
@@ -78,6 +78,8 @@ class SampleWriter:
             )
             applied = writer.Writer(connection, key, known)
             result = applied.write(staged, how)
+            if self._file.looks:
+                looks.keep(connection, self._file.looks)
         if not applied.entry.failed:
             catalog.remember(connection, known, key, applied.entry, result.commit)
         return replace(result, warnings=told)
