@@ -41,7 +41,7 @@ def pending(context: Any, feature: CoercibleToFeatureKey | None = None) -> Incre
         ...         "metaxy/input": "increment",
         ...     },
         ... )
-        ... def summary(context: dg.AssetExecutionContext) -> None:
+        ... def summary(context) -> None:
         ...     for row in mxd.pending(context).pending.collect().iter_rows(named=True):
         ...         (folder / f"{row['id']}.txt").write_text(row["text"].title())
         >>> defs = mxd.metaxify_definitions(
