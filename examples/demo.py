@@ -1,7 +1,9 @@
 """The retrofitted example, run four times through Dagster: which rows does each run touch?
 
 Everything happens in a temporary folder. The rows are read from the metadata of Dagster's
-materialization events, and compared with what they must be: the exit code is 1 if one differs.
+materialization events, and compared with what they must be. The files stay where the repository has
+them, and are compared with those that it writes without the retrofit. If anything differs, the exit
+code is 1.
 """
 
 import importlib.util
@@ -18,8 +20,11 @@ from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
+import polars as pl
+from polars.testing import assert_frame_equal
 
 EXAMPLE = Path(__file__).parent / "digits"
+LEGACY = Path(__file__).parent / "digits_legacy"
 IMAGES, LABELS, CORRECTED = 1_797, 10, 10
 # Ten scans of a 3 or an 8, with the pixel (row 4, column 4) that somebody set right.
 CORRECTIONS = [(sample, 4, 4, 7.5) for sample in (3, 8, 13, 18, 23, 28, 38, 40, 45, 53)]
@@ -145,6 +150,47 @@ def faults(number: int, rows: Mapping[str, Rows]) -> list[str]:
     return found
 
 
+def write_legacy_files(folder: Path) -> Path:
+    """What the repository writes without the retrofit, in a folder of its own."""
+    legacy = folder / "legacy"
+    legacy.mkdir(exist_ok=True)
+    corrections = folder / "workspace" / "corrections.csv"
+    if corrections.exists():
+        shutil.copy(corrections, legacy)
+    os.environ["DIGITS_WORKSPACE"] = str(legacy)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_job(load_repository(LEGACY, f"digits_legacy_{time.monotonic_ns()}"), instance)
+    os.environ["DIGITS_WORKSPACE"] = str(folder / "workspace")
+    return legacy
+
+
+def file_faults(number: int, workspace: Path, legacy: Path) -> list[str]:
+    """Tables and other files that are not those of the legacy repository."""
+    found, wanted = (
+        {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
+        for root in (workspace, legacy)
+    )
+    if found.keys() != wanted.keys():
+        return [f"run {number}: the files {sorted(found)}, expected {sorted(wanted)}"]
+    return [
+        f"run {number}: {name} is not what the legacy repository writes"
+        for name in sorted(wanted)
+        if not same_file(found[name], wanted[name])
+    ]
+
+
+def same_file(left: Path, right: Path) -> bool:
+    """Tables alike in columns, types, rows and their order; other files alike in each byte."""
+    if left.suffix != ".parquet":
+        return left.read_bytes() == right.read_bytes()
+    try:
+        # Sums of floats may differ in the last place when other rows are beside them.
+        assert_frame_equal(pl.read_parquet(left), pl.read_parquet(right), rel_tol=1e-9)
+    except AssertionError:
+        return False
+    return True
+
+
 def perform(folder: Path) -> list[str]:
     """The four runs, in ``folder``; what went wrong."""
     workspace = folder / "workspace"
@@ -158,12 +204,18 @@ def perform(folder: Path) -> list[str]:
         print_table(rows)
         print()
         found.extend(faults(number, rows))
+        wrong = file_faults(number, workspace, legacy)
+        if not wrong:
+            print("  The files are those of the legacy repository, each where it was.\n")
+        found.extend(wrong)
 
     (folder / "instance").mkdir()
+    legacy = write_legacy_files(folder)
     with dg.DagsterInstance.local_temp(str(folder / "instance")) as instance:
         step(1, "everything is new", EXAMPLE)
         step(2, "nothing to do", EXAMPLE)
         correct_images(workspace)
+        legacy = write_legacy_files(folder)
         step(3, "ten images were corrected, their labels were not", EXAMPLE)
         print("One field gets a new code version:\n")
         step(4, "only what depends on that field", bump_code_version(folder / "edited"))
@@ -176,7 +228,7 @@ def main() -> int:
     for fault in found:
         print(f"WRONG: {fault}", file=sys.stderr)
     if not found:
-        print("Every run touched exactly the rows that it had to.")
+        print("Every run touched exactly the rows that it had to, and left every file whole.")
     return 1 if found else 0
 
 

@@ -106,7 +106,7 @@ class MetaxifySettings:
     checks: Checks = CHECKS_NONE
     failed_rows: FailedRows = "keep"
     io_manager_key: str = RESOURCE_IO_MANAGER
-    io_routing: IORouting = "route"
+    io_routing: IORouting = "keep"
     max_deleted_share: float = 0.5
     max_failed_samples: int = MAX_FAILED_SAMPLES
     pending_condition: bool = False

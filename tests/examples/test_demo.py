@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from patience import patient
 
@@ -69,3 +70,24 @@ def test_a_wrong_number_is_found(asset: str, change: dict[str, int | None]) -> N
     rows = right_rows(3)
     rows[asset] = replace(rows[asset], **change)
     assert any(asset in fault for fault in demo.faults(3, rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda root: None, False),
+        (lambda root: (root / "assets" / "x.parquet").unlink(), True),
+        (lambda root: (root / "more.md").write_text("more"), True),
+        (lambda root: (root / "report.md").write_text("other"), True),
+        (lambda root: pl.DataFrame({"a": [1.0]}).write_parquet(root / "assets/x.parquet"), True),
+        (lambda root: pl.DataFrame({"a": [2, 1]}).write_parquet(root / "assets/x.parquet"), True),
+    ],
+)
+def test_a_file_that_is_not_whole_is_found(tmp_path: Path, change, told: bool) -> None:
+    roots = [tmp_path / name for name in ("workspace", "legacy")]
+    for root in roots:
+        (root / "assets").mkdir(parents=True)
+        (root / "report.md").write_text("as it was")
+        pl.DataFrame({"a": [1, 2]}).write_parquet(root / "assets" / "x.parquet")
+    change(roots[0])
+    assert bool(demo.file_faults(1, *roots)) is told

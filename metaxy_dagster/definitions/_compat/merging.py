@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from metaxy_dagster.errors import DefinitionsError
+from metaxy_dagster.runtime.io.wrapped import WrappedDefinition
 
 __all__ = ["with_told_conflicts"]
 
@@ -51,6 +52,14 @@ def _refuse_two(name: str, merging: Mapping[str, Any]) -> None:
     given = merging.get("resource_value", known)
     if given is known:
         return
+    if isinstance(known, WrappedDefinition) or isinstance(given, WrappedDefinition):
+        raise DefinitionsError(
+            "definitions are merged with others whose IO manager of the same name is not the one "
+            "that the pass stands around",
+            found=f"two resources {name!r}: {_shown(known)} and {_shown(given)}",
+            allowed="the same IO manager object in all parts, each of which the pass went over",
+            remedy="merge first and run one pass over the whole",
+        )
     raise DefinitionsError(
         "the results of two passes are merged that store features in different places",
         found=f"two resources {name!r}: {_shown(known)} and {_shown(given)}",
@@ -61,6 +70,8 @@ def _refuse_two(name: str, merging: Mapping[str, Any]) -> None:
 
 
 def _shown(resource: object) -> str:
+    if isinstance(resource, WrappedDefinition):
+        return f"{type(resource.inner).__name__}, wrapped"
     path = getattr(resource, "path", None)
     kind = type(resource).__name__
     return f"{kind} at {str(path)!r}" if path else kind

@@ -240,6 +240,7 @@ class KeptOutput:
         self._record(
             rows,
             Answer(answer.doubtful, None, columns, elsewhere=True, by_content=rows is not table),
+            table,
         )
 
     def _guard(self, deleted: int, stored: int) -> None:
@@ -301,12 +302,25 @@ class KeptOutput:
             reason,
         )
 
-    def _record(self, rows: pa.Table | None, answer: Answer) -> None:
+    def _record(
+        self, rows: pa.Table | None, answer: Answer, returned: pa.Table | None = None
+    ) -> None:
         output, work = self.output, self.output.work
         if not self.is_batch:
+            self._tell_columns(rows if returned is None else returned)
             output.record(rows, answer)
         elif rows is not None and work is not None:
             work.written.append(output.write(rows, answer))
+
+    def _tell_columns(self, rows: pa.Table | None) -> None:
+        """Tell the columns of what was returned, unless the inner one did: the store lacks some."""
+        context = self.output.context
+        if rows is None or not rows.num_rows:
+            return
+        if c.KEY_COLUMN_SCHEMA not in context.get_logged_metadata():
+            names = [each for each in rows.schema if not each.name.startswith(c.PREFIX)]
+            columns = [dg.TableColumn(each.name, str(each.type)) for each in names]
+            context.add_output_metadata({c.KEY_COLUMN_SCHEMA: dg.TableSchema(columns=columns)})
 
     def _store(self, obj: Any) -> None:
         self.inner.handle_output(self.output.context, obj)

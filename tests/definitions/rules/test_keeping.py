@@ -286,6 +286,25 @@ def test_schemas_are_checked_of_what_the_store_has(kind, checked):
     assert ("schema is not checked: 'mine' (Folder)" in plan.render()) is not bool(checked)
 
 
+def test_a_part_without_the_pass_is_not_merged_with_one_that_has_it(tmp_path):
+    own = Folder()
+    parts = [dg.Definitions([asset(name)], resources={"io_manager": own}) for name in "ab"]
+    passed = mxd.metaxify_definitions(parts[0], store=tmp_path / "m.duckdb", settings=KEEP)
+    with pytest.raises(mxd.DefinitionsError) as caught:
+        dg.Definitions.merge(passed, parts[1])
+    assert caught.value.found == "two resources 'io_manager': Folder, wrapped and Folder"
+    assert "merge first" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("routing", "told"), [("keep", 0), ("route", 1)])
+def test_arguments_get_what_they_got(routing, told):
+    """Only what the store loads in their place needs an annotation."""
+    reader = dg.asset(of_x, name="y")
+    settings = mxd.MetaxifySettings(io_routing=routing)
+    plan = plan_of([asset(), reader], {"io_manager": Folder()}, settings=settings)
+    assert sum(notice.kind == "parameter" for notice in plan.notices) == told
+
+
 # ------------------------------------------------------------------------- what cannot be wrapped
 def told(plan):
     return [notice.message for notice in plan.notices if notice.kind == "IO manager"]

@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 
 
 class PickleIOManager(dg.ConfigurableIOManager):
@@ -27,15 +28,13 @@ class PickleIOManager(dg.ConfigurableIOManager):
         self._path(context).write_bytes(pickle.dumps(obj))
 
     def load_input(self, context: dg.InputContext) -> object:
-        """Read one pickle; of an upstream with many partitions, all by their keys."""
+        """Read one pickle; of an upstream with many partitions, the rows of those that exist."""
         if context.has_asset_key and context.has_asset_partitions:
             keys = context.asset_partition_keys
             if len(keys) != 1:
-                return {key: self._read(context, key) for key in keys}
+                paths = [Path(self.folder, *context.asset_key.path, f"{key}.pkl") for key in keys]
+                found = [pickle.loads(p.read_bytes()) for p in paths if p.exists()]  # noqa: S301
+                return pd.concat(found, ignore_index=True)
         upstream = context.upstream_output
         path = self._path(context if context.has_asset_key or upstream is None else upstream)
-        return pickle.loads(path.read_bytes())  # noqa: S301
-
-    def _read(self, context: dg.InputContext, key: str) -> object:
-        path = Path(self.folder, *context.asset_key.path, key).with_suffix(".pkl")
         return pickle.loads(path.read_bytes())  # noqa: S301
