@@ -188,7 +188,9 @@ class KeptOutput:
         if nothing:
             return frames.filtered(held, stays), lost
         at = frames.places(ids, table.select(list(self._ids)))
-        return frames.merged(held, obj, _order(stays, at, table.num_rows), feature), lost
+        return frames.merged(
+            held, obj, frames.merged_order(stays, at, table.num_rows), feature
+        ), lost
 
     def _held(self, like: Any) -> Any:
         """What the inner one holds of the partitions of this run, in the type of a value."""
@@ -393,20 +395,6 @@ def _unproven(rows: pa.Table, store: MetadataStore, key: Any) -> pa.Table:
     told = [name for name in rows.column_names if name.startswith(c.PREFIX)]
     struct = pa.StructArray.from_arrays([pa.array([token] * rows.num_rows)] * len(names), names)
     return rows.drop_columns(told).append_column(c.COL_PROVENANCE_BY_FIELD, struct)
-
-
-def _order(stays: pa.BooleanArray, at: pa.Int64Array, returned: int) -> pa.Int64Array:
-    """Held rows in their order, changed ones in their place, new ones at the end."""
-    held, order, taken = len(stays), [], set()
-    for place, (stay, found) in enumerate(zip(stays.to_pylist(), at.to_pylist(), strict=True)):
-        if found is not None:
-            if found not in taken:
-                taken.add(found)
-                order.append(held + found)
-        elif stay:
-            order.append(place)
-    order += [held + place for place in range(returned) if place not in taken]
-    return pa.array(order, pa.int64())
 
 
 def _examples(ids: pa.Table) -> str:

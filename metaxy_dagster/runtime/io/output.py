@@ -99,6 +99,8 @@ def write_output(
             increment=increment,
             empty=rest if answer.empty is None else answer.empty,
             columns=answer.columns,
+            # Looked at in every run, and found out once: all of its rows are hashed for it.
+            versioned=answer.elsewhere,
             delete_orphaned=True,
             delete_failed=limits.of_failed(asset) == c.FAILED_DELETE,
             materialization_id=run_id,
@@ -126,6 +128,7 @@ def write_output(
             max_deleted_share=limits.share(asset),
             materialization_id=run_id,
             columns=answer.columns,
+            versioned=answer.elsewhere,
         )
     except DeletionRefusedError as error:
         explained = limits.explained(error)

@@ -22,6 +22,7 @@ _HOMES = {
         "as_one_frame",
         "eager_type",
         "merged",
+        "merged_order",
         "read_once",
     ),
     "metaxy_dagster.stores.frames.narrowing": ("Narrowed", "filtered", "is_frame", "narrowed"),
@@ -43,7 +44,13 @@ if TYPE_CHECKING:
     )
     from metaxy_dagster.stores.frames.kept import kept_rows
     from metaxy_dagster.stores.frames.loading import length, to_pandas, to_polars, union
-    from metaxy_dagster.stores.frames.merging import as_one_frame, eager_type, merged, read_once
+    from metaxy_dagster.stores.frames.merging import (
+        as_one_frame,
+        eager_type,
+        merged,
+        merged_order,
+        read_once,
+    )
     from metaxy_dagster.stores.frames.narrowing import Narrowed, filtered, is_frame, narrowed
     from metaxy_dagster.stores.frames.rows import Rows, column_names, no_rows, to_rows
     from metaxy_dagster.stores.frames.samples import named_samples, typed_as
@@ -64,6 +71,7 @@ __all__ = [
     "kept_rows",
     "length",
     "merged",
+    "merged_order",
     "named_samples",
     "narrowed",
     "no_rows",

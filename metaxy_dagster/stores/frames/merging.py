@@ -6,13 +6,14 @@ from typing import Any, Final
 
 import narwhals as nw
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metaxy_dagster.late import pandas as pd
 from metaxy_dagster.late import polars as pl
 from metaxy_dagster.stores.frames.loading import to_pandas, to_polars
 from metaxy_dagster.stores.frames.rows import collecting, to_arrow
 
-__all__ = ["as_one_frame", "eager_type", "merged", "read_once"]
+__all__ = ["as_one_frame", "eager_type", "merged", "merged_order", "read_once"]
 
 _KINDS: Final = ("pandas", "polars", "pyarrow")
 
@@ -73,6 +74,37 @@ def read_once(value: Any, feature: str) -> Any:
         with collecting(feature):
             return value.collect().lazy()
     return value
+
+
+def merged_order(stays: pa.BooleanArray, at: pa.Int64Array, returned: int) -> pa.Int64Array:
+    """Held rows in their order, changed ones in their place, new ones at the end.
+
+    Args:
+        stays: which of N held rows stay, if they are not among those that were returned.
+        at: where each of them is among these; null if it is not.
+        returned: how many these are.
+
+    Returns:
+        Places for :func:`merged`.
+
+    Example:
+        >>> stays, at = pa.array([True, False, False]), pa.array([None, None, 0])
+        >>> merged_order(stays, at, 2).to_pylist()
+        [0, 3, 4]
+    """
+    held, found = len(stays), pc.is_valid(at)
+    if pc.count_distinct(at).as_py() < len(at) - at.null_count:
+        # Rows that are held twice are there once.
+        first = {place: row for row, place in reversed(list(enumerate(at.to_pylist())))}
+        once = pa.array([first[place] == row for row, place in enumerate(at.to_pylist())])
+    else:
+        once = found
+    here = pa.array(range(held), pa.int64())
+    places = pc.if_else(found, pc.add(at, held), here)
+    kept = places.filter(pc.if_else(found, once, stays))
+    every = pa.array(range(returned), pa.int64())
+    new = every.filter(pc.invert(pc.is_in(every, value_set=at.drop_null())))
+    return pa.concat_arrays([kept, pc.add(new, held)])
 
 
 def merged(held: Any, returned: Any, order: pa.Int64Array, feature: str) -> Any:

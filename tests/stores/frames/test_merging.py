@@ -126,3 +126,11 @@ def test_parts_are_one_frame() -> None:
     assert_frame_equal(whole, expected)
     lazy = frames.as_one_frame([pl.LazyFrame({"id": [1]}), pl.LazyFrame({"id": [2]})], "f")
     assert lazy.equals(pl.DataFrame({"id": [1, 2]}))
+
+
+def test_rows_that_are_held_twice_are_there_once() -> None:
+    stays = pa.array([True, False, False, True])
+    at = pa.array([None, 1, 1, None], pa.int64())
+    assert frames.merged_order(stays, at, 2).to_pylist() == [0, 5, 3, 4]
+    nothing = pa.array([None] * 4, pa.int64())
+    assert frames.merged_order(stays, nothing, 0).to_pylist() == [0, 3]
