@@ -98,11 +98,11 @@ screenshots: $(STAMP)
 
 soak: $(STAMP)
 	METAXY_ORACLE_EXAMPLES=200 METAXY_TEST_WRITES=50 METAXY_TEST_KILLS=200 \
-	METAXY_TEST_BACKFILL_KILLS=20 METAXY_TEST_ROUNDS=10 \
+	METAXY_TEST_BACKFILL_KILLS=20 METAXY_TEST_ROUNDS=10 METAXY_LEGACY_EXAMPLES=100 \
 	  timeout --signal=INT $(SOAK_MINUTES)m $(BIN)/python -m pytest -n $(WORKERS) \
 	  --dist loadfile tests/stores/test_oracle.py \
 	  tests/stores/duckdb/file/test_{processes,crashes,permissions}.py \
-	  tests/runtime/test_{backfill,multiprocess}.py $(ARGS)
+	  tests/runtime/test_{backfill,multiprocess}.py tests/repositories/test_legacy.py $(ARGS)
 
 # COVERAGE_FILE keeps what workers and spawned processes measured out of the tree.
 coverage: export COVERAGE_FILE := $(CURDIR)/.coverage_data/data

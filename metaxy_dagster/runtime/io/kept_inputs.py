@@ -132,7 +132,11 @@ class KeptInput:
         """The ids of the upstream rows, and the columns by which these belong to samples."""
         columns = list(dict.fromkeys([*self._ids, *self._dep(output).source_columns.values()]))
         own = Scope.of_values(self.asset.keys.partition)
-        rows = own.restrict(increment.upstream(self.asset.feature)).select(columns)
+        rows = increment.upstream(self.asset.feature)
+        if not set(columns) <= set(rows.collect_schema()):
+            # While none was ever stored, no column is known but the ids.
+            return pa.table({name: pa.nulls(0) for name in columns})
+        rows = own.restrict(rows).select(columns)
         table: pa.Table = rows.collect(backend="pyarrow").to_native()
         return table
 

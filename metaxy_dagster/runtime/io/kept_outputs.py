@@ -115,7 +115,9 @@ class KeptOutput:
         gone = pa.concat_tables([one.cast(changed[-1].schema) for one in changed])
         staying = frames.without(known, gone) if known.num_rows else known
         if not staying.num_rows:
-            whole, lost = obj, staying
+            # The frame of a body that was left out has no columns; others look for those.
+            is_left_out = known.num_rows and not table.num_columns
+            whole, lost = self._held_without_rows() if is_left_out else obj, staying
         elif answered is None and not frames.within(known, going).num_rows:
             self._record(table, answer)
             return
@@ -191,6 +193,12 @@ class KeptOutput:
         return frames.merged(
             held, obj, frames.merged_order(stays, at, table.num_rows), feature
         ), lost
+
+    def _held_without_rows(self) -> Any:
+        feature, constants = str(self.output.asset.feature), self.output.scope.constants
+        held = frames.as_one_frame(self._held(None), feature)
+        ids = frames.ids_of(held, self._ids, feature=feature, constants=constants)
+        return frames.filtered(held, frames.is_among(ids, ids.slice(0, 0)))
 
     def _held(self, like: Any) -> Any:
         """What the inner one holds of the partitions of this run, in the type of a value."""
