@@ -191,3 +191,18 @@ def test_what_is_no_frame(place: Place) -> None:
     assert place.store.resolve_update("taxed").counts.pending == 2
     with pytest.raises(RunError, match="no frame"):
         place.run(increment)
+
+
+def test_a_sample_that_lacks_one_of_its_rows_is_not_recorded(place: Place) -> None:
+    @dg.asset(metadata={"metaxy/feature": "both", "metaxy/input": "increment"})
+    def both(order: pd.DataFrame, taxed: pd.DataFrame) -> pd.DataFrame:
+        place.calls.append((list(order["id"]), list(taxed["id"])))
+        return order.merge(taxed.rename(columns={"price": "tax"}), on="id", how="left")
+
+    taxed = derived(place)
+    place.run(taxed, id=[1, 2], price=[1, 2])
+    pd.DataFrame({"id": [1], "price": [2]}).to_pickle(place.shelf.path("taxed"))
+    place.run(taxed, both)
+    assert place.calls[-1] == ([1, 2], [1])
+    assert [row[0] for row in place.held("both")] == [1, 2]
+    assert place.store.resolve_update("both").pending.collect()["id"].to_list() == [2]
