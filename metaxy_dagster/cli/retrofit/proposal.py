@@ -62,6 +62,23 @@ class Proposal:
     why_not: str | None = None
 
 
+@dataclass
+class _Draft:
+    """A proposal in the making.
+
+    Attributes:
+        ids: the id columns.
+        columns: all that are known.
+        keys: what is to be said beside the feature and its ids.
+    """
+
+    ids: tuple[str, ...]
+    columns: tuple[str, ...]
+    keys: dict[str, object] = field(default_factory=dict)
+    because: list[str] = field(default_factory=list)
+    confirm: list[str] = field(default_factory=list)
+
+
 class Proposer:
     """Proposes keys for one asset after the other, upstreams first.
 
@@ -89,44 +106,35 @@ class Proposer:
         if not asset.unit.materializable:
             return Proposal(asset.name, why_not="no function of this repository computes it")
         if writes_itself(asset.unit):
-            found = self._of_own_writer(asset, upstreams)
+            found = self._of_own_writer(upstreams)
         else:
             found = self._of_outputs(asset, upstreams)
         if isinstance(found, str):
             return Proposal(asset.name, why_not=found)
-        keys, because, confirm = found
-        ids = tuple(str(name) for name in _listed(keys[c.KEY_ID_COLUMNS]))
-        columns = self._columns or ids
-        feature = str(keys[c.KEY_FEATURE])
-        self._upstreams[asset.key] = Upstream(feature, ids, tuple(columns))
-        return Proposal(asset.name, keys, place, tuple(because), tuple(confirm))
+        feature = "/".join(asset.key.path)
+        self._upstreams[asset.key] = Upstream(feature, found.ids, found.columns)
+        keys = {c.KEY_FEATURE: feature, c.KEY_ID_COLUMNS: list(found.ids), **found.keys}
+        return Proposal(asset.name, keys, place, tuple(found.because), tuple(found.confirm))
 
-    def _of_own_writer(
-        self, asset: Asset, upstreams: Sequence[Upstream]
-    ) -> tuple[dict[str, object], list[str], list[str]] | str:
-        self._columns: Sequence[str] = ()
+    def _of_own_writer(self, upstreams: Sequence[Upstream]) -> _Draft | str:
         if not upstreams:
             return "it returns nothing, and nothing upstream tells what its samples are"
         finest = max(upstreams, key=lambda one: len(one.ids))
         if any(not set(one.ids) <= set(finest.ids) for one in upstreams):
             return "it returns nothing, and its upstreams are identified by different columns"
-        keys = _keys(asset, finest.ids)
-        keys[c.KEY_INPUT] = c.INPUT_INCREMENT
         told = f"it returns nothing: its samples are taken for those of {finest.feature}"
         confirm = (
             f"one of its results stands for each ({', '.join(finest.ids)}) of {finest.feature}, "
             "and is written anew from its own upstream rows alone"
         )
-        return keys, [told], [confirm]
+        increment = {c.KEY_INPUT: c.INPUT_INCREMENT}
+        return _Draft(finest.ids, finest.ids, increment, [told], [confirm])
 
-    def _of_outputs(
-        self, asset: Asset, upstreams: Sequence[Upstream]
-    ) -> tuple[dict[str, object], list[str], list[str]] | str:
+    def _of_outputs(self, asset: Asset, upstreams: Sequence[Upstream]) -> _Draft | str:
         tables = self._tables(asset)
         if isinstance(tables, str):
             return tables
         whole = pa.concat_tables(tables.values(), promote_options="permissive")
-        self._columns = whole.column_names
         preferred = [one.ids for one in upstreams]
         preferred.append(tuple(dict.fromkeys(name for one in upstreams for name in one.ids)))
         ids = id_columns_of(whole, asset.key.path[-1], preferred)
@@ -135,48 +143,21 @@ class Proposer:
         deps = related(ids, upstreams)
         if isinstance(deps, str):
             return deps
-        keys = _keys(asset, ids)
-        told = [f"{', '.join(ids)}: {_told(whole, tables)}"]
-        confirm = list(_doubts(ids, whole))
+        draft = _Draft(ids, tuple(whole.column_names))
+        draft.because.append(f"{', '.join(ids)}: {_told(whole, tables)}")
+        draft.confirm += _doubts(ids, whole)
         if deps:
-            keys[c.KEY_DEPS] = deps
-            told.append("the lineage follows from the columns that both sides have")
+            draft.keys[c.KEY_DEPS] = deps
+            draft.because.append("the lineage follows from the columns that both sides have")
         if asset.spec.partitions_def is not None:
             column = partition_columns(asset.spec.partitions_def, tables)
             if column is None:
                 return "no column holds the partition that a row belongs to"
-            keys[c.KEY_PARTITION_BY] = column
-            told.append(f"the partition is in {column!r}")
-        self._increment(asset, upstreams, keys, told, confirm)
-        return keys, told, confirm
-
-    def _increment(
-        self,
-        asset: Asset,
-        upstreams: Sequence[Upstream],
-        keys: dict[str, object],
-        told: list[str],
-        confirm: list[str],
-    ) -> None:
-        """Whether the function may be given its pending samples alone."""
-        if not upstreams or not asset.unit.arguments:
-            return
-        functions = functions_behind(asset.unit)
-        words = {word for each in functions for word in _compat.words_of(each)}
-        found = sorted(words & _ACROSS_ROWS)
-        grouped = c.KEY_DEPS in keys
-        if found and not grouped:
-            told.append(
-                f"it is given all rows: its function uses {', '.join(found)}, so its rows may "
-                "depend on each other"
-            )
-            return
-        keys[c.KEY_INPUT] = c.INPUT_INCREMENT
-        confirm.append(
-            "each of its rows is computed from its own upstream rows alone"
-            + (", group by group" if grouped else "")
-            + f'; else remove "{c.KEY_INPUT}"'
-        )
+            draft.keys[c.KEY_PARTITION_BY] = column
+            draft.because.append(f"the partition is in {column!r}")
+        if upstreams and asset.unit.arguments:
+            _increment(asset, draft, grouped=bool(deps))
+        return draft
 
     def _tables(self, asset: Asset) -> dict[str, pa.Table] | str:
         """The rows that exist, by partition; or why there are none."""
@@ -197,12 +178,23 @@ class Proposer:
         return {key: table for key, table in tables.items() if table.num_rows}
 
 
-def _keys(asset: Asset, ids: Sequence[str]) -> dict[str, object]:
-    return {c.KEY_FEATURE: "/".join(asset.key.path), c.KEY_ID_COLUMNS: list(ids)}
-
-
-def _listed(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else [value]
+def _increment(asset: Asset, draft: _Draft, *, grouped: bool) -> None:
+    """Whether the function may be given its pending samples alone."""
+    functions = functions_behind(asset.unit)
+    words = {word for each in functions for word in _compat.words_of(each)}
+    found = sorted(words & _ACROSS_ROWS)
+    if found and not grouped:
+        draft.because.append(
+            f"it is given all rows: its function uses {', '.join(found)}, so its rows may "
+            "depend on each other"
+        )
+        return
+    draft.keys[c.KEY_INPUT] = c.INPUT_INCREMENT
+    draft.confirm.append(
+        "each of its rows is computed from its own upstream rows alone"
+        + (", group by group" if grouped else "")
+        + f'; else remove "{c.KEY_INPUT}"'
+    )
 
 
 def _told(whole: pa.Table, tables: Mapping[str, pa.Table]) -> str:
