@@ -127,7 +127,7 @@ class Proposer:
             f"one of its results stands for each ({', '.join(finest.ids)}) of {finest.feature}, "
             "and is written anew from its own upstream rows alone"
         )
-        increment = {c.KEY_INPUT: c.INPUT_INCREMENT}
+        increment: dict[str, object] = {c.KEY_INPUT: c.INPUT_INCREMENT}
         return _Draft(finest.ids, finest.ids, increment, [told], [confirm])
 
     def _of_outputs(self, asset: Asset, upstreams: Sequence[Upstream]) -> _Draft | str:
