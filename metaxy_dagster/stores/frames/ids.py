@@ -97,9 +97,10 @@ def is_among(ids: pa.Table, wanted: pa.Table) -> pa.BooleanArray:
     if here.num_columns == 1:
         mask = pc.is_in(here.column(0), value_set=there.column(0).combine_chunks().drop_null())
         return mask.combine_chunks()
-    numbered = here.append_column(_ROW, pa.array(range(here.num_rows), pa.int64()))
+    numbers = _numbers(here.num_rows)
+    numbered = here.append_column(_ROW, numbers)
     found = numbered.join(there, keys=here.column_names, join_type="left semi").column(_ROW)
-    return pc.is_in(pa.array(range(here.num_rows), pa.int64()), value_set=found.combine_chunks())
+    return pc.is_in(numbers, value_set=found.combine_chunks())
 
 
 def places(ids: pa.Table, wanted: pa.Table) -> pa.Int64Array:
@@ -112,10 +113,19 @@ def places(ids: pa.Table, wanted: pa.Table) -> pa.Int64Array:
     if not ids.num_rows or not wanted.num_rows:
         return pa.nulls(ids.num_rows, pa.int64())
     here, there = _alike(ids, wanted.select(ids.column_names))
-    numbered = here.append_column(_ROW, pa.array(range(here.num_rows), pa.int64()))
-    at = there.append_column("metaxy_place", pa.array(range(there.num_rows), pa.int64()))
+    if here.num_columns == 1:
+        among = there.column(0).combine_chunks()
+        found = pc.index_in(here.column(0), value_set=among, skip_nulls=True)
+        return found.combine_chunks().cast(pa.int64())
+    numbered = here.append_column(_ROW, _numbers(here.num_rows))
+    at = there.append_column("metaxy_place", _numbers(there.num_rows))
     joined = numbered.join(at, keys=here.column_names, join_type="left outer")
     return joined.sort_by(_ROW).column("metaxy_place").combine_chunks()
+
+
+def _numbers(count: int) -> pa.Int64Array:
+    """The numbers from 0 on; Arrow has no quicker way to make them."""
+    return pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count), start=-1)
 
 
 def distinct(ids: pa.Table) -> pa.Table:
