@@ -14,9 +14,18 @@ from metaxy_dagster.features.columns import fold
 from metaxy_dagster.stores.frames.nearest import near, nearest
 from metaxy_dagster.stores.frames.rows import to_arrow
 
-__all__ = ["distinct", "ids_of", "index_levels", "is_among", "places", "within", "without"]
+__all__ = [
+    "distinct",
+    "ids_of",
+    "index_levels",
+    "is_among",
+    "places",
+    "within",
+    "without",
+]
 
 _ROW: Final = "metaxy_row"
+_MANY: Final = 8
 
 
 def ids_of(
@@ -95,7 +104,11 @@ def is_among(ids: pa.Table, wanted: pa.Table) -> pa.BooleanArray:
         return pa.array([False] * ids.num_rows, pa.bool_())
     here, there = _alike(ids, wanted.select(ids.column_names))
     if here.num_columns == 1:
-        mask = pc.is_in(here.column(0), value_set=there.column(0).combine_chunks().drop_null())
+        among = there.column(0)
+        if len(among) > _MANY * here.num_rows:
+            # A table of the fewer ones is made in less time than one of the many.
+            among = among.filter(pc.is_in(among, value_set=here.column(0).combine_chunks()))
+        mask = pc.is_in(here.column(0), value_set=among.combine_chunks().drop_null())
         return mask.combine_chunks()
     numbers = _numbers(here.num_rows)
     numbered = here.append_column(_ROW, numbers)
