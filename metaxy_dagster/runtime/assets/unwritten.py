@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -94,7 +94,7 @@ def unwritten_upstreams(
     instance: dg.DagsterInstance,
     assets: Callable[[], Assets],
     *,
-    but: FeatureKey | None = None,
+    but: Collection[FeatureKey] = (),
 ) -> list[tuple[FeatureAsset, dg.EventLogEntry]]:
     """Upstreams that were never written here though Dagster knows materializations of them.
 
@@ -104,15 +104,13 @@ def unwritten_upstreams(
         instance: what Dagster knows.
         assets: the assets that may carry the upstreams, each with its metadata, or ``None`` if
             that is not known; asked for only if an upstream is missing.
-        but: an upstream that is not looked at.
+        but: upstreams that are not looked at: those that the same step makes are not missing.
 
     Returns:
         Each asset with its newest materialization.
     """
     plans = [store.graph.plan(feature) for feature in features]
-    # What the same step makes is no upstream that could be missing.
-    made = {plan.key for plan in plans}
-    wanted = {dep.upstream.key for plan in plans for dep in plan.deps} - {but} - made
+    wanted = {dep.upstream.key for plan in plans for dep in plan.deps}.difference(but)
     missing = wanted - set(store.newest_commits(sorted(wanted, key=str))) if wanted else wanted
     found: list[tuple[FeatureAsset, dg.EventLogEntry]] = []
     for key, metadata in assets() if missing else ():
@@ -127,18 +125,19 @@ def unwritten_upstreams(
 
 def check_upstreams(
     store: MetadataStore,
-    features: Iterable[FeatureKey],
+    features: Collection[FeatureKey],
     instance: dg.DagsterInstance,
     assets: Callable[[], Assets],
     *,
     but: FeatureKey | None,
 ) -> None:
-    """As :func:`unwritten_upstreams`, for a run.
+    """As :func:`unwritten_upstreams`, for what one step makes.
 
     Raises:
         UnwrittenError: there is one.
     """
-    for asset, event in unwritten_upstreams(store, features, instance, assets, but=but):
+    others = features if but is None else [*features, but]
+    for asset, event in unwritten_upstreams(store, features, instance, assets, but=others):
         raise _unwritten(asset, f"materialized {_when(event)}", None)
 
 

@@ -161,7 +161,9 @@ class Turn:
             check_upstreams(store, self._features, instance, neighbours, but=None)
         if not self.self_written:
             return True
-        unwritten = unwritten_upstreams(store, self._features, instance, neighbours)
+        unwritten = unwritten_upstreams(
+            store, self._features, instance, neighbours, but=self._features
+        )
         for asset, event in unwritten:
             self.execution.log.warning("nothing is recorded: %s", said_of(asset, event))
         if unwritten:
