@@ -67,8 +67,10 @@ def json_schema() -> dict[str, Any]:
     for one in schema["properties"].values():
         for name in ("words", "title"):
             one.pop(name, None)
-        if one.get("default", "") is None:
-            del one["default"]
+        # Releases of pydantic differ in which of the alternatives get the default.
+        for part in (one, *one.get("anyOf", ())):
+            if part.get("default", "") is None:
+                del part["default"]
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "title": "Metadata of a feature asset",
