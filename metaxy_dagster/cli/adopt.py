@@ -13,7 +13,6 @@ from metaxy_dagster.cli.exits import FAULTS, FINE
 from metaxy_dagster.cli.load import Loaded, Target, load
 from metaxy_dagster.cli.outputs import Found, outputs_of, writes_itself
 from metaxy_dagster.cli.store import carriers, chosen_features, opened_store
-from metaxy_dagster.definitions.repository.collect import collect
 from metaxy_dagster.errors import ConfigError, MetaxyError
 
 if TYPE_CHECKING:
@@ -107,14 +106,14 @@ def _existing(loaded: Loaded, key: FeatureKey, request: AdoptRequest) -> Iterato
         yield Found(str(request.file), _read(request.file))
         return
     for plan in loaded.plans:
-        for asset in plan.assets:
-            if asset.feature != key:
-                continue
-            unit = collect(plan.defs).assets[asset.key].unit
-            if writes_itself(unit):
-                yield Found(f"asset {asset.key.to_user_string()}", by_itself=True)
-            else:
-                yield from outputs_of(plan.defs, asset.key)
+        for each in plan.definitions:
+            for asset in each.assets:
+                if asset.feature != key:
+                    continue
+                if writes_itself(each.unit):
+                    yield Found(f"asset {asset.key.to_user_string()}", by_itself=True)
+                else:
+                    yield from outputs_of(plan.defs, asset.key)
 
 
 def _read(path: Path) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from metaxy_dagster.cli.unknown import unknown_names
 from metaxy_dagster.constants import RESOURCE_STORE
 from metaxy_dagster.errors import ConfigError
 from metaxy_dagster.features.graph import FeatureGraph
@@ -119,11 +119,5 @@ def chosen_features(
     known = {str(key): key for key in store.graph}
     unknown = [name for name in named if name not in known]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        raise ConfigError(
-            "the repository has no such feature",
-            found=", ".join(unknown),
-            allowed=", ".join(sorted(known)) or "no feature at all",
-            remedy=f"name {near[0]!r}" if near else "correct the name",
-        )
+        raise unknown_names("feature", unknown, known)
     return [known[name] for name in dict.fromkeys(named)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import json
 import subprocess
@@ -19,6 +18,7 @@ from metaxy_dagster.cli.load import Loaded, Target, load
 from metaxy_dagster.cli.retrofit.places import Place
 from metaxy_dagster.cli.retrofit.proposal import Proposal, Proposer
 from metaxy_dagster.cli.retrofit.relation import Upstream
+from metaxy_dagster.cli.unknown import unknown_names
 from metaxy_dagster.definitions.repository.collect import collect
 from metaxy_dagster.errors import ConfigError
 
@@ -88,9 +88,10 @@ def retrofit(request: RetrofitRequest) -> int:
 
 
 def _proposals(loaded: Loaded, request: RetrofitRequest) -> Iterator[Proposal]:
-    named, found = set(request.assets), set()
+    named, found, every = set(request.assets), set(), set[str]()
     for plan in loaded.plans:
         scan = collect(plan.defs)
+        every |= {asset.name for asset in scan.assets.values()}
         known = {
             each.key: Upstream(str(each.feature), tuple(plan.graph[each.feature].id_columns), ())
             for each in plan.assets
@@ -108,14 +109,7 @@ def _proposals(loaded: Loaded, request: RetrofitRequest) -> Iterator[Proposal]:
             found.add(asset.name)
             yield proposer.propose(asset)
     if unknown := sorted(named - found):
-        every = [a.name for plan in loaded.plans for a in collect(plan.defs).assets.values()]
-        near = difflib.get_close_matches(unknown[0], every, n=1)
-        raise ConfigError(
-            "the repository has no such asset",
-            found=", ".join(unknown),
-            allowed=", ".join(sorted(every)) or "no asset at all",
-            remedy=f"name {near[0]!r}" if near else "correct the name",
-        )
+        raise unknown_names("asset", unknown, every)
 
 
 def _in_order(assets: Sequence[Asset]) -> Iterator[Asset]:
